@@ -1,0 +1,151 @@
+"""An encoder on disk: ``encoder.json`` beside ``clip.safetensors`` and ``audio.safetensors``.
+
+``encoder.json`` holds ``name``, ``stand_in`` (true for anything but the paper's weights), ``clip`` (open_clip's model
+configuration), ``audio`` (transformers' configuration with its ``model_type``), ``mean`` and ``std`` of the pixels, and
+``sha256`` of both weight files. Small encoders store only the token rows that their pretraining has seen
+(``token_embedding.rows``, ``token_embedding.values``); the others are drawn from ``token_seed`` on loading.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+
+from hcep.encoders.audio import AudioEncoder
+from hcep.encoders.text import TextEncoder
+from hcep.encoders.vision import VisionEncoder
+from hcep.errors import HcepError
+from hcep.files import atomic_path, sha256_file, write_json
+
+CLIP_FILE, AUDIO_FILE, CONFIG_FILE = "clip.safetensors", "audio.safetensors", "encoder.json"
+TOKEN_STD = 0.02  # open_clip's own start value for token vectors
+
+
+class Encoders(NamedTuple):
+    """The three frozen encoders, in eval mode and without gradients to their own weights."""
+
+    text: TextEncoder
+    vision: VisionEncoder
+    audio: AudioEncoder
+    info: dict[str, Any]
+
+    def modules(self) -> tuple[nn.Module, nn.Module, nn.Module]:
+        """The encoders without their description."""
+        return self.text, self.vision, self.audio
+
+
+def build_clip(config: dict[str, Any]) -> CLIP:
+    """open_clip's CLIP from a model configuration (``embed_dim``, ``vision_cfg``, ``text_cfg``, ``quick_gelu``)."""
+    return CLIP(
+        config["embed_dim"],
+        CLIPVisionCfg(**config["vision_cfg"]),
+        CLIPTextCfg(**config["text_cfg"]),
+        quick_gelu=config.get("quick_gelu", False),
+    )
+
+
+def build_audio(config: dict[str, Any]) -> PreTrainedModel:
+    """A transformers waveform encoder from its configuration; ``model_type`` chooses wav2vec2, hubert or wavlm."""
+    values = dict(config)
+    return AutoModel.from_config(AutoConfig.for_model(values.pop("model_type"), **values))
+
+
+def assemble(clip: CLIP, audio: PreTrainedModel, info: dict[str, Any]) -> Encoders:
+    """Freeze both models, put them in eval mode for good, and wrap their towers."""
+    for model in (clip, audio):
+        model.requires_grad_(False).eval()
+    return Encoders(TextEncoder(clip), VisionEncoder(clip, info["mean"], info["std"]), AudioEncoder(audio), info)
+
+
+def read_info(folder: str | Path) -> dict[str, Any]:
+    """The contents of ``encoder.json``.
+
+    Raises
+    ------
+    HcepError
+        When the folder holds no encoder.
+    """
+    path = Path(folder) / CONFIG_FILE
+    if not path.is_file():
+        raise HcepError("no encoder here", file=path, remedy="run `hcep fetch_encoders --output <folder>` first")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def load_encoders(folder: str | Path, *, verify: bool = True) -> Encoders:
+    """Load an encoder folder on the CPU in float32.
+
+    Parameters
+    ----------
+    folder : path
+        What `save_encoders` or ``hcep fetch_encoders`` wrote.
+    verify : bool
+        Compare the weight files with the digests in ``encoder.json``.
+
+    Raises
+    ------
+    HcepError
+        When a file is missing, damaged, or does not fit the configuration.
+    """
+    folder = Path(folder)
+    info = read_info(folder)
+    weights = {}
+    for name in (CLIP_FILE, AUDIO_FILE):
+        path = folder / name
+        if not path.is_file():
+            raise HcepError("weight file missing", file=path, remedy="run `hcep fetch_encoders` again")
+        if verify and sha256_file(path) != info["sha256"][name]:
+            raise HcepError("sha256 differs from encoder.json", file=path, remedy="delete the folder and fetch it again")
+        weights[name] = load_file(path)
+    clip, audio = build_clip(info["clip"]), build_audio(info["audio"])
+    _restore_tokens(weights[CLIP_FILE], clip, info)
+    for model, name in ((clip, CLIP_FILE), (audio, AUDIO_FILE)):
+        try:
+            model.load_state_dict(weights[name])
+        except RuntimeError as error:
+            raise HcepError(f"weights do not fit {CONFIG_FILE} ({error})", file=folder / name) from error
+    return assemble(clip, audio, info)
+
+
+def save_encoders(
+    folder: str | Path, clip: CLIP, audio: PreTrainedModel, info: dict[str, Any], *, seen_tokens: Tensor | None = None
+) -> None:
+    """Write an encoder folder; `info` needs ``name, stand_in, clip, audio, mean, std`` and gets ``sha256``.
+
+    Parameters
+    ----------
+    seen_tokens : int64 Tensor, optional
+        Keep only these rows of the token table; the others come from ``info["token_seed"]`` on loading.
+    """
+    folder = Path(folder)
+    state = {name: value.contiguous() for name, value in clip.state_dict().items()}
+    if seen_tokens is not None:
+        table = state.pop("token_embedding.weight")
+        state["token_embedding.rows"] = seen_tokens.to(torch.int64)
+        state["token_embedding.values"] = table[seen_tokens].contiguous()
+    digests = {}
+    for name, values in ((CLIP_FILE, state), (AUDIO_FILE, {k: v.contiguous() for k, v in audio.state_dict().items()})):
+        with atomic_path(folder / name) as temporary:
+            save_file(values, temporary)
+        digests[name] = sha256_file(folder / name)
+    write_json(folder / CONFIG_FILE, info | {"sha256": digests})
+
+
+def unseen_tokens(vocabulary: int, width: int, seed: int) -> Tensor:
+    """The token table ``(vocabulary, width)`` from which rows never seen in pretraining are taken."""
+    return torch.randn((vocabulary, width), generator=torch.Generator().manual_seed(seed)) * TOKEN_STD
+
+
+def _restore_tokens(state: dict[str, Tensor], clip: CLIP, info: dict[str, Any]) -> None:
+    if "token_embedding.rows" not in state:
+        return
+    vocabulary, width = clip.token_embedding.weight.shape
+    table = unseen_tokens(vocabulary, width, info["token_seed"])
+    table[state.pop("token_embedding.rows")] = state.pop("token_embedding.values").to(table.dtype)
+    state["token_embedding.weight"] = table

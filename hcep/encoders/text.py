@@ -1,0 +1,83 @@
+"""CLIP's text tower with a place for prompts: tokens -> features.
+
+Shapes: B texts, L tokens (context length, 77), P prompt vectors, W width of the tower (512), D feature dimension (512).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from open_clip.model import CLIP
+from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor, nn
+
+
+class TextEncoder(nn.Module):
+    """Frozen CLIP text tower.
+
+    Attributes
+    ----------
+    width : int
+        Size of a token vector, where prompts enter.
+    dim : int
+        Size of a feature.
+    context : int
+        Longest token sequence, prompts, start and end marks included.
+    """
+
+    def __init__(self, clip: CLIP) -> None:
+        super().__init__()
+        self.token_embedding = clip.token_embedding
+        self.positional_embedding = clip.positional_embedding
+        self.transformer = clip.transformer
+        self.ln_final = clip.ln_final
+        self.text_projection = clip.text_projection
+        self.register_buffer("mask", clip.attn_mask, persistent=False)
+        self.width: int = clip.token_embedding.weight.shape[1]
+        self.dim: int = clip.text_projection.shape[1]
+        self.context: int = clip.context_length
+        self.tokenizer = SimpleTokenizer(context_length=self.context)
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Byte-pair tokens ``(B, L)`` int64: start, words, end, zeros; a long text loses its last words, not its end mark."""
+        if not texts:
+            return torch.zeros((0, self.context), dtype=torch.int64)
+        return self.tokenizer(list(texts))
+
+    def word_vectors(self, words: str) -> Tensor:
+        """Token vectors ``(P, W)`` of words without start and end marks: the start value of a prompt (paper eq. 1)."""
+        ids = torch.tensor(self.tokenizer.encode(words), device=self.token_embedding.weight.device)
+        return self.token_embedding(ids).detach().clone()
+
+    def forward(self, tokens: Tensor, prompts: Tensor | None = None) -> Tensor:
+        """Features ``(B, D)``, not normalised.
+
+        Parameters
+        ----------
+        tokens : int64 Tensor (B, L)
+            From `tokenize`.
+        prompts : Tensor (P, W) or (B, P, W), optional
+            Vectors that enter after the start mark; positions are added to all, the end mark moves by P, and words
+            that no longer fit are cut (paper eq. 3, first term).
+        """
+        count = 0 if prompts is None else prompts.shape[-2]
+        if 2 + count > self.context:
+            raise ValueError(f"{count} prompt vectors do not fit a context of {self.context} tokens")
+        end = tokens.argmax(dim=-1)  # the end mark has the largest id; tokens are padded with zeros
+        room = self.context - count
+        end_id = tokens.gather(1, end[:, None])
+        end = end.clamp(max=room - 1)
+        tokens = tokens[:, :room].scatter(1, end[:, None], end_id)
+        # a causal tower read at the end mark never sees what follows it: the padding can be left out, exactly
+        tokens = tokens[:, : int(end.max()) + 1] if len(tokens) else tokens
+        x = self.token_embedding(tokens)
+        if prompts is not None:
+            prompts = prompts.to(x.dtype).expand(len(x), -1, -1)
+            x = torch.cat([x[:, :1], prompts, x[:, 1:]], dim=1)
+        length = x.shape[1]
+        x = x + self.positional_embedding[:length]
+        x = self.transformer(x, attn_mask=self.mask[:length, :length])
+        x = self.ln_final(x)
+        x = x[torch.arange(len(x), device=x.device), end + count]
+        return x @ self.text_projection

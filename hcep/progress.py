@@ -1,0 +1,39 @@
+"""Progress: a bar on a terminal, one line per 10 % in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def progress(items: Iterable[T], total: int, what: str, unit: str = "clip") -> Iterator[T]:
+    """Yield `items`, reporting to standard error.
+
+    Parameters
+    ----------
+    items : iterable
+        What is worked on, in order.
+    total : int
+        How many there are.
+    what : str
+        The verb in front of the numbers, e.g. ``"decode_frames 007-of-064"``.
+    unit : str
+        Name of one item.
+    """
+    if sys.stderr.isatty():
+        yield from tqdm(items, total=total, desc=what, unit=unit)
+        return
+    start, shown = time.monotonic(), -1
+    for done, item in enumerate(items, 1):
+        yield item
+        tenth = done * 10 // max(total, 1)
+        if tenth > shown:
+            shown = tenth
+            rate = done / max(time.monotonic() - start, 1e-9)
+            print(f"{what}: {done}/{total} {unit}s ({tenth * 10} %), {rate:.1f} {unit}s/s", file=sys.stderr, flush=True)
