@@ -27,7 +27,7 @@ class AudioEncoder(nn.Module):
         self.dim: int = model.config.hidden_size
 
     def normalise(self, waveform: Tensor) -> Tensor:
-        """int16 waveforms ``(B, A)`` -> zero mean and unit variance, as wav2vec2-base's feature extractor; silence stays 0."""
+        """int16 waveforms ``(B, A)`` -> zero mean, unit variance (as wav2vec2-base expects); silence stays 0."""
         x = waveform.to(torch.float32) / 32768
         x = x - x.mean(dim=-1, keepdim=True)
         return x / torch.sqrt(x.var(dim=-1, keepdim=True, unbiased=False) + 1e-7)

@@ -8,7 +8,6 @@ configuration), ``audio`` (transformers' configuration with its ``model_type``),
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,12 +18,12 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from hcep.encoders.audio import AudioEncoder
+from hcep.encoders.info import AUDIO_FILE, CLIP_FILE, CONFIG_FILE, read_info
 from hcep.encoders.text import TextEncoder
 from hcep.encoders.vision import VisionEncoder
 from hcep.errors import HcepError
 from hcep.files import atomic_path, sha256_file, write_json
 
-CLIP_FILE, AUDIO_FILE, CONFIG_FILE = "clip.safetensors", "audio.safetensors", "encoder.json"
 TOKEN_STD = 0.02  # open_clip's own start value for token vectors
 
 
@@ -64,20 +63,6 @@ def assemble(clip: CLIP, audio: PreTrainedModel, info: dict[str, Any]) -> Encode
     return Encoders(TextEncoder(clip), VisionEncoder(clip, info["mean"], info["std"]), AudioEncoder(audio), info)
 
 
-def read_info(folder: str | Path) -> dict[str, Any]:
-    """The contents of ``encoder.json``.
-
-    Raises
-    ------
-    HcepError
-        When the folder holds no encoder.
-    """
-    path = Path(folder) / CONFIG_FILE
-    if not path.is_file():
-        raise HcepError("no encoder here", file=path, remedy="run `hcep fetch_encoders --output <folder>` first")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def load_encoders(folder: str | Path, *, verify: bool = True) -> Encoders:
     """Load an encoder folder on the CPU in float32.
 
@@ -101,7 +86,9 @@ def load_encoders(folder: str | Path, *, verify: bool = True) -> Encoders:
         if not path.is_file():
             raise HcepError("weight file missing", file=path, remedy="run `hcep fetch_encoders` again")
         if verify and sha256_file(path) != info["sha256"][name]:
-            raise HcepError("sha256 differs from encoder.json", file=path, remedy="delete the folder and fetch it again")
+            raise HcepError(
+                "sha256 differs from encoder.json", file=path, remedy="delete the folder and fetch it again"
+            )
         weights[name] = load_file(path)
     clip, audio = build_clip(info["clip"]), build_audio(info["audio"])
     _restore_tokens(weights[CLIP_FILE], clip, info)

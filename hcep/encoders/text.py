@@ -40,7 +40,7 @@ class TextEncoder(nn.Module):
         self.tokenizer = SimpleTokenizer(context_length=self.context)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """Byte-pair tokens ``(B, L)`` int64: start, words, end, zeros; a long text loses its last words, not its end mark."""
+        """Byte-pair tokens ``(B, L)`` int64: start, words, end, zeros; a long text loses its last words only."""
         if not texts:
             return torch.zeros((0, self.context), dtype=torch.int64)
         return self.tokenizer(list(texts))

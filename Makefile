@@ -1,0 +1,35 @@
+# `make demo` and `make test` need Python 3.11 or later, make and a package index; everything else is installed here.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+# snakemake looks for `hcep` and its tools on the path of the environment that runs it
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: demo test lint clean
+demo: $(READY)
+	$(BIN)/snakemake --cores all results/demo/summary.csv
+	$(BIN)/snakemake --cores all
+	$(BIN)/snakemake --report results/demo/report.html
+	@echo
+	@echo "table    results/demo/summary.csv"
+	@echo "figures  results/demo/figures/"
+	@echo "report   results/demo/report.html"
+
+test: $(READY)
+	$(BIN)/pytest -n 2 --dist worksteal
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/mypy
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:
+	rm -rf results resources/demo resources/encoders logs work .snakemake

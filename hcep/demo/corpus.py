@@ -1,0 +1,249 @@
+"""The demo corpus: 200 short H.264 and AAC files of drawn talking faces, ten emotions, twenty speakers.
+
+A rule and a seed give every clip. Face, voice and words each carry the clip's emotion, or nothing (neutral), or that of
+a confusable neighbour; at least one that the file contains carries the true one.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import tempfile
+import wave
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import ffmpeg
+import numpy as np
+
+from hcep.demo import face, voice
+from hcep.demo.face import SIDE, draw_face
+from hcep.demo.prototypes import (
+    CONFUSABLE,
+    EMOTIONS,
+    FACE_JITTER,
+    FACES,
+    NEUTRAL_FACE,
+    NEUTRAL_VOICE,
+    VOICE_JITTER,
+    VOICES,
+    load_transcripts,
+    write_sentence,
+)
+from hcep.demo.speaker import demo_speaker_numbers, draw_speaker
+from hcep.demo.voice import RATE, speak
+from hcep.errors import HcepError
+from hcep.ffmpeg import ffmpeg_executable
+from hcep.files import write_table
+from hcep.progress import progress
+
+COLUMNS = ("clip", "video", "text", "text_kind", "language", "label", "group", "fold")
+SPEAKERS, TRAIN_SPEAKERS = 20, 12
+FPS = 25
+NEUTRAL_SHARE, MISLEADING_SHARE = 0.25, 0.08
+WITHOUT_SOUND, WITHOUT_WORDS = 5, 5
+
+
+class DemoClip(NamedTuple):
+    """One clip before it is drawn; an emotion of None is a neutral modality."""
+
+    index: int
+    speaker: int  # number that draw_speaker takes
+    label: str
+    group: str
+    fold: str
+    face: str | None
+    voice: str | None
+    words: str | None
+    sentence: str
+    has_sound: bool
+    has_words: bool
+
+    @property
+    def name(self) -> str:
+        """Clip id and file stem."""
+        return f"demo_{self.index:03d}"
+
+    def row(self) -> dict[str, str]:
+        """The clip's line of clips.tsv."""
+        return {
+            "clip": self.name,
+            "video": f"video/{self.name}.mp4",
+            "text": self.sentence if self.has_words else "",
+            "text_kind": "transcript" if self.has_words else "none",
+            "language": "en",
+            "label": self.label,
+            "group": self.group,
+            "fold": self.fold,
+        }
+
+
+def plan_clips(seed: int) -> list[DemoClip]:
+    """Who shows which emotion in which modality, for all 200 clips; nothing is drawn yet.
+
+    Every speaker shows every emotion once. The first twelve speakers are fold ``train``, the others ``test``.
+    """
+    rng = np.random.default_rng([seed, 1])
+    words = load_transcripts()
+    pairs = [(k, emotion) for k in range(SPEAKERS) for emotion in EMOTIONS]
+    pairs = [pairs[k] for k in rng.permutation(len(pairs))]  # ids tell nothing about labels
+    missing = rng.permutation(len(pairs))
+    silent = set(missing[:WITHOUT_SOUND].tolist())
+    wordless = set(missing[WITHOUT_SOUND : WITHOUT_SOUND + WITHOUT_WORDS].tolist())
+    numbers = demo_speaker_numbers(seed, SPEAKERS)
+    clips = []
+    for index, (k, label) in enumerate(pairs):
+        present = [True, index not in silent, index not in wordless]
+        shown: list[str | None] = [None] * 3
+        while not any(emotion == label for emotion, there in zip(shown, present, strict=True) if there):
+            shown = [_shown(label, rng) for _ in range(3)]
+        sentence = write_sentence(shown[2], words, rng)
+        fold = "train" if k < TRAIN_SPEAKERS else "test"
+        clip = DemoClip(index, numbers[k], label, f"speaker{k + 1:02d}", fold, *shown, sentence, *present[1:])
+        clips.append(clip)
+    return clips
+
+
+def _shown(label: str, rng: np.random.Generator) -> str | None:
+    """What one modality shows: the label, nothing, or a neighbour of the label."""
+    draw = rng.random()
+    if draw < NEUTRAL_SHARE:
+        return None
+    return str(rng.choice(CONFUSABLE[label])) if draw < NEUTRAL_SHARE + MISLEADING_SHARE else label
+
+
+def render_sound(clip: DemoClip, seed: int) -> np.ndarray:
+    """The clip's voice, float32 ``(A,)`` at 16 kHz."""
+    rng = np.random.default_rng([seed, 2, clip.index])
+    speaker = draw_speaker(clip.speaker)
+    target = np.array(VOICES[clip.voice] if clip.voice else NEUTRAL_VOICE)
+    neutral = np.array(NEUTRAL_VOICE)
+    strength = rng.uniform(0.6, 1.0) * speaker.expressiveness
+    values = neutral + strength * (target - neutral) + rng.normal(0, VOICE_JITTER)
+    return speak(speaker, clip.sentence, voice.clamp(values), rng)
+
+
+def render_frames(clip: DemoClip, sound: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    """The clip's frames, uint8 ``(96, 96, 3)``, 25 a second; the jaw follows the voice's level.
+
+    The expression grows from rest within the first 0.4 s; blinks and a slow sway of the head lie over it.
+    """
+    rng = np.random.default_rng([seed, 3, clip.index])
+    speaker = draw_speaker(clip.speaker)
+    target = np.array(FACES[clip.face] if clip.face else NEUTRAL_FACE)
+    target = rng.uniform(0.6, 1.0) * speaker.expressiveness * target
+    for name in ("skew", "tilt", "gaze_x"):  # a sided action takes either side
+        column = face.Action._fields.index(name)
+        target[column] *= rng.choice([-1, 1])
+    target = target + rng.normal(0, FACE_JITTER)
+    count = int(len(sound) / RATE * FPS)
+    level = np.sqrt([np.mean(part**2) for part in np.array_split(sound[: count * RATE // FPS], count)])
+    talk = 0.35 * np.clip(level / max(float(level.max()), 1e-6), 0, 1)
+    onset, blink = rng.uniform(0.1, 0.4) * FPS, rng.uniform(0.2, 1.0) * count
+    sway = rng.uniform(0.1, 0.3) * np.sin(np.arange(count) / FPS * rng.uniform(2, 5) + rng.uniform(0, 6))
+    for k in range(count):
+        action = face.clamp(target * min((k + 1) / onset, 1.0))
+        lids = -1.0 if blink <= k < blink + 3 else action.lids
+        opening = min(action.open + talk[k] * (1 - 0.5 * action.press), 1.0)
+        press = action.press * (1 - 0.5 * talk[k] / 0.35)
+        moved = action._replace(lids=lids, open=opening, press=press, tilt=float(np.clip(action.tilt + sway[k], -1, 1)))
+        yield draw_face(speaker, moved)
+
+
+def write_clip(clip: DemoClip, folder: Path, seed: int) -> None:
+    """Draw, speak and encode one clip to ``folder/<name>.mp4``.
+
+    Raises
+    ------
+    HcepError
+        When ffmpeg fails.
+    """
+    sound = render_sound(clip, seed)
+    frames = b"".join(frame.tobytes() for frame in render_frames(clip, sound, seed))
+    picture = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{SIDE}x{SIDE}", r=FPS)
+    # one thread and bit-exact muxing: the same binary writes the same bytes
+    settings = {
+        "c:v": "libx264",
+        "preset": "veryfast",
+        "crf": 20,
+        "pix_fmt": "yuv420p",
+        "threads": 1,
+        "map_metadata": -1,
+    }
+    settings |= {"fflags": "+bitexact", "flags:v": "+bitexact", "movflags": "+faststart"}
+    target = folder / f"{clip.name}.mp4"
+    with tempfile.TemporaryDirectory() as scratch:
+        streams = [picture]
+        if clip.has_sound:
+            path = Path(scratch) / "voice.wav"
+            _write_wave(path, sound)
+            streams.append(ffmpeg.input(str(path)))
+            settings |= {"c:a": "aac", "b:a": "64k", "flags:a": "+bitexact"}
+        job = ffmpeg.output(*streams, str(target), **settings).global_args("-hide_banner", "-loglevel", "error")
+        try:
+            job.run(
+                cmd=ffmpeg_executable(), input=frames, capture_stdout=True, capture_stderr=True, overwrite_output=True
+            )
+        except ffmpeg.Error as error:
+            cause = f"ffmpeg could not write the clip ({error.stderr.decode(errors='replace').strip()})"
+            raise HcepError(cause, file=target, remedy="check HCEP_FFMPEG and the free disk space") from error
+
+
+def generate_demo(output: Path, *, seed: int, workers: int | None = None) -> None:
+    """Write the demo corpus: ``clips.tsv`` (columns `COLUMNS`) and ``video/*.mp4`` below `output`.
+
+    The videos are complete before they take their place, and the table comes last.
+
+    Parameters
+    ----------
+    output : path
+        Folder to fill; an earlier demo in it is replaced.
+    seed : int
+        Same seed, same ffmpeg: same bytes.
+    workers : int, optional
+        Processes, by default one per usable core; the result does not depend on it.
+
+    Raises
+    ------
+    HcepError
+        When ffmpeg is missing or fails, or a number is out of range.
+    """
+    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    if seed < 0 or workers < 1:
+        raise HcepError(f"seed {seed} and workers {workers} must be at least 0 and 1", remedy="choose others")
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    clips = plan_clips(seed)
+    scratch = Path(tempfile.mkdtemp(prefix=".video.", dir=output))
+    try:
+        write = partial(write_clip, folder=scratch, seed=seed)
+        if workers == 1:
+            _drain(map(write, clips), len(clips))
+        else:
+            with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+                _drain(pool.map(write, clips, chunksize=5), len(clips))
+        scratch.chmod(0o755)  # mkdtemp keeps others out
+        video = output / "video"
+        if video.exists():
+            shutil.rmtree(video)
+        scratch.rename(video)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    write_table(output / "clips.tsv", COLUMNS, (clip.row() for clip in clips), delimiter="\t")
+
+
+def _drain(results: Iterator[None], total: int) -> None:
+    for _ in progress(results, total, "generate_demo"):
+        pass
+
+
+def _write_wave(path: Path, sound: np.ndarray) -> None:
+    with wave.open(str(path), "wb") as handle:
+        handle.setnchannels(1)
+        handle.setsampwidth(2)
+        handle.setframerate(RATE)
+        handle.writeframes(np.round(sound * 32767).astype("<i2").tobytes())

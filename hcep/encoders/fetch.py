@@ -1,0 +1,109 @@
+"""Encoder folders: the paper's weights from their hubs, the small ones of the package, or full-size random ones."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hcep.encoders.info import AUDIO_FILE, CLIP_FILE, CONFIG_FILE, read_info
+from hcep.errors import HcepError
+from hcep.files import atomic_path, sha256_file
+
+CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
+CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
+
+
+def fetch_encoders(output: Path, settings: dict[str, Any], name: str) -> None:
+    """Make the folder of an encoder.
+
+    Parameters
+    ----------
+    output : path
+        Folder to write.
+    settings : dict
+        ``source``: ``package`` (small, pretrained here), ``hub`` (``clip`` and ``pretrained`` of open_clip, ``audio``
+        of the Hugging Face hub or a local folder) or ``random`` (the same architecture without a download, for counting
+        and speed). ``revision`` pins the audio model, ``sha256`` (file name -> digest) the result.
+    name : str
+        Name that results carry.
+
+    Raises
+    ------
+    HcepError
+        When a download fails or a digest differs.
+    """
+    source = settings["source"]
+    if source == "package":
+        _copy(Path(__file__).parents[1] / "demo" / "weights", output)
+    elif source in ("hub", "random"):
+        _build(output, settings, name)
+    else:
+        raise HcepError(f"encoder {name!r} has source {source!r}", remedy="use package, hub or random")
+    for file, wanted in settings.get("sha256", {}).items():
+        found = sha256_file(output / file)
+        if found != wanted:
+            raise HcepError(f"sha256 is {found}, the config expects {wanted}", file=output / file)
+
+
+def full_size_info() -> dict[str, Any]:
+    """``encoder.json`` of CLIP ViT-B/32 and wav2vec2-base without weights, for counting."""
+    import open_clip
+    from transformers import AutoConfig
+
+    config = open_clip.get_model_config("ViT-B-32-quickgelu")
+    return _describe("clip_wav2vec2", config, AutoConfig.for_model("wav2vec2"), True, "architecture only")
+
+
+def _describe(name: str, config: dict[str, Any], audio: Any, stand_in: bool, source: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "stand_in": stand_in,
+        "clip": {key: config[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
+        | {"quick_gelu": config.get("quick_gelu", False)},
+        "audio": audio.to_diff_dict() | {"model_type": audio.model_type},
+        "mean": CLIP_MEAN,
+        "std": CLIP_STD,
+        "source": source,
+    }
+
+
+def _copy(source: Path, output: Path) -> None:
+    read_info(source)
+    for name in (CLIP_FILE, AUDIO_FILE, CONFIG_FILE):
+        with atomic_path(output / name) as temporary:
+            shutil.copyfile(source / name, temporary)
+
+
+def _build(output: Path, settings: dict[str, Any], name: str) -> None:
+    # here, not at the top: copying the package's weights needs neither library
+    import open_clip
+    from transformers import AutoConfig, AutoModel
+
+    from hcep.encoders.folder import build_audio, build_clip, save_encoders
+
+    config = open_clip.get_model_config(settings["clip"])
+    if config is None:
+        raise HcepError(f"open_clip has no model {settings['clip']!r}", remedy="see open_clip.list_models()")
+    random = settings["source"] == "random"
+    try:
+        if random:
+            audio_config = AutoConfig.for_model("wav2vec2")
+            clip, audio = build_clip(config), build_audio(audio_config.to_diff_dict() | {"model_type": "wav2vec2"})
+        else:
+            # plain ViT-B-32 with `openai` weights would run with the wrong activation: the name must say quickgelu
+            clip = open_clip.create_model(settings["clip"], pretrained=settings["pretrained"])
+            audio = AutoModel.from_pretrained(settings["audio"], revision=settings.get("revision"))
+    except (OSError, RuntimeError) as error:
+        raise HcepError(
+            f"encoder {name!r} could not be fetched ({error})",
+            remedy="run `hcep fetch_encoders` on a machine with network access and copy the folder "
+            f"{output}, or set `audio` to a local folder",
+        ) from error
+    if settings["pretrained"] == "openai" and not config.get("quick_gelu", False):
+        raise HcepError(
+            f"{settings['clip']} has GELU, OpenAI's weights need QuickGELU", remedy="use ViT-B-32-quickgelu"
+        )
+    source = "random weights" if random else f"{settings['clip']} {settings['pretrained']}, {settings['audio']}"
+    info = _describe(name, config, audio.config, random, source)
+    save_encoders(output, clip, audio, info)

@@ -1,0 +1,380 @@
+"""Open-set metrics: exact, in float64, ties between known and unknown count half. Known is the positive side.
+
+All metrics are functions of the counts of accepted clips at every distinct threshold (accept iff score >= threshold),
+so one sort serves all of them, for the clips as they are and for any integer weights on groups of them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hcep.errors import HcepError
+from hcep.evaluation.scores import Scores
+
+METRICS = ("auroc", "oscr", "accuracy", "aupr_known", "aupr_unknown", "fpr95", "macro_f1")
+
+Floats = NDArray[np.float64]
+
+
+class OpenSet(NamedTuple):
+    """Test clips of one run as arrays, n clips.
+
+    Attributes
+    ----------
+    score : (n,) float64
+        Higher = more known.
+    known : (n,) bool
+    label, prediction : (n,) intp
+        Class ids in 0 ... K-1; `label` is -1 for unknown clips.
+    n_classes : int
+        K, the number of known classes.
+    """
+
+    score: Floats
+    known: NDArray[np.bool_]
+    label: NDArray[np.intp]
+    prediction: NDArray[np.intp]
+    n_classes: int
+
+
+class Curve(NamedTuple):
+    """Points of the ROC and OSCR curves, from accepting nothing (threshold inf) to accepting all; each (T + 1,)."""
+
+    threshold: Floats
+    tpr: Floats
+    ccr: Floats
+    fpr: Floats
+
+
+class Counts(NamedTuple):
+    """Accepted (weighted) clips at every distinct threshold in descending order; each (..., T), last entry = all.
+
+    Attributes
+    ----------
+    known, correct, unknown : (..., T) float64
+        Accepted known clips, accepted known clips with the right prediction, accepted unknown clips.
+    """
+
+    known: Floats
+    correct: Floats
+    unknown: Floats
+
+
+def open_set(scores: Scores) -> OpenSet:
+    """Test part of a run's scores as class ids and arrays."""
+    test = scores.part == "test"
+    ids = {name: index for index, name in enumerate(scores.classes)}
+    return OpenSet(
+        scores.score[test],
+        scores.known[test],
+        np.array([ids.get(name, -1) for name in scores.label[test].tolist()], dtype=np.intp),
+        np.array([ids[name] for name in scores.prediction[test].tolist()], dtype=np.intp),
+        len(scores.classes),
+    )
+
+
+def log_max_softmax(logits: ArrayLike) -> Floats:
+    """Log of the largest softmax probability, which keeps its order where the probability itself rounds to 1.
+
+    log p_max = -log1p(sum over j != max of exp(l_j - l_max)); distinct up to margins of about 740.
+
+    Parameters
+    ----------
+    logits : (n, K) array
+
+    Returns
+    -------
+    (n,) float64, at most 0
+
+    Raises
+    ------
+    HcepError
+        A logit is not finite, or there is no class.
+    """
+    values = np.array(logits, dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] == 0:
+        raise HcepError(f"logits must be (n, K) with K >= 1, got shape {values.shape}")
+    _refuse_non_finite(values, "logits")
+    rows, top = np.arange(len(values)), values.argmax(axis=1)
+    values -= values[rows, top][:, None]
+    values[rows, top] = -np.inf
+    return -np.log1p(np.exp(values).sum(axis=1))
+
+
+class Ranking:
+    """Test clips after the one sort that all metrics share.
+
+    Parameters
+    ----------
+    data : OpenSet
+    group : (n,) int, optional
+        Group index of every clip, 0 ... n_groups-1; weights are given per group. By default all clips form one group.
+    n_groups : int
+        Number of groups, those without a clip counted too.
+
+    Raises
+    ------
+    HcepError
+        A score is not finite, or there is no known or no unknown clip.
+    """
+
+    def __init__(self, data: OpenSet, group: ArrayLike | None = None, n_groups: int = 1) -> None:
+        _refuse_non_finite(data.score, "scores")
+        _refuse_empty(int(data.known.sum()), int((~data.known).sum()))
+        clip_group = np.zeros(len(data.score), dtype=np.intp) if group is None else np.asarray(group, dtype=np.intp)
+        order = np.argsort(-np.asarray(data.score, dtype=np.float64), kind="stable")
+        score, known = data.score[order], data.known[order]
+        ends = np.append(np.flatnonzero(score[1:] != score[:-1]), len(score) - 1)
+        self.threshold: Floats = score[ends]
+        right = (data.label == data.prediction)[order] & known
+        self.correct = right[known].astype(np.float64)
+        self.known_group, self.unknown_group = clip_group[order][known], clip_group[order][~known]
+        # how many known (unknown) clips in sorted order every threshold accepts
+        self.known_upto = np.cumsum(known)[ends]
+        self.unknown_upto = np.cumsum(~known)[ends]
+        self.tables = _class_tables(data, clip_group, n_groups)
+
+    def counts(self, known_weight: ArrayLike, unknown_weight: ArrayLike) -> Counts:
+        """Weighted counts of accepted clips; weights (..., n_groups), counts (..., T)."""
+        of_known = np.asarray(known_weight, dtype=np.float64)[..., self.known_group]
+        of_unknown = np.asarray(unknown_weight, dtype=np.float64)[..., self.unknown_group]
+        return Counts(
+            _accumulate(of_known, self.known_upto),
+            _accumulate(of_known * self.correct, self.known_upto),
+            _accumulate(of_unknown, self.unknown_upto),
+        )
+
+    def metrics(self, known_weight: ArrayLike, unknown_weight: ArrayLike) -> dict[str, Floats]:
+        """All metrics for R weightings at once.
+
+        Parameters
+        ----------
+        known_weight, unknown_weight : (R, n_groups) non-negative integers
+            How often every group's known and unknown clips count.
+
+        Returns
+        -------
+        dict of metric name to (R,) float64
+            NaN where one side has no weight at all.
+        """
+        counts = self.counts(known_weight, unknown_weight)
+        hits, support, predicted = (np.asarray(known_weight, dtype=np.float64) @ table for table in self.tables)
+        # a side without weight gives 0/0, and NaN is its documented result
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values = {
+                "auroc": _area(counts.known, counts.known, counts.unknown),
+                "oscr": _area(counts.correct, counts.known, counts.unknown),
+                "accuracy": counts.correct[..., -1] / counts.known[..., -1],
+                "aupr_known": _average_precision(counts.known, counts.unknown),
+                "aupr_unknown": _average_precision(*_from_below(counts)),
+                "fpr95": _fpr95(counts),
+                "macro_f1": _macro_f1(hits, support, predicted),
+            }
+        usable = (counts.known[..., -1] > 0) & (counts.unknown[..., -1] > 0)
+        return {name: np.where(usable, values[name], np.nan) for name in METRICS}
+
+
+def open_set_metrics(data: OpenSet) -> dict[str, float]:
+    """All metrics of `METRICS` on one sort, as fractions.
+
+    Raises
+    ------
+    HcepError
+        A score is not finite, or there is no known or no unknown clip.
+    """
+    values = Ranking(data).metrics(np.ones((1, 1)), np.ones((1, 1)))
+    return {name: float(value[0]) for name, value in values.items()}
+
+
+def open_set_curve(known: ArrayLike, correct: ArrayLike, unknown: ArrayLike) -> Curve:
+    """TPR, CCR and FPR at every distinct score, accepting iff score >= threshold (HCEP, Algorithm 1).
+
+    Parameters
+    ----------
+    known : (n_known,) array
+        Scores of known clips.
+    correct : (n_known,) bool array
+        Whether a known clip's predicted class is its own.
+    unknown : (n_unknown,) array
+        Scores of unknown clips.
+
+    Returns
+    -------
+    Curve
+        Starts at (0, 0) with threshold inf and ends at (fpr 1, tpr 1, ccr accuracy).
+
+    Raises
+    ------
+    HcepError
+        A score is not finite, or one side is empty.
+    """
+    ranking, counts = _two_sides(known, unknown, correct)
+    return Curve(
+        np.append(np.inf, ranking.threshold),
+        np.append(0.0, counts.known / counts.known[-1]),
+        np.append(0.0, counts.correct / counts.known[-1]),
+        np.append(0.0, counts.unknown / counts.unknown[-1]),
+    )
+
+
+def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
+    """Probability that a known clip outranks an unknown one, ties counting half.
+
+    Parameters
+    ----------
+    known, unknown : (n_known,), (n_unknown,) arrays
+        Scores of both sides.
+
+    Raises
+    ------
+    HcepError
+        A score is not finite, or one side is empty.
+    """
+    counts = _two_sides(known, unknown)[1]
+    return float(_area(counts.known, counts.known, counts.unknown))
+
+
+def oscr(known: ArrayLike, correct: ArrayLike, unknown: ArrayLike) -> float:
+    """Area under CCR over FPR: a correctly classified known clip outranks an unknown one, ties counting half.
+
+    Dhamija et al., Reducing Network Agnostophobia, 2018, with half credit for ties, so that the value is the AUROC
+    after every misclassified known clip has been put below all unknown clips.
+
+    Parameters
+    ----------
+    known, correct, unknown : arrays
+        As in `open_set_curve`.
+
+    Raises
+    ------
+    HcepError
+        A score is not finite, or one side is empty.
+    """
+    counts = _two_sides(known, unknown, correct)[1]
+    return float(_area(counts.correct, counts.known, counts.unknown))
+
+
+def aupr_known(known: ArrayLike, unknown: ArrayLike) -> float:
+    """Average precision with known clips as positives (scikit-learn's `average_precision_score`)."""
+    counts = _two_sides(known, unknown)[1]
+    return float(_average_precision(counts.known, counts.unknown))
+
+
+def aupr_unknown(known: ArrayLike, unknown: ArrayLike) -> float:
+    """Average precision with unknown clips as positives, ranked by the negated score."""
+    return float(_average_precision(*_from_below(_two_sides(known, unknown)[1])))
+
+
+def fpr95(known: ArrayLike, unknown: ArrayLike) -> float:
+    """Share of unknown clips accepted at the largest threshold that accepts at least 95 % of the known clips."""
+    return float(_fpr95(_two_sides(known, unknown)[1]))
+
+
+def accuracy(label: ArrayLike, prediction: ArrayLike) -> float:
+    """Closed-set accuracy over known clips; labels and predictions are class ids."""
+    truth, guess = _same_length(label, prediction)
+    return float((truth == guess).mean())
+
+
+def macro_f1(label: ArrayLike, prediction: ArrayLike, n_classes: int) -> float:
+    """Mean F1 over the known classes, on known clips.
+
+    A class with neither a clip nor a prediction has no F1 and is left out (scikit-learn's default). Ids are
+    0 ... n_classes-1.
+    """
+    truth, guess = _same_length(label, prediction)
+    hits = np.bincount(truth[truth == guess], minlength=n_classes)
+    counts = (np.bincount(values, minlength=n_classes) for values in (truth, guess))
+    return float(_macro_f1(hits.astype(np.float64), *(values.astype(np.float64) for values in counts)))
+
+
+def _same_length(label: ArrayLike, prediction: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    truth, guess = np.asarray(label, dtype=np.intp), np.asarray(prediction, dtype=np.intp)
+    if truth.shape != guess.shape or truth.ndim != 1:
+        raise HcepError(f"labels and predictions differ in shape: {truth.shape} and {guess.shape}")
+    if not len(truth):
+        raise HcepError("accuracy and F1 need at least one known clip")
+    return truth, guess
+
+
+def _two_sides(known: ArrayLike, unknown: ArrayLike, correct: ArrayLike | None = None) -> tuple[Ranking, Counts]:
+    inside, outside = np.asarray(known, dtype=np.float64), np.asarray(unknown, dtype=np.float64)
+    right = np.ones(len(inside), dtype=bool) if correct is None else np.asarray(correct, dtype=bool)
+    if right.shape != inside.shape:
+        raise HcepError(f"scores and correctness of known clips differ in shape: {inside.shape} and {right.shape}")
+    label = np.append(np.zeros(len(inside), dtype=np.intp), np.full(len(outside), -1, dtype=np.intp))
+    prediction = np.append((~right).astype(np.intp), np.zeros(len(outside), dtype=np.intp))
+    ranking = Ranking(OpenSet(np.append(inside, outside), label == 0, label, prediction, 2))
+    return ranking, ranking.counts(np.ones(1), np.ones(1))
+
+
+def _refuse_non_finite(values: Floats, what: str) -> None:
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        raise HcepError(f"{bad} of {values.size} {what} are not finite", remedy="look for a diverged training run")
+
+
+def _refuse_empty(n_known: int, n_unknown: int) -> None:
+    if not n_known or not n_unknown:
+        raise HcepError(
+            f"open-set metrics need known and unknown test clips, got {n_known} and {n_unknown}",
+            remedy="check the class split and the test part",
+        )
+
+
+def _class_tables(data: OpenSet, group: NDArray[np.intp], n_groups: int) -> tuple[Floats, Floats, Floats]:
+    """Per group and class, over known clips: right predictions, clips, predictions; each (n_groups, K)."""
+    shape = (n_groups, data.n_classes)
+
+    def table(rows: NDArray[np.bool_], ids: NDArray[np.intp]) -> Floats:
+        flat = np.bincount(group[rows] * shape[1] + ids[rows], minlength=shape[0] * shape[1])
+        return flat.reshape(shape).astype(np.float64)
+
+    right = data.known & (data.label == data.prediction)
+    return table(right, data.label), table(data.known, data.label), table(data.known, data.prediction)
+
+
+def _accumulate(weights: Floats, upto: NDArray[np.intp]) -> Floats:
+    total = np.zeros((*weights.shape[:-1], weights.shape[-1] + 1))
+    np.cumsum(weights, axis=-1, out=total[..., 1:])
+    return total[..., upto]
+
+
+def _area(hits: Floats, known: Floats, unknown: Floats) -> Floats:
+    """Trapezoid under hits/known over unknown; sums of half integers, hence exact."""
+    doubled = hits[..., 0] * unknown[..., 0]
+    doubled = doubled + ((hits[..., 1:] + hits[..., :-1]) * np.diff(unknown, axis=-1)).sum(axis=-1)
+    return doubled / (2 * known[..., -1] * unknown[..., -1])
+
+
+def _from_below(counts: Counts) -> tuple[Floats, Floats]:
+    """Counts of unknown and known clips when accepting from the lowest score upwards."""
+
+    def rest(side: Floats) -> Floats:
+        before = np.concatenate([np.zeros_like(side[..., :1]), side[..., :-1]], axis=-1)
+        return (side[..., -1:] - before)[..., ::-1]
+
+    return rest(counts.unknown), rest(counts.known)
+
+
+def _average_precision(positive: Floats, negative: Floats) -> Floats:
+    """Sum over thresholds of (recall step) x precision; a step of 0 adds 0 even where precision is 0/0."""
+    steps = np.diff(positive, axis=-1, prepend=0.0)
+    accepted = positive + negative
+    precision = np.divide(positive, accepted, out=np.zeros_like(positive), where=accepted > 0)
+    return (steps * precision).sum(axis=-1) / positive[..., -1]
+
+
+def _fpr95(counts: Counts) -> Floats:
+    # TPR >= .95 in whole numbers, since .95 is no binary fraction
+    first = (20 * counts.known >= 19 * counts.known[..., -1:]).argmax(axis=-1)
+    return np.take_along_axis(counts.unknown, first[..., None], axis=-1)[..., 0] / counts.unknown[..., -1]
+
+
+def _macro_f1(hits: Floats, support: Floats, predicted: Floats) -> Floats:
+    total = support + predicted
+    f1 = np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
+    return f1.sum(axis=-1) / (total > 0).sum(axis=-1)

@@ -1,0 +1,236 @@
+"""scores.h5: what a trained model says about every training and test clip; the only input of the evaluation stage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hcep.errors import HcepError
+from hcep.files import atomic_path
+
+TEXT_COLUMNS = ("dataset", "clip", "part", "label", "group", "prediction", "flags")
+PARTS = ("train", "test")
+FEATURES = ("text", "vision", "audio", "fused")
+_AGAIN = "run the score step of this run again"
+
+
+class Scores(NamedTuple):
+    """Model outputs of one run, n clips, K known classes.
+
+    Attributes
+    ----------
+    dataset, clip, part, label, group, prediction, flags : (n,) str
+        `part` is ``train`` (known training clips) or ``test``; `label` and `prediction` are class names; `group` is
+        what must not be split (speaker, source video); `flags` the missing modalities, joined by ``;``.
+    known : (n,) bool
+        Whether `label` is one of `classes`.
+    logits : (n, K) float64
+        One value per known class.
+    score : (n,) float64
+        Higher = more known.
+    features : mapping of name to (n, d) float32
+        Pooled features, any of ``text``, ``vision``, ``audio``, ``fused``; may be empty.
+    classes : tuple of str
+        Known classes in label-id order.
+    method, task, openness, split : str
+    seed : int
+    settings, versions : mapping
+        What the run was made with.
+    stand_in : bool
+        Whether stand-in encoders or composite data were used.
+    text_kind : str
+        Where the text came from: ``caption``, ``transcript``, ``asr``, ``none``, or several joined by ``;``.
+    """
+
+    dataset: NDArray[np.str_]
+    clip: NDArray[np.str_]
+    part: NDArray[np.str_]
+    label: NDArray[np.str_]
+    group: NDArray[np.str_]
+    prediction: NDArray[np.str_]
+    flags: NDArray[np.str_]
+    known: NDArray[np.bool_]
+    logits: NDArray[np.float64]
+    score: NDArray[np.float64]
+    features: Mapping[str, NDArray[np.float32]]
+    classes: tuple[str, ...]
+    method: str
+    task: str
+    openness: str
+    split: str
+    seed: int
+    settings: Mapping[str, Any]
+    versions: Mapping[str, Any]
+    stand_in: bool
+    text_kind: str
+
+
+def _refuse_first(bad: ArrayLike, cause: str, scores: Scores, file: Path) -> None:
+    if np.any(bad):
+        row = int(np.argmax(bad))
+        count = int(np.count_nonzero(bad))
+        more = f" ({count} clips in all)" if count > 1 else ""
+        raise HcepError(cause + more, file=file, row=f"clip {scores.clip[row]}", remedy=_AGAIN)
+
+
+def _check_shapes(scores: Scores, file: Path) -> None:
+    n, k = len(scores.clip), len(scores.classes)
+    if n == 0:
+        raise HcepError("no clip was scored", file=file, remedy=_AGAIN)
+    if k == 0 or len(set(scores.classes)) != k:
+        raise HcepError(f"classes must be distinct and at least one, got {list(scores.classes)}", file=file)
+    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+        name: (np.shape(getattr(scores, name)), (n,)) for name in (*TEXT_COLUMNS, "known", "score")
+    }
+    shapes["logits"] = (np.shape(scores.logits), (n, k))
+    for name, (found, wanted) in shapes.items():
+        if found != wanted:
+            raise HcepError(f"{name} has shape {found}, expected {wanted}", file=file, remedy=_AGAIN)
+    for name, values in scores.features.items():
+        if name not in FEATURES:
+            raise HcepError(f"unknown feature {name!r}, expected one of {', '.join(FEATURES)}", file=file)
+        if values.ndim != 2 or len(values) != n:
+            raise HcepError(f"features/{name} has shape {values.shape}, expected ({n}, d)", file=file, remedy=_AGAIN)
+
+
+def _check_values(scores: Scores, file: Path) -> None:
+    in_classes = np.isin(scores.label, scores.classes)
+    _refuse_first(~np.isfinite(scores.score), "the score is not finite", scores, file)
+    _refuse_first(~np.isfinite(scores.logits).all(axis=1), "a logit is not finite", scores, file)
+    _refuse_first(~np.isin(scores.part, PARTS), f"part must be one of {', '.join(PARTS)}", scores, file)
+    _refuse_first(scores.known & ~in_classes, "a known clip has a label outside the known classes", scores, file)
+    _refuse_first(~scores.known & in_classes, "an unknown clip has the label of a known class", scores, file)
+    _refuse_first((scores.part == "train") & ~scores.known, "an unknown clip is in the training part", scores, file)
+    _refuse_first(~np.isin(scores.prediction, scores.classes), "the prediction is no known class", scores, file)
+    _refuse_first(scores.group == "", "the clip has no group", scores, file)
+    first = np.zeros(len(scores.clip), dtype=bool)
+    first[np.unique(clip_keys(scores), return_index=True)[1]] = True
+    _refuse_first(~first, "the clip is listed twice", scores, file)
+
+
+def clip_keys(scores: Scores) -> NDArray[np.str_]:
+    """Name every clip across datasets, (n,) str: dataset, unit separator, clip."""
+    return np.char.add(np.char.add(scores.dataset, "\x1f"), scores.clip)
+
+
+def group_keys(scores: Scores) -> NDArray[np.str_]:
+    """Name every clip's group across datasets, (n,) str: dataset, unit separator, group."""
+    return np.char.add(np.char.add(scores.dataset, "\x1f"), scores.group)
+
+
+def write_scores(path: str | Path, scores: Scores) -> None:
+    """Check and write one run's scores; the file is whole or absent.
+
+    Parameters
+    ----------
+    path : path
+        Target, ``scores.h5``.
+    scores : Scores
+        Sequences of the right lengths; converted to arrays here.
+
+    Raises
+    ------
+    HcepError
+        Shapes disagree, a score or logit is not finite, a label contradicts `known`, a clip is listed twice or
+        unknown in the training part; the message names the clip.
+    """
+    path = Path(path)
+    scores = _arrays(scores)
+    _check_shapes(scores, path)
+    _check_values(scores, path)
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as handle:
+        for name in TEXT_COLUMNS:
+            handle.create_dataset(name, data=getattr(scores, name).tolist(), dtype=h5py.string_dtype())
+        handle["known"], handle["logits"], handle["score"] = scores.known, scores.logits, scores.score
+        for name, values in scores.features.items():
+            handle[f"features/{name}"] = values
+        for name in ("method", "task", "openness", "split", "text_kind"):
+            handle.attrs[name] = getattr(scores, name)
+        handle.attrs["seed"], handle.attrs["stand_in"] = int(scores.seed), bool(scores.stand_in)
+        handle.attrs["classes"] = json.dumps(list(scores.classes), ensure_ascii=False)
+        for name in ("settings", "versions"):
+            handle.attrs[name] = json.dumps(dict(getattr(scores, name)), ensure_ascii=False, sort_keys=True)
+
+
+def _text(values: Sequence[str] | NDArray[Any]) -> NDArray[np.str_]:
+    return np.asarray(values, dtype=np.str_)
+
+
+def _arrays(scores: Scores) -> Scores:
+    return scores._replace(
+        dataset=_text(scores.dataset),
+        clip=_text(scores.clip),
+        part=_text(scores.part),
+        label=_text(scores.label),
+        group=_text(scores.group),
+        prediction=_text(scores.prediction),
+        flags=_text(scores.flags),
+        known=np.asarray(scores.known, dtype=bool),
+        logits=np.asarray(scores.logits, dtype=np.float64),
+        score=np.asarray(scores.score, dtype=np.float64),
+        features={name: np.asarray(values, dtype=np.float32) for name, values in scores.features.items()},
+        classes=tuple(scores.classes),
+    )
+
+
+def read_scores(path: str | Path, *, features: bool = True) -> Scores:
+    """Read and check one run's scores.
+
+    Parameters
+    ----------
+    path : path
+        A file written by `write_scores`.
+    features : bool
+        Whether to read the pooled features, the bulk of the file.
+
+    Raises
+    ------
+    HcepError
+        The file is no HDF5 file, lacks a dataset or attribute, or its content breaks a rule of `write_scores`.
+    """
+    path = Path(path)
+    try:
+        with h5py.File(path, "r") as handle:
+            scores = _read(handle, features)
+    except FileNotFoundError as error:
+        raise HcepError("the file does not exist", file=path, remedy=_AGAIN) from error
+    except (OSError, KeyError, ValueError) as error:
+        raise HcepError(f"not a readable scores file ({error})", file=path, remedy=_AGAIN) from error
+    _check_shapes(scores, path)
+    _check_values(scores, path)
+    return scores
+
+
+def _read(handle: h5py.File, features: bool) -> Scores:
+    wanted = handle["features"].items() if features and "features" in handle else ()
+    attributes = handle.attrs
+    texts = {name: _text(handle[name].asstr()[()]) for name in TEXT_COLUMNS}
+    return Scores(
+        dataset=texts["dataset"],
+        clip=texts["clip"],
+        part=texts["part"],
+        label=texts["label"],
+        group=texts["group"],
+        prediction=texts["prediction"],
+        flags=texts["flags"],
+        known=handle["known"][()].astype(bool),
+        logits=handle["logits"][()].astype(np.float64),
+        score=handle["score"][()].astype(np.float64),
+        features={name: values[()].astype(np.float32) for name, values in wanted},
+        classes=tuple(json.loads(attributes["classes"])),
+        method=str(attributes["method"]),
+        task=str(attributes["task"]),
+        openness=str(attributes["openness"]),
+        split=str(attributes["split"]),
+        seed=int(attributes["seed"]),
+        settings=json.loads(attributes["settings"]),
+        versions=json.loads(attributes["versions"]),
+        stand_in=bool(attributes["stand_in"]),
+        text_kind=str(attributes["text_kind"]),
+    )

@@ -1,0 +1,45 @@
+"""The fusion head and the distance that HCEP and its rivals share.
+
+Shapes: B clips, K classes, m = head dimension (512).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hcep.model.method import Sizes
+
+
+class FusionHead(nn.Module):
+    """One linear map per modality, joined, and one more: ``W_f [W_t F_T; W_v F_V; W_a F_A]``.
+
+    The reading R1 of the paper's "simple concatenation", which its Table 8 counts to the parameter. The output has the
+    size of CLIP's text feature, so that eq. 5 can compare the two.
+    """
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.dim = sizes.text
+        self.text = nn.Linear(sizes.text, self.dim)
+        self.vision = nn.Linear(sizes.vision, self.dim)
+        self.audio = nn.Linear(sizes.audio, self.dim)
+        self.fuse = nn.Linear(3 * self.dim, self.dim)
+
+    def parts(self, text: Tensor, vision: Tensor, audio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The three modalities in the common space, each ``(B, m)``."""
+        return self.text(text), self.vision(vision), self.audio(audio)
+
+    def forward(self, text: Tensor, vision: Tensor, audio: Tensor) -> Tensor:
+        """Fused feature ``(B, m)``."""
+        return self.fuse(torch.cat(self.parts(text, vision, audio), dim=1))
+
+
+def arpl_distance(x: Tensor, points: Tensor) -> Tensor:
+    """Distance ``(B, K)`` of features ``(B, m)`` to points ``(K, m)``: ``|x - c|^2 / m - x . c``.
+
+    The composite distance of ARPL (Chen et al., TPAMI 2021, ``Dist``), the d of the paper's eq. 6 and 7. The squared
+    distance is divided by m, the dot product is not.
+    """
+    squared = (x * x).sum(1, keepdim=True) - 2 * x @ points.T + (points * points).sum(1)
+    return squared / x.shape[1] - x @ points.T

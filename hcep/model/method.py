@@ -1,0 +1,167 @@
+"""The interface that HCEP and every rival share; the training loop calls these names and knows no method by name.
+
+Shapes: B clips, K known classes, F frames, S side in pixels, A samples, L tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hcep.model.optimiser import Optimiser, OptimiserGroup
+
+MODALITIES = ("text", "vision", "audio")
+
+
+class Batch(NamedTuple):
+    """Clips as a method sees them: media for methods with prompts, cached features for the others.
+
+    Attributes
+    ----------
+    index : int64 Tensor (B,)
+        Position of each clip in the run's list; the same clip always has the same one.
+    label : int64 Tensor (B,)
+        Class id in the order of the run's known classes; -1 for a clip of an unknown class.
+    missing : bool Tensor (B, 3)
+        True where text, vision, audio (in this order) is absent.
+    tokens, frames, waveform : Tensor or None
+        int64 ``(B, L)``; uint8 ``(B, F, S, S, 3)``; int16 ``(B, A)``.
+    text, vision, audio : Tensor or None
+        Cached features, float32 ``(B, D)`` of each encoder.
+    """
+
+    index: Tensor
+    label: Tensor
+    missing: Tensor
+    tokens: Tensor | None = None
+    frames: Tensor | None = None
+    waveform: Tensor | None = None
+    text: Tensor | None = None
+    vision: Tensor | None = None
+    audio: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        return Batch(*(None if value is None else value.to(device, non_blocking=True) for value in self))
+
+    def split(self, size: int) -> list[Batch]:
+        """Consecutive parts of at most `size` clips."""
+        starts = range(0, len(self.index), size)
+        return [Batch(*(None if value is None else value[i : i + size] for value in self)) for i in starts]
+
+
+class Prediction(NamedTuple):
+    """Of a batch: logits ``(B, K)``, score ``(B,)`` (higher = more known), features by name ``(B, D)``."""
+
+    logits: Tensor
+    score: Tensor
+    features: dict[str, Tensor]
+
+
+class Features(NamedTuple):
+    """One feature per modality, ``(B, D)`` each."""
+
+    text: Tensor
+    vision: Tensor
+    audio: Tensor
+
+
+class Sizes(NamedTuple):
+    """Sizes of a run's inputs: frames F, side S in pixels, samples A; dims of the text, vision, audio features."""
+
+    frames: int
+    side: int
+    samples: int
+    text: int
+    vision: int
+    audio: int
+
+
+class Method(nn.Module):
+    """Base of every method.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        Known classes; the position is the class id.
+    sizes : Sizes
+        Of the inputs.
+    encoders : hcep.encoders.folder.Encoders or None
+        Frozen encoders, for methods with ``inputs == "media"``; they stay outside the module tree, so that neither
+        ``parameters()`` nor ``train()`` nor a checkpoint reaches them.
+    settings : dict
+        The run's settings: what the loop and this method read, and nothing else.
+    """
+
+    inputs: ClassVar[Literal["media", "features"]] = "features"
+    reduction: Literal["mean", "sum"] = "mean"
+
+    def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
+        super().__init__()
+        self.classes = list(classes)
+        self.sizes, self.encoders, self.settings = sizes, encoders, settings
+
+    def parameter_groups(self, settings: dict[str, Any]) -> list[OptimiserGroup]:
+        """Learnable parameters with their step rule; default: all of them by SGD with the run's settings."""
+        return [OptimiserGroup.sgd("all", [p for p in self.parameters() if p.requires_grad], settings)]
+
+    def optimizer(self, settings: dict[str, Any]) -> Optimiser:
+        """The optimiser over `parameter_groups`."""
+        return Optimiser(self.parameter_groups(settings))
+
+    def begin(self, batches: Iterable[Batch]) -> None:
+        """Called once before the first step with the training clips, in order."""
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Named terms; those called ``loss_*`` are summed and minimised, ``accuracy`` and others are only recorded."""
+        raise NotImplementedError
+
+    def before_step(self) -> None:
+        """Called after the backward pass, before the optimiser's step."""
+
+    def after_step(self, step: int) -> None:
+        """Called after the optimiser's step."""
+
+    def finish(self, batches: Iterable[Batch]) -> None:
+        """Called once after the last step with the training clips; statistics go to buffers."""
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Logits, score and features, without gradients."""
+        raise NotImplementedError
+
+    def diagnostics(self) -> dict[str, float]:
+        """Numbers for the epoch's row of history.csv (``movement_*``, ``gap_*``)."""
+        return {}
+
+
+def cached_features(batch: Batch) -> Features:
+    """The features that `encode` stored."""
+    if batch.text is None or batch.vision is None or batch.audio is None:
+        raise ValueError("this batch holds media, not cached features")
+    return Features(batch.text, batch.vision, batch.audio)
+
+
+def mask_missing(features: Features, missing: Tensor, settings: dict[str, Any]) -> Features:
+    """Apply the setting ``missing``: ``neutral`` keeps the feature of the neutral input, ``zero_feature`` clears it."""
+    if settings["missing"] == "neutral":
+        return features
+    return Features(*(value.masked_fill(missing[:, i, None], 0.0) for i, value in enumerate(features)))
+
+
+def log_max_softmax(logits: Tensor) -> Tensor:
+    """Log of the largest softmax probability ``(B,)`` in float64 from logits ``(B, K)``.
+
+    ``-log1p(sum over j != max of exp(l_j - l_max))``: does not saturate where the probability itself rounds to 1.
+    """
+    logits = logits.double()
+    best, place = logits.max(dim=1, keepdim=True)
+    rest = torch.exp(logits - best).scatter(1, place, 0.0)
+    return -torch.log1p(rest.sum(dim=1))
+
+
+def accuracy(logits: Tensor, label: Tensor) -> Tensor:
+    """Share of clips whose largest logit is their class."""
+    return (logits.detach().argmax(dim=1) == label).float().mean()

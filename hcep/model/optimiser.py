@@ -1,0 +1,70 @@
+"""SGD for one part of the parameters and Adam for another, behind the few calls that the training loop makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class OptimiserGroup(NamedTuple):
+    """Parameters that share a step rule: name, tensors, rule, learning rate at the start, weight decay, momentum."""
+
+    name: str
+    params: list[Tensor]
+    rule: Literal["sgd", "adam"]
+    lr: float
+    weight_decay: float
+    momentum: float
+
+    @classmethod
+    def sgd(cls, name: str, params: Sequence[Tensor], settings: dict[str, Any]) -> OptimiserGroup:
+        """A group under the run's own SGD settings (``lr``, ``weight_decay``, ``momentum``)."""
+        return cls(name, list(params), "sgd", settings["lr"], settings["weight_decay"], settings["momentum"])
+
+
+class Optimiser:
+    """One torch optimiser per rule in use; every group's rate follows one schedule factor."""
+
+    def __init__(self, groups: Sequence[OptimiserGroup]) -> None:
+        self.parts: list[torch.optim.Optimizer] = []
+        by_rule = {rule: [g for g in groups if g.rule == rule and g.params] for rule in ("sgd", "adam")}
+        if by_rule["sgd"]:
+            options = [
+                {"params": g.params, "lr": g.lr, "weight_decay": g.weight_decay, "momentum": g.momentum}
+                for g in by_rule["sgd"]
+            ]
+            self.parts.append(torch.optim.SGD(options, lr=0.0))
+        if by_rule["adam"]:
+            options = [{"params": g.params, "lr": g.lr, "weight_decay": g.weight_decay} for g in by_rule["adam"]]
+            self.parts.append(torch.optim.Adam(options, lr=0.0))
+        for part in self.parts:
+            for group in part.param_groups:
+                group["start_lr"] = group["lr"]
+
+    def set_factor(self, factor: float) -> None:
+        """Set every group's rate to `factor` times its start value."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = group["start_lr"] * factor
+
+    def step(self) -> None:
+        """One step of every part."""
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self) -> None:
+        """Drop all gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """State of every part, tensors and plain numbers only."""
+        return [part.state_dict() for part in self.parts]
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        """Restore `state_dict`."""
+        for part, values in zip(self.parts, state, strict=True):
+            part.load_state_dict(values)

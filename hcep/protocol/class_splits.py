@@ -1,0 +1,273 @@
+"""Which classes are known: drawn once at random, written to a file, committed, and the same for every method.
+
+Section 4.1.2 of the paper averages over random draws that it does not publish. Ours live in `config/splits/`; a file
+maps openness -> split -> known and unknown class names, and `draw_class_splits` with the seed of its header gives it
+again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+import warnings
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from hcep.errors import HcepError
+from hcep.files import write_text
+from hcep.protocol.openness import parse_openness
+
+
+class ClassSplit(NamedTuple):
+    """One division of the classes, each side in the task's label order; position in `known` is the class id."""
+
+    known: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def draw_class_splits(labels: Sequence[str], known: int, unknown: int, count: int, seed: int) -> list[ClassSplit]:
+    """Draw distinct random divisions of the classes.
+
+    Classes are ordered by a hash of (seed, openness, draw, name), so that the result depends neither on the order of
+    `labels` nor on the version of a random generator.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Every class of the task, in its label order.
+    known, unknown : int
+        Classes on each side. Together they may be fewer than `labels`: the others take no part.
+    count : int
+        Divisions wanted. Where fewer exist (one, if every class is known), all of them are returned with a warning.
+    seed : int
+        Another seed gives another draw.
+
+    Returns
+    -------
+    list of ClassSplit
+        Distinct, at most `count`.
+
+    Raises
+    ------
+    HcepError
+        If labels repeat, or are fewer than `known` + `unknown`.
+    """
+    if len(set(labels)) != len(labels):
+        raise HcepError(f"label {_first_repeat(labels)!r} is listed twice", remedy="list every class once")
+    if known < 1 or unknown < 0 or count < 1:
+        raise HcepError(f"cannot draw {count} splits of {known} known and {unknown} unknown classes")
+    if known + unknown > len(labels):
+        raise HcepError(
+            f"{known} known and {unknown} unknown classes need {known + unknown} labels, the task has {len(labels)}",
+            remedy="choose a smaller openness",
+        )
+    possible = math.comb(len(labels), known) * math.comb(len(labels) - known, unknown)
+    if possible < count:
+        warnings.warn(
+            f"only {possible} distinct split(s) of {len(labels)} classes into {known} known and {unknown} unknown "
+            f"exist, {count} were asked for",
+            stacklevel=2,
+        )
+    splits: list[ClassSplit] = []
+    draw = 0
+    while len(splits) < min(count, possible):
+        draw += 1
+        order = sorted(labels, key=lambda label: _rank(seed, known, unknown, draw, label))
+        candidate = _in_order(order[:known], order[known : known + unknown], labels)
+        if candidate not in splits:
+            splits.append(candidate)
+    return splits
+
+
+def write_class_splits(
+    path: str | Path,
+    labels: Sequence[str],
+    opennesses: Iterable[str],
+    *,
+    count: int = 4,
+    seed: int = 0,
+    command: str,
+) -> dict[str, dict[str, ClassSplit]]:
+    """Draw the splits of a task and write them, with how they were drawn in the header.
+
+    Parameters
+    ----------
+    path : path
+        File to write, e.g. ``config/splits/mafw.yaml``.
+    labels : sequence of str
+        Every class of the task, in its label order.
+    opennesses : iterable of str
+        Names such as ``"k8u2"``.
+    count, seed : int
+        As in `draw_class_splits`.
+    command : str
+        The command that writes this file again, for the header, e.g. ``"hcep draw_splits --task mafw"``.
+
+    Returns
+    -------
+    dict
+        openness -> split name -> ClassSplit, as written.
+    """
+    drawn = {
+        openness: {
+            f"split{number}": split
+            for number, split in enumerate(draw_class_splits(labels, *parse_openness(openness), count, seed), 1)
+        }
+        for openness in opennesses
+    }
+    lines = [
+        "# Known and unknown classes of every split, drawn at random once and the same for every method.",
+        f"# Written by `{command}`: seed {seed}, up to {count} distinct splits per openness,",
+        f"# from the labels {', '.join(labels)}.",
+        "# Drawing again must give this file (a test holds it). To use splits of your own, edit a copy and name it in",
+        "# the task's `class_splits`.",
+    ]
+    for openness, splits in drawn.items():
+        lines.append(f"{openness}:")
+        for name, split in splits.items():
+            lines.append(f"  {name}:")
+            lines += [f"    {side}: {_flow(names)}" for side, names in zip(split._fields, split, strict=True)]
+    write_text(path, "\n".join(lines) + "\n")
+    return drawn
+
+
+def read_class_splits(path: str | Path, openness: str, labels: Sequence[str]) -> dict[str, ClassSplit]:
+    """Read and check the splits of one openness.
+
+    Parameters
+    ----------
+    path : path
+        File written by `write_class_splits` or by hand.
+    openness : str
+        e.g. ``"k8u2"``.
+    labels : sequence of str
+        Every class of the task, in its label order.
+
+    Returns
+    -------
+    dict
+        split name -> ClassSplit, both sides in label order whatever their order in the file.
+
+    Raises
+    ------
+    HcepError
+        If the file or the openness is missing, a class name is not one of `labels`, is used twice or on both sides, a
+        side has another number of classes than the openness says, or two splits are the same.
+    """
+    path = Path(path)
+    counts = dict(zip(ClassSplit._fields, parse_openness(openness), strict=True))
+    content = _load(path)
+    if openness not in content:
+        raise HcepError(
+            f"no splits for {openness}, only for {', '.join(map(str, content)) or 'nothing'}",
+            file=path,
+            remedy=f"add {openness} to the file, or ask for one of those",
+        )
+    entry = content[openness]
+    if not isinstance(entry, dict) or not entry:
+        raise HcepError("holds no split", file=path, row=openness, remedy="write `split1: {known: […], unknown: […]}`")
+    splits: dict[str, ClassSplit] = {}
+    for name, sides in entry.items():
+        place = f"{openness}.{name}"
+        split = _in_order(*_checked_sides(sides, counts, labels, path, place), labels)
+        for other, earlier in splits.items():
+            if earlier == split:
+                raise HcepError(
+                    f"the same classes as {openness}.{other}",
+                    file=path,
+                    row=place,
+                    remedy="splits must differ, or an average over them counts one twice",
+                )
+        splits[str(name)] = split
+    return splits
+
+
+def _checked_sides(
+    sides: Any, counts: Mapping[str, int], labels: Sequence[str], path: Path, place: str
+) -> tuple[list[str], list[str]]:
+    if not isinstance(sides, dict) or set(sides) != set(counts):
+        raise HcepError("needs exactly the keys known and unknown", file=path, row=place)
+    for side, count in counts.items():
+        names = sides[side]
+        if not isinstance(names, list):
+            raise HcepError(f"{side} is not a list of class names", file=path, row=place)
+        for name in names:
+            _check_label(name, labels, path, place)
+        if len(set(names)) != len(names):
+            raise HcepError(f"{side} lists {_first_repeat(names)!r} twice", file=path, row=place)
+        if len(names) != count:
+            raise HcepError(
+                f"{side} has {len(names)} classes, the openness says {count}",
+                file=path,
+                row=place,
+                remedy="list as many classes as the openness names, or rename it",
+            )
+    both = sorted(set(sides["known"]) & set(sides["unknown"]))
+    if both:
+        raise HcepError(f"{', '.join(both)} on both sides", file=path, row=place, remedy="keep each class on one side")
+    return sides["known"], sides["unknown"]
+
+
+def _check_label(name: Any, labels: Sequence[str], path: Path, place: str) -> None:
+    if not isinstance(name, str):
+        raise HcepError(
+            f"{name!r} is not text", file=path, row=place, remedy="quote class names that YAML reads as something else"
+        )
+    if name not in labels:
+        close = difflib.get_close_matches(name.casefold(), [label.casefold() for label in labels], n=1)
+        guess = next((label for label in labels if close and label.casefold() == close[0]), None)
+        raise HcepError(
+            f"{name!r} is not a class of the task",
+            file=path,
+            row=place,
+            remedy=f"did you mean {guess!r}?" if guess else f"choose from {', '.join(labels)}",
+        )
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML keeps the last of two equal keys without a word; a split written twice must not vanish like that."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key.value!r} occurs twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise HcepError("no such file of class splits", file=path, remedy="write it with `hcep draw_splits`") from error
+    try:
+        content = yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.MarkedYAMLError as error:
+        row = None if error.problem_mark is None else error.problem_mark.line + 1
+        raise HcepError(f"not valid YAML: {error.problem}", file=path, row=row) from error
+    if not isinstance(content, dict):
+        raise HcepError("not a mapping of openness to splits", file=path, remedy="see config/splits/mafw.yaml")
+    return content
+
+
+def _rank(seed: int, known: int, unknown: int, draw: int, label: str) -> bytes:
+    return hashlib.sha256(f"{seed}/k{known}u{unknown}/{draw}/{label}".encode()).digest()
+
+
+def _in_order(known: Iterable[str], unknown: Iterable[str], labels: Sequence[str]) -> ClassSplit:
+    return ClassSplit(tuple(sorted(known, key=labels.index)), tuple(sorted(unknown, key=labels.index)))
+
+
+def _first_repeat(names: Sequence[str]) -> str:
+    return next(name for place, name in enumerate(names) if name in names[:place])
+
+
+def _flow(names: Sequence[str]) -> str:
+    return yaml.safe_dump(list(names), default_flow_style=True, width=10_000, allow_unicode=True).strip()

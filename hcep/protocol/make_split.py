@@ -1,0 +1,172 @@
+"""The split file: one division of a task's clips, as every later stage reads it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hcep.datasets.manifest_file import read_manifest
+from hcep.errors import HcepError
+from hcep.files import write_json
+from hcep.protocol.class_splits import ClassSplit, read_class_splits
+from hcep.protocol.openness import openness_value, parse_openness
+from hcep.protocol.partition import partition
+
+PARTS = ("train", "val", "test_known", "test_unknown")
+
+
+class Split(NamedTuple):
+    """Content of a split file.
+
+    `known` is in label-id order: class id k = position k. `train`, `val`, `test_known`, `test_unknown` hold clip ids,
+    no id in two of them; `labels` and `groups` map each of those ids to its class name and to its group.
+    """
+
+    task: str
+    openness: str
+    split: str
+    known: tuple[str, ...]
+    unknown: tuple[str, ...]
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test_known: tuple[str, ...]
+    test_unknown: tuple[str, ...]
+    labels: dict[str, str]
+    groups: dict[str, str]
+
+
+def make_split(
+    manifest: str | Path | Sequence[str | Path],
+    class_splits: str | Path,
+    task: str,
+    openness: str,
+    split: str,
+    output: str | Path,
+    *,
+    labels: Sequence[str],
+    test_folds: Collection[str],
+    val_fraction: float = 0.0,
+    val_seed: int = 0,
+) -> Split:
+    """Divide a task's clips and write the split file.
+
+    Parameters
+    ----------
+    manifest : path or sequence of paths
+        Manifest, or one per dataset where a task spans several.
+    class_splits : path
+        File of class splits, see `read_class_splits`.
+    task, openness, split : str
+        e.g. ``"mafw"``, ``"k8u2"``, ``"split1"``.
+    output : path
+        JSON file to write. Beside the fields of `Split` it records the openness value, how train and test were divided,
+        the number of clips per part and class, and how many clips were left out and why.
+    labels : sequence of str
+        Every class of the task, in its label order.
+    test_folds, val_fraction, val_seed
+        As in `partition`.
+
+    Returns
+    -------
+    Split
+        What was written.
+
+    Raises
+    ------
+    HcepError
+        From reading or dividing; see `read_class_splits` and `partition`.
+    """
+    chosen = _chosen(read_class_splits(class_splits, openness, labels), openness, split, class_splits)
+    manifests = [manifest] if isinstance(manifest, str | Path) else list(manifest)
+    clips = [clip for path in manifests for clip in read_manifest(path)]
+    try:
+        divided = partition(
+            clips, chosen.known, chosen.unknown, test_folds=test_folds, val_fraction=val_fraction, val_seed=val_seed
+        )
+    except HcepError as error:
+        # partition knows no files: say in which manifest to look
+        named = ", ".join(map(str, manifests))
+        raise HcepError(error.cause, file=named, row=f"{openness} {split}", remedy=error.remedy) from error
+    shared = {field: value for field, value in divided._asdict().items() if field in Split._fields}
+    result = Split(task, openness, split, **shared)
+    counts = {part: _counts(getattr(result, part), result.labels, chosen) for part in PARTS}
+    content = result._asdict() | {
+        "openness_value": openness_value(*parse_openness(openness)),
+        "test_folds": sorted(test_folds),
+        "val_fraction": val_fraction,
+        "val_seed": val_seed,
+        "counts": counts,
+        "left_out": divided.left_out,
+    }
+    write_json(output, content)
+    return result
+
+
+def read_split(path: str | Path) -> Split:
+    """Read a split file and check that its parts are consistent.
+
+    Raises
+    ------
+    HcepError
+        If the file is missing or not JSON, a field is missing, a clip is in two parts or without label or group, or a
+        part holds a class that has no place there.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise HcepError("no such split file", file=path, remedy="write it with `hcep make_split`") from error
+    except json.JSONDecodeError as error:
+        raise HcepError(f"not valid JSON: {error.msg}", file=path, row=error.lineno) from error
+    if not isinstance(content, dict):
+        raise HcepError("not a JSON object", file=path, remedy="write it again with `hcep make_split`")
+    missing = [field for field in Split._fields if field not in content]
+    if missing:
+        raise HcepError(f"lacks {', '.join(missing)}", file=path, remedy="write it again with `hcep make_split`")
+    result = Split(*(_value(content[field]) for field in Split._fields))
+    _check(result, path)
+    return result
+
+
+def _chosen(splits: Mapping[str, ClassSplit], openness: str, split: str, path: str | Path) -> ClassSplit:
+    if split not in splits:
+        raise HcepError(
+            f"no {split}, only {', '.join(splits)}",
+            file=path,
+            row=openness,
+            remedy="ask for one of those, or add it to the file",
+        )
+    return splits[split]
+
+
+def _counts(clips: Iterable[str], labels: Mapping[str, str], classes: ClassSplit) -> dict[str, int]:
+    found = Counter(labels[clip] for clip in clips)
+    return {label: found[label] for label in [*classes.known, *classes.unknown] if found[label]}
+
+
+def _value(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check(split: Split, path: Path) -> None:
+    def refuse(clip: str, cause: str) -> HcepError:
+        return HcepError(cause, file=path, row=f"clip {clip!r}", remedy="write it again with `hcep make_split`")
+
+    seen: set[str] = set()
+    for part in PARTS:
+        allowed = split.unknown if part == "test_unknown" else split.known
+        for clip in getattr(split, part):
+            if clip in seen:
+                raise refuse(clip, "listed twice")
+            seen.add(clip)
+            if clip not in split.labels or clip not in split.groups:
+                raise refuse(clip, "without label or group")
+            if split.labels[clip] not in allowed:
+                raise refuse(clip, f"class {split.labels[clip]!r} must not be in {part}")
+    trained = {split.groups[clip] for clip in split.train + split.val}
+    for clip in split.test_known + split.test_unknown:
+        if split.groups[clip] in trained:
+            raise refuse(clip, f"group {split.groups[clip]!r} is in training and in test")

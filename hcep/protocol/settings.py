@@ -1,0 +1,52 @@
+"""Config -> the settings of one run: defaults, then the task's, then the method's, then the task's for that method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hcep import registry
+from hcep.errors import HcepError
+
+
+def method_definition(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The entry of a method in ``methods``: ``base`` and what it changes."""
+    return registry.pick("method", name, config["methods"])
+
+
+def run_settings(config: Mapping[str, Any], task: str, name: str) -> dict[str, Any]:
+    """Exactly the settings that a run of this method on this task reads, sorted.
+
+    Raises
+    ------
+    HcepError
+        When a task or method changes a setting that the method does not read, or leaves one without a value.
+    """
+    definition = method_definition(config, name)
+    entry = registry.method(definition["base"])
+    readable = {*registry.LOOP_SETTINGS, *entry.settings}
+    table = task_definition(config, task)
+    own = {key: value for key, value in definition.items() if key != "base"}
+    for place, values in ((f"methods: {name}", own), (f"{task}: method_settings: {name}", _own(table, name))):
+        for key in values:
+            if key not in readable:
+                raise HcepError(
+                    f"{place} sets {key!r}, which base {definition['base']!r} does not read",
+                    file="config",
+                    remedy=f"remove it; it reads {', '.join(sorted(readable))}",
+                )
+    merged = {**config["training"], **table.get("training", {}), **own, **_own(table, name)}
+    merged["words"] = {label: config["words"].get(label, label) for label in table["labels"]}
+    missing = readable - set(merged)
+    if missing:
+        raise HcepError(f"training has no value for {', '.join(sorted(missing))}", file="config")
+    return {key: merged[key] for key in sorted(readable)}
+
+
+def task_definition(config: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """The entry of a task in ``task_definitions``."""
+    return registry.pick("task", task, config["task_definitions"])
+
+
+def _own(table: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return table.get("method_settings", {}).get(name, {})

@@ -1,0 +1,117 @@
+"""Names that a user writes in the config, and the classes behind them, loaded on use.
+
+Strings, not imports: adding an entry here changes no other stage's code digest and costs nothing at start-up.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Final, Literal, NamedTuple, TypeVar
+
+from hcep.errors import HcepError
+
+T = TypeVar("T")
+
+DATASETS: Final = {
+    "manifest": "hcep.datasets.manifest:Manifest",
+    "ravdess": "hcep.datasets.ravdess:Ravdess",
+}
+
+
+class MethodEntry(NamedTuple):
+    """A base method: class, what it reads (media, or the features that `encode` caches), and its own settings."""
+
+    target: str
+    inputs: Literal["media", "features"]
+    settings: tuple[str, ...]
+
+
+# what the training loop itself reads, for every method
+LOOP_SETTINGS: Final = (
+    "batch_size",
+    "device",
+    "epochs",
+    "lr",
+    "lr_decay",
+    "lr_step",
+    "micro_batch",
+    "momentum",
+    "precision",
+    "resident_gb",
+    "selection",
+    "weight_decay",
+)
+
+HCEP_SETTINGS: Final = (
+    "audio_pool",
+    "audio_prompt",
+    "class_text_prompted",
+    "cosine_scale",
+    "emo_features",
+    "inference",
+    "loss_reduction",
+    "missing",
+    "normalise_features",
+    "pixel_normalisation",
+    "point_features",
+    "points",
+    "prompt_lr_pixels",
+    "prompt_lr_semantic",
+    "prompt_step",
+    "prompt_step_rms",
+    "prompt_tokens",
+    "prompt_words",
+    "prompts",
+    "score",
+    "text_prompt",
+    "vision_prompt",
+    "words",
+)
+
+# every method of the config names one of these as its `base`; a method gets its settings and the loop's, no others
+METHODS: Final = {
+    "hcep": MethodEntry("hcep.model.hcep:HCEP", "media", HCEP_SETTINGS),
+    "arpl_mm": MethodEntry("hcep.rivals.arpl_mm:ArplMM", "features", ("missing", "rival_score")),
+    "linear": MethodEntry("hcep.rivals.linear:Linear", "features", ("missing", "score")),
+}
+
+# figure name (its file, its caption) -> function(sources, output, *, title)
+FIGURES: Final = {
+    "curves": "hcep.figures.curves:draw_curves",
+    "scores": "hcep.figures.score_histogram:draw_score_histogram",
+    "summary_bars": "hcep.figures.summary_bars:draw_summary_bars",
+    "training": "hcep.figures.training:draw_training",
+    "thresholds": "hcep.figures.thresholds:draw_thresholds",
+}
+
+
+def pick(kind: str, name: str, table: Mapping[str, T]) -> T:
+    """The entry of a table; an unknown name is an HcepError that offers the nearest one."""
+    if name not in table:
+        near = difflib.get_close_matches(name, table, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise HcepError(f"there is no {kind} {name!r}", remedy=f"{hint}known: {', '.join(sorted(table))}")
+    return table[name]
+
+
+def method(base: str) -> MethodEntry:
+    """The entry of a base method."""
+    return pick("base method", base, METHODS)
+
+
+def dataset(adapter: str) -> str:
+    """The ``"module:Class"`` string of a dataset adapter."""
+    return pick("dataset adapter", adapter, DATASETS)
+
+
+def module_of(target: str) -> str:
+    """The module in a ``"module:Class"`` string."""
+    return target.partition(":")[0]
+
+
+def load(target: str) -> Any:
+    """Import and return the class behind a ``"module:Class"`` string."""
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,158 @@
+"""The clips of a run as batches on the device: media from the shards, or features that `encode` cached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from hcep.errors import HcepError
+from hcep.media.store import ClipStore
+from hcep.model.method import Batch
+
+MISSING_FLAGS = ("no_text", "no_video", "no_audio")  # in the order of hcep.model.method.MODALITIES
+FEATURES = ("text", "vision", "audio")
+
+
+def missing_mask(flags: Sequence[str]) -> Tensor:
+    """bool ``(n, 3)``: which of text, vision, audio each clip lacks, from its ``;``-joined flags."""
+    rows = [[flag in text.split(";") for flag in MISSING_FLAGS] for text in flags]
+    return torch.tensor(rows, dtype=torch.bool).view(-1, 3)
+
+
+class Feed:
+    """Clips with labels; subclasses say how a batch is filled.
+
+    Parameters
+    ----------
+    clips : sequence of str
+        Clip ids; the position is the clip's index in the run.
+    labels : sequence of int
+        Class ids, -1 for unknown.
+    missing : bool Tensor (n, 3)
+        Absent modalities.
+    device : torch.device
+        Where batches go.
+
+    Attributes
+    ----------
+    first : int
+        Index of the first clip in the run; feeds of one run that share a method must not overlap.
+    """
+
+    first = 0
+
+    def __init__(self, clips: Sequence[str], labels: Sequence[int], missing: Tensor, device: torch.device) -> None:
+        self.clips, self.device = list(clips), device
+        self.labels = torch.tensor(list(labels), dtype=torch.int64)
+        self.missing = missing
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def content(self, positions: Tensor) -> dict[str, Tensor]:
+        """The fields of `Batch` beyond index, label and missing."""
+        raise NotImplementedError
+
+    def batch(self, positions: Tensor) -> Batch:
+        """One batch on the device."""
+        fields = self.content(positions)
+        return Batch(positions + self.first, self.labels[positions], self.missing[positions], **fields).to(self.device)
+
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        """All clips in batches of `size` (the last one smaller), the next one read while the current one is used."""
+        order = torch.arange(len(self)) if order is None else order
+        parts = order.split(size)
+        with ThreadPoolExecutor(1) as reader:
+            pending = [reader.submit(self.batch, part) for part in parts[:1]]
+            for i in range(len(parts)):
+                if i + 1 < len(parts):
+                    pending.append(reader.submit(self.batch, parts[i + 1]))
+                yield pending.pop(0).result()
+
+
+class MediaFeed(Feed):
+    """Tokens, frames and waveforms from the shards; kept in memory when they fit.
+
+    Parameters
+    ----------
+    store : ClipStore
+        The cache of the dataset.
+    tokenize : callable
+        Texts to tokens ``(n, L)``.
+    resident_bytes : int
+        Media up to this size is read once and kept.
+    """
+
+    def __init__(
+        self,
+        store: ClipStore,
+        clips: Sequence[str],
+        labels: Sequence[int],
+        tokenize: Callable[[Sequence[str]], Tensor],
+        device: torch.device,
+        resident_bytes: int,
+    ) -> None:
+        super().__init__(clips, labels, missing_mask(store.flags(clips)), device)
+        self.store = store
+        self.tokens = tokenize(store.texts(clips))
+        self.resident: tuple[Tensor, Tensor] | None = None
+        if clips:
+            frames, waveform = self._read(clips[:1])
+            if (frames.nbytes + waveform.nbytes) * len(clips) <= resident_bytes:
+                self.resident = self._read(clips)
+
+    def _read(self, clips: Sequence[str]) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(self.store.frames(clips)), torch.from_numpy(self.store.waveforms(clips))
+
+    def content(self, positions: Tensor) -> dict[str, Tensor]:
+        """``tokens, frames, waveform`` of these positions."""
+        if self.resident is None:
+            frames, waveform = self._read([self.clips[int(i)] for i in positions])
+        else:
+            frames, waveform = (value[positions] for value in self.resident)
+        return {"tokens": self.tokens[positions], "frames": frames, "waveform": waveform}
+
+
+class FeatureFeed(Feed):
+    """Features of all clips, in memory.
+
+    Parameters
+    ----------
+    shards : sequence of path
+        Files written by ``hcep encode``.
+    """
+
+    def __init__(
+        self, shards: Sequence[Path], clips: Sequence[str], labels: Sequence[int], device: torch.device
+    ) -> None:
+        found: dict[str, tuple[list[np.ndarray], str]] = {}
+        wanted = set(clips)
+        for path in shards:
+            with h5py.File(path, "r") as file:
+                columns = [file[name][()] for name in FEATURES]
+                flags = file["flags"].asstr()[()]
+                for row, clip in enumerate(file["clip"].asstr()[()]):
+                    if clip in wanted:
+                        found[clip] = ([column[row] for column in columns], flags[row])
+        lost = [clip for clip in clips if clip not in found]
+        if lost:
+            raise HcepError(
+                f"{len(lost)} clips of the split have no features, first {lost[0]!r}",
+                file=shards[0].parent if shards else None,
+                remedy="run `hcep encode` for every shard of the current index",
+            )
+        super().__init__(clips, labels, missing_mask([found[clip][1] for clip in clips]), device)
+        self.features = {
+            name: torch.from_numpy(np.stack([found[clip][0][i] for clip in clips])) if clips else torch.zeros(0, 1)
+            for i, name in enumerate(FEATURES)
+        }
+
+    def content(self, positions: Tensor) -> dict[str, Tensor]:
+        """``text, vision, audio`` of these positions."""
+        return {name: value[positions] for name, value in self.features.items()}

@@ -1,0 +1,193 @@
+"""The training loop: seeded order, schedule, micro-batches, history, resume. It knows no method by name."""
+
+from __future__ import annotations
+
+import copy
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hcep.errors import HcepError
+from hcep.model.method import Batch, Method
+from hcep.progress import progress
+from hcep.training.checkpoint import read_state, save_state
+from hcep.training.feed import Feed
+
+CHECK_EVERY = 50  # steps between looks at the losses, each of which waits for the device
+Monitor = Callable[[Method], dict[str, float]]
+
+
+def learning_rate_factor(epoch: int, settings: dict[str, Any]) -> float:
+    """Step schedule: times `lr_decay` after every `lr_step` epochs (epoch counts from 0)."""
+    return settings["lr_decay"] ** (epoch // settings["lr_step"])
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
+    """The order of the clips in an epoch; depends on seed and epoch only, so that a resumed run sees the same."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(count, generator=generator)
+
+
+def memory_gb(device: torch.device) -> float:
+    """Peak memory so far in GB: the device's on an accelerator, else the process's resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+class Trainer:
+    """One run.
+
+    Parameters
+    ----------
+    method : Method
+        On its device, freshly built from the run's seed.
+    feed : Feed
+        Training clips.
+    settings : dict
+        ``epochs, batch_size, micro_batch, lr, lr_decay, lr_step, precision, selection`` and what the method reads.
+    seed : int
+        Of the order of clips.
+    work : path
+        Folder of the resume state; its name must change with anything that changes the result.
+    monitor : callable, optional
+        Called after each epoch; returns numbers for the history, among them ``selected`` when the state with the
+        largest value is to be kept instead of the last.
+    name : str
+        What the log calls this run.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        feed: Feed,
+        settings: dict[str, Any],
+        seed: int,
+        work: Path,
+        monitor: Monitor | None = None,
+        name: str = "train",
+    ) -> None:
+        self.method, self.feed, self.settings, self.seed = method, feed, settings, seed
+        self.state_file, self.monitor, self.name = work / "state.pt", monitor, name
+        self.device = feed.device
+        self.optimiser = method.optimizer(settings)
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Any] | None = None
+        self.step = 0
+
+    def run(self) -> list[dict[str, float]]:
+        """Train to the last epoch, from the resume state if there is one; returns the history, one row per epoch."""
+        size = self.settings["batch_size"]
+        self.method.begin(self.feed.batches(size))
+        first = self._resume()
+        epochs = range(first, self.settings["epochs"])
+        for epoch in progress(epochs, len(epochs), self.name, "epoch"):
+            self._epoch(epoch)
+            self._save(epoch + 1)
+        if self.best is not None:
+            self.method.load_state_dict(self.best["method"])
+        self.method.finish(self.feed.batches(size))
+        return self.history
+
+    def _epoch(self, epoch: int) -> None:
+        settings, start = self.settings, time.perf_counter()
+        factor = learning_rate_factor(epoch, settings)
+        self.optimiser.set_factor(factor)
+        self.method.train()
+        sums: dict[str, Tensor] = {}
+        waiting: list[tuple[int, dict[str, Tensor]]] = []
+        order = epoch_order(len(self.feed), self.seed, epoch)
+        for batch in self.feed.batches(settings["batch_size"], order):
+            terms = self._step(batch)
+            self.step += 1
+            for key, value in terms.items():
+                sums[key] = sums.get(key, torch.zeros((), device=self.device)) + value * len(batch.index)
+            waiting.append((self.step, terms))
+            if len(waiting) == CHECK_EVERY:
+                self._check(waiting, epoch)
+                waiting = []
+        self._check(waiting, epoch)
+        seconds = time.perf_counter() - start
+        means = {key: float(value) / len(self.feed) for key, value in sums.items()}
+        row = {"epoch": float(epoch + 1), "lr": settings["lr"] * factor}
+        row["loss"] = sum(value for key, value in means.items() if key.startswith("loss_"))
+        row |= means | {"samples_per_s": len(self.feed) / seconds, "memory_gb": memory_gb(self.device)}
+        self.method.eval()
+        row |= self.method.diagnostics()
+        if self.monitor is not None:
+            seen = self.monitor(self.method)
+            chosen = seen.pop("selected", None)
+            row |= seen
+            if chosen is not None and (self.best is None or chosen > self.best["value"]):
+                self.best = {"value": chosen, "epoch": epoch + 1, "method": copy.deepcopy(self.method.state_dict())}
+        self.history.append(row)
+
+    def _step(self, batch: Batch) -> dict[str, Tensor]:
+        """One optimiser step on the effective batch, in micro-batches when the setting asks for it."""
+        self.optimiser.zero_grad()
+        total = len(batch.index)
+        terms: dict[str, Tensor] = {}
+        for part in batch.split(self.settings["micro_batch"] or total):
+            share = len(part.index) / total
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings["precision"] == "bf16"):
+                values = self.method.loss(part)
+            losses = [value for key, value in values.items() if key.startswith("loss_")]
+            # a mean over the batch is the share-weighted mean of its parts; a sum is the sum of its parts
+            weight = share if self.method.reduction == "mean" else 1.0
+            (torch.stack(losses).sum() * weight).backward()
+            for key, value in values.items():
+                summed = key.startswith("loss_") and self.method.reduction == "sum"
+                scale = 1 / total if summed else share  # the history holds means per clip either way
+                terms[key] = terms.get(key, torch.zeros((), device=self.device)) + value.detach() * scale
+        self.method.before_step()
+        self.optimiser.step()
+        self.method.after_step(self.step)
+        return terms
+
+    def _check(self, waiting: list[tuple[int, dict[str, Tensor]]], epoch: int) -> None:
+        for step, terms in waiting:
+            for key, value in terms.items():
+                if not math.isfinite(float(value)):
+                    kept = (
+                        f"the state after epoch {epoch} is kept in {self.state_file}" if epoch else "no epoch was done"
+                    )
+                    raise HcepError(
+                        f"{key} is {float(value)} in epoch {epoch + 1}, step {step}, "
+                        f"at lr {self.settings['lr'] * learning_rate_factor(epoch, self.settings):g}",
+                        file=self.name,
+                        remedy=f"lower `lr` (and `cosine_scale`, whose gradients it multiplies); {kept}",
+                    )
+
+    def _save(self, epochs_done: int) -> None:
+        state = {
+            "epochs_done": epochs_done,
+            "step": self.step,
+            "method": self.method.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "history": self.history,
+            "best": self.best,
+            "rng": torch.get_rng_state(),
+            "device_rng": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+        }
+        save_state(self.state_file, state)
+
+    def _resume(self) -> int:
+        state = read_state(self.state_file)
+        if state is None:
+            return 0
+        self.method.load_state_dict(state["method"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.history, self.best, self.step = state["history"], state["best"], state["step"]
+        torch.set_rng_state(state["rng"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state_all(state["device_rng"])
+        print(f"{self.name}: goes on after epoch {state['epochs_done']}", file=sys.stderr, flush=True)
+        return int(state["epochs_done"])

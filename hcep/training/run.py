@@ -1,0 +1,99 @@
+"""One run, method x openness x split x seed: its data, its device, and how its method is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from hcep.errors import HcepError
+from hcep.media.store import ClipStore
+from hcep.model.method import Batch, Method, Sizes
+from hcep.protocol.make_split import Split, read_split
+from hcep.training.feed import FeatureFeed, Feed, MediaFeed
+
+
+class Inputs(NamedTuple):
+    """Where a run reads from.
+
+    Attributes
+    ----------
+    split : path
+        Split JSON.
+    index : path
+        ``index.h5`` of the dataset; the shards lie beside it.
+    features : sequence of path
+        Feature shards, empty for methods on media.
+    encoder : dict
+        Contents of ``encoder.json``.
+    encoders : hcep.encoders.folder.Encoders or None
+        Loaded encoders, None for methods on cached features.
+    """
+
+    split: Path
+    index: Path
+    features: Sequence[Path]
+    encoder: dict[str, Any]
+    encoders: Any
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` takes an accelerator when there is one; ``cpu`` and ``cuda`` are taken literally.
+
+    Raises
+    ------
+    HcepError
+        When ``cuda`` is asked for and absent.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise HcepError("the setting device: cuda finds no CUDA device", remedy="use device: auto or device: cpu")
+    return torch.device(name)
+
+
+class Run:
+    """What training and scoring of a run share: data, device, and how its method is built."""
+
+    def __init__(self, inputs: Inputs, method_class: type[Method], settings: dict[str, Any], seed: int) -> None:
+        self.inputs, self.method_class, self.settings, self.seed = inputs, method_class, settings, seed
+        self.device = choose_device(settings["device"])
+        self.split: Split = read_split(inputs.split)
+        self.store = ClipStore(inputs.index, inputs.index.parent)
+
+    def feed(self, clips: Sequence[str]) -> Feed:
+        """The clips of one part with their class ids."""
+        place = {name: i for i, name in enumerate(self.split.known)}
+        labels = [place.get(self.split.labels[clip], -1) for clip in clips]
+        if self.inputs.encoders is None:
+            return FeatureFeed(self.inputs.features, clips, labels, self.device)
+        resident = int(self.settings["resident_gb"] * 1e9)
+        return MediaFeed(self.store, clips, labels, self.inputs.encoders.text.tokenize, self.device, resident)
+
+    def build(self, feed: Feed) -> Method:
+        """The method at its start values, which depend on the seed alone."""
+        sample = feed.batch(torch.zeros(1, dtype=torch.int64))
+        torch.manual_seed(self.seed)
+        method = self.method_class(self.split.known, self._sizes(sample), self.inputs.encoders, self.settings)
+        if self.inputs.encoders is not None:
+            for module in self.inputs.encoders.modules():
+                module.to(self.device)
+        return method.to(self.device)
+
+    def _sizes(self, sample: Batch) -> Sizes:
+        encoders = self.inputs.encoders
+        if encoders is None:
+            widths = (int(value.shape[1]) for value in (sample.text, sample.vision, sample.audio) if value is not None)
+            return Sizes(0, 0, 0, *widths)
+        assert sample.frames is not None and sample.waveform is not None
+        frames, side = sample.frames.shape[1:3]
+        if side != encoders.vision.size:
+            raise HcepError(
+                f"frames are {side} x {side}, encoder {encoders.info['name']} takes {encoders.vision.size}",
+                file=self.inputs.index,
+                remedy="set the dataset entry's `size` to the encoder's",
+            )
+        samples = int(sample.waveform.shape[1])
+        return Sizes(int(frames), int(side), samples, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)

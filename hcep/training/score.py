@@ -1,0 +1,75 @@
+"""From a checkpoint to scores.h5: logits, score and features of a run's training and test clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hcep.errors import HcepError
+from hcep.evaluation.scores import Scores, write_scores
+from hcep.model.method import MODALITIES, Method
+from hcep.progress import progress
+from hcep.training.checkpoint import read_checkpoint
+from hcep.training.run import Inputs, Run
+
+
+def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: Path, *, dataset: str) -> None:
+    """Score the training and test clips of a run with its checkpoint and write ``scores.h5``.
+
+    Raises
+    ------
+    HcepError
+        When the checkpoint does not belong to these encoders or this split.
+    """
+    state, metadata = read_checkpoint(checkpoint)
+    if metadata["encoder"]["sha256"] != inputs.encoder["sha256"]:
+        raise HcepError(
+            f"was trained with other weights of {metadata['encoder']['name']}", file=checkpoint, remedy="train again"
+        )
+    settings = metadata["settings"]
+    run = Run(inputs, method_class, settings, metadata["seed"])
+    if metadata["classes"] != list(run.split.known):
+        raise HcepError("was trained on other classes than the split names", file=checkpoint, remedy="train again")
+    clips = [*run.split.train, *run.split.test_known, *run.split.test_unknown]
+    feed = run.feed(clips)
+    method = run.build(feed)
+    method.load_state_dict(state)
+    method.eval()
+    count = -(-len(clips) // settings["batch_size"])
+    title = f"score {metadata['method']} {run.split.openness} {run.split.split}"
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=settings["precision"] == "bf16"):
+        outputs = [
+            method.predict(batch) for batch in progress(feed.batches(settings["batch_size"]), count, title, "batch")
+        ]
+    logits = torch.cat([out.logits.double() for out in outputs]).cpu().numpy()
+    classes = np.array(run.split.known)
+    names = [name for name in (*MODALITIES, "fused") if name in outputs[0].features]
+    kinds = sorted(set(run.store.text_kinds(clips)) - {"none"}) or ["none"]
+    write_scores(
+        output,
+        Scores(
+            dataset=np.array([dataset] * len(clips)),
+            clip=np.array(clips),
+            part=np.array(["train"] * len(run.split.train) + ["test"] * (len(clips) - len(run.split.train))),
+            label=np.array([run.split.labels[clip] for clip in clips]),
+            group=np.array([run.split.groups[clip] for clip in clips]),
+            prediction=classes[logits.argmax(axis=1)],
+            flags=np.array(run.store.flags(clips)),
+            known=feed.labels.numpy() >= 0,
+            logits=logits,
+            score=torch.cat([out.score.double() for out in outputs]).cpu().numpy(),
+            features={name: torch.cat([out.features[name].float() for out in outputs]).cpu().numpy() for name in names},
+            classes=tuple(run.split.known),
+            method=metadata["method"],
+            task=run.split.task,
+            openness=run.split.openness,
+            split=run.split.split,
+            seed=metadata["seed"],
+            settings=settings | {"epoch": metadata["epoch"]},
+            versions=metadata["versions"],
+            stand_in=metadata["encoder"]["stand_in"],
+            text_kind=";".join(kinds),
+        ),
+    )

@@ -1,0 +1,118 @@
+"""From the cache to a checkpoint: one run trained to its last epoch."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hcep.errors import HcepError
+from hcep.files import digest, sha256_file, write_table
+from hcep.model.method import Method
+from hcep.training.checkpoint import save_checkpoint, versions
+from hcep.training.loop import Monitor, Trainer
+from hcep.training.run import Inputs, Run
+
+Judge = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, float]]
+
+
+def train(
+    inputs: Inputs,
+    method_class: type[Method],
+    settings: dict[str, Any],
+    *,
+    name: str,
+    seed: int,
+    code: str,
+    model: Path,
+    history: Path,
+    work: Path,
+    judge: Judge | None = None,
+) -> None:
+    """Train one run and write its checkpoint and history.
+
+    Parameters
+    ----------
+    name : str
+        The method's name in the results.
+    code : str
+        Digest of the code that this run executes; with settings and data it names the resume state.
+    model, history : path
+        ``model.safetensors`` and ``history.csv``.
+    work : path
+        Parent folder of resume states; this run's own is removed when it is done.
+    judge : callable, optional
+        For ``selection: best_on_test`` only: score, label (-1 = unknown) and prediction of the test clips to numbers
+        for the history, among them ``selected``.
+
+    Raises
+    ------
+    HcepError
+        On non-finite losses (the last good state stays in `work`) and on inputs that do not fit each other.
+    """
+    run = Run(inputs, method_class, settings, seed)
+    if not run.split.train:
+        raise HcepError("the split has no training clip", file=inputs.split)
+    torch.use_deterministic_algorithms(run.device.type == "cpu")
+    fingerprint = digest(
+        [name, seed, settings, code, run.store.digest, sha256_file(inputs.split), inputs.encoder["sha256"]]
+    )
+    feed = run.feed(run.split.train)
+    method = run.build(feed)
+    title = f"train {name} {run.split.openness} {run.split.split} seed{seed}"
+    trainer = Trainer(
+        method, feed, settings, seed, work / fingerprint, _monitor(run, settings, len(feed), judge), title
+    )
+    rows = trainer.run()
+    metadata = {
+        "method": name,
+        "classes": list(run.split.known),
+        "task": run.split.task,
+        "openness": run.split.openness,
+        "split": run.split.split,
+        "seed": seed,
+        "settings": settings,
+        "versions": versions(),
+        "encoder": {key: inputs.encoder[key] for key in ("name", "stand_in", "sha256")},
+        "epoch": trainer.best["epoch"] if trainer.best else len(rows),
+    }
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    write_table(history, columns, [{key: f"{value:.8g}" for key, value in row.items()} for row in rows])
+    save_checkpoint(model, method.state_dict(), metadata)
+    shutil.rmtree(work / fingerprint, ignore_errors=True)
+    if rows:
+        print(f"{title}: {len(rows)} epochs, loss {rows[-1]['loss']:.4f}", file=sys.stderr)
+
+
+def _monitor(run: Run, settings: dict[str, Any], first: int, judge: Judge | None) -> Monitor | None:
+    """What to look at after each epoch: nothing, held-out known clips, or (marked in every table) the test clips."""
+    selection = settings["selection"]
+    clips = list(run.split.val)
+    if selection == "best_on_test":
+        if judge is None:
+            raise ValueError("best_on_test needs a judge")
+        clips = [*run.split.test_known, *run.split.test_unknown]
+    elif selection == "val_known" and not clips:
+        raise HcepError(
+            "selection: val_known needs held-out clips", file=run.inputs.split, remedy="set the task's val_fraction"
+        )
+    if not clips:
+        return None
+    feed = run.feed(clips)
+    feed.first = first
+
+    def look(method: Method) -> dict[str, float]:
+        outputs = [method.predict(batch) for batch in feed.batches(settings["batch_size"])]
+        prediction = torch.cat([out.logits for out in outputs]).argmax(1).cpu().numpy()
+        label = feed.labels.numpy()
+        if selection == "best_on_test" and judge is not None:
+            return judge(torch.cat([out.score for out in outputs]).cpu().numpy(), label, prediction)
+        row = {"val_accuracy": float((prediction == label).mean())}
+        return row | ({"selected": row["val_accuracy"]} if selection == "val_known" else {})
+
+    return look

@@ -1,0 +1,396 @@
+"""Who is known, trained on and tested: the rules of the open-set protocol."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from hcep.datasets.manifest_file import Clip, read_manifest, write_manifest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hcep.errors import HcepError
+from hcep.protocol.class_splits import draw_class_splits, read_class_splits, write_class_splits
+from hcep.protocol.make_split import make_split, read_split
+from hcep.protocol.openness import openness_value, parse_openness
+from hcep.protocol.partition import partition
+
+SPLITS = Path(__file__).parents[1] / "config" / "splits"
+MAFW = [
+    "anger",
+    "disgust",
+    "fear",
+    "happiness",
+    "sadness",
+    "surprise",
+    "contempt",
+    "anxiety",
+    "helplessness",
+    "disappointment",
+]
+MOSEI = ["happiness", "sadness", "anger", "disgust", "fear", "surprise"]
+RAVDESS = ["neutral", "happiness", "sadness", "anger", "fear", "disgust", "surprise"]
+# class names of any script, without control characters, line ends and lone surrogates
+PRINTABLE = st.characters(exclude_categories=["C", "Z"])
+COMMITTED = {
+    "demo": (MAFW, ["k8u2", "k4u6"]),
+    "mafw": (MAFW, ["k8u2", "k6u4", "k4u6", "k2u8"]),
+    "cmu_mosei": (MOSEI, ["k5u1", "k4u2", "k3u3", "k2u4"]),
+    "ravdess": (RAVDESS, ["k5u2", "k3u4"]),
+}
+
+
+def a_clip(name: str, label: str, fold: str, group: str = "", dataset: str = "corpus") -> Clip:
+    return Clip(
+        clip=name,
+        dataset=dataset,
+        video=f"{name}.mp4",
+        audio=f"{name}.mp4",
+        start=None,
+        end=None,
+        text="words",
+        text_kind="transcript",
+        language="en",
+        label=label,
+        labels=label,
+        group=group or name,
+        fold=fold,
+        flags="",
+        box="",
+    )
+
+
+@st.composite
+def corpora(draw: st.DrawFn) -> list[Clip]:
+    """Clips of 5 classes, some unlabelled or foreign; each group has one fold, each class a clip in every fold."""
+    clips = [a_clip(f"base-{label}-{fold}", label, fold) for label in MAFW[:5] for fold in ("1", "2", "3")]
+    fold_of = {group: str(group % 3 + 1) for group in range(12)}
+    for number in range(draw(st.integers(0, 40))):
+        group = draw(st.integers(0, 11))
+        label = draw(st.sampled_from([*MAFW[:5], "", "boredom"]))
+        clips.append(a_clip(f"c{number:02}", label, fold_of[group], f"speaker {group}"))
+    return clips
+
+
+# --- openness ------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 500), st.integers(1, 500))
+def test_openness_name_round_trip(known: int, unknown: int) -> None:
+    assert parse_openness(f"k{known}u{unknown}") == (known, unknown)
+
+
+@pytest.mark.parametrize("name", ["", "k8", "8u2", "k0u2", "k8u0", "K8U2", "k8u2 ", "k08u2", "k-1u2", "k8u2\n", "k٣u2"])
+def test_openness_name_refused(name: str) -> None:
+    with pytest.raises(HcepError, match=r"is not an openness.*k8u2"):
+        parse_openness(name)
+
+
+def test_openness_values_of_the_paper() -> None:
+    printed = {(8, 2): 0.11, (6, 4): 0.23, (4, 6): 0.37, (2, 8): 0.55, (10, 32): 0.51}
+    assert {pair: round(openness_value(*pair), 2) for pair in printed} == printed
+    with pytest.raises(HcepError):
+        openness_value(0, 3)
+
+
+# --- class splits --------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_draw_is_distinct_deterministic_and_in_label_order(data: st.DataObject) -> None:
+    labels = data.draw(st.permutations(MAFW))
+    known = data.draw(st.integers(1, 9))
+    unknown = data.draw(st.integers(1, 10 - known))
+    count, seed = data.draw(st.integers(1, 6)), data.draw(st.integers(0, 99))
+    splits = draw_class_splits(labels, known, unknown, count, seed)
+    assert len(splits) == count == len(set(splits))
+    assert splits == draw_class_splits(labels, known, unknown, count, seed)
+    for split in splits:
+        assert (len(split.known), len(split.unknown)) == (known, unknown)
+        assert not set(split.known) & set(split.unknown)
+        for side in split:
+            assert list(side) == [label for label in labels if label in side]
+    # the order of the labels decides the ids, not who is known
+    reordered = draw_class_splits(labels[::-1], known, unknown, count, seed)
+    assert [set(split.known) for split in reordered] == [set(split.known) for split in splits]
+
+
+def test_draw_depends_on_the_seed() -> None:
+    assert len({tuple(draw_class_splits(MAFW, 6, 4, 4, seed)) for seed in range(5)}) == 5
+
+
+def test_draw_covers_all_divisions_alike() -> None:
+    drawn = Counter(draw_class_splits(MOSEI, 5, 1, 1, seed)[0].unknown for seed in range(600))
+    assert len(drawn) == 6
+    assert min(drawn.values()) > 60  # 100 expected of each
+
+
+def test_draw_says_when_too_few_exist() -> None:
+    with pytest.warns(UserWarning, match="only 6 distinct"):
+        splits = draw_class_splits(MOSEI, 5, 1, 9, 0)
+    assert {split.unknown[0] for split in splits} == set(MOSEI)
+    with pytest.warns(UserWarning, match="only 1 distinct"):
+        assert len(draw_class_splits(MOSEI, 6, 0, 4, 0)) == 1
+
+
+@pytest.mark.parametrize(("labels", "known"), [(["a", "b", "a"], 1), (["a", "b"], 2)])
+def test_draw_refuses(labels: list[str], known: int) -> None:
+    with pytest.raises(HcepError):
+        draw_class_splits(labels, known, 1, 1, 0)
+
+
+@pytest.mark.parametrize("task", sorted(COMMITTED))
+def test_committed_splits_are_the_documented_draw(task: str, tmp_path: Path) -> None:
+    labels, opennesses = COMMITTED[task]
+    write_class_splits(tmp_path / "again.yaml", labels, opennesses, command=f"hcep draw_splits --task {task}")
+    assert (tmp_path / "again.yaml").read_bytes() == (SPLITS / f"{task}.yaml").read_bytes()
+
+
+@pytest.mark.parametrize("task", sorted(COMMITTED))
+def test_committed_splits_are_four_and_distinct(task: str) -> None:
+    labels, opennesses = COMMITTED[task]
+    assert list(yaml.safe_load((SPLITS / f"{task}.yaml").read_text())) == opennesses
+    for openness in opennesses:
+        splits = read_class_splits(SPLITS / f"{task}.yaml", openness, labels)
+        assert list(splits) == ["split1", "split2", "split3", "split4"]
+        assert len({frozenset(split.known) for split in splits.values()}) == 4
+
+
+@given(labels=st.lists(st.text(PRINTABLE, min_size=1, max_size=8), min_size=3, max_size=6, unique=True))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+def test_written_splits_read_back_whatever_the_names(labels: list[str], tmp_path: Path) -> None:
+    labels = list(dict.fromkeys([*labels, "no", "1.5", "a: b", "#"]))
+    written = write_class_splits(tmp_path / "s.yaml", labels, ["k3u2"], count=3, command="c")
+    assert read_class_splits(tmp_path / "s.yaml", "k3u2", labels) == written["k3u2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("k2u1: {a: {known: [fear, anger], unknown: [angr]}}", r"k2u1.a: 'angr' is not a class.*did you mean 'anger'"),
+        ("k2u1: {a: {known: [fear, Anger], unknown: [disgust]}}", "did you mean 'anger'"),
+        ("k2u1: {a: {known: [fear, joyful], unknown: [disgust]}}", "choose from anger, disgust"),
+        ("k2u1: {a: {known: [fear, no], unknown: [disgust]}}", "False is not text.*quote"),
+        ("k2u1: {a: {known: [fear, anger], unknown: [fear]}}", "fear on both sides"),
+        ("k2u1: {a: {known: [fear], unknown: [anger]}}", "known has 1 classes, the openness says 2"),
+        ("k2u1: {a: {known: [fear, fear], unknown: [anger]}}", "lists 'fear' twice"),
+        ("k2u1: {a: {known: [fear, anger]}}", "exactly the keys known and unknown"),
+        ("k2u1: {a: {known: fear, unknown: [anger]}}", "not a list"),
+        (
+            "k2u1: {a: {known: [fear, anger], unknown: [disgust]}, b: {known: [anger, fear], unknown: [disgust]}}",
+            r"k2u1.b: the same classes as k2u1.a",
+        ),
+        ("k2u1:\n  a: {known: [fear, anger], unknown: [disgust]}\n  a: {}", r"row 3: not valid YAML: 'a' occurs twice"),
+        ("k2u1: [", "row 1: not valid YAML"),
+        ("- k2u1", "not a mapping"),
+        ("k2u1: {}", "holds no split"),
+        ("k3u1: {}", "no splits for k2u1, only for k3u1"),
+    ],
+)
+def test_faulty_class_splits_are_explained(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "splits.yaml"
+    path.write_text(text)
+    with pytest.raises(HcepError, match=message) as caught:
+        read_class_splits(path, "k2u1", MAFW)
+    assert str(path) in str(caught.value)
+
+
+def test_missing_class_splits_file(tmp_path: Path) -> None:
+    with pytest.raises(HcepError, match="no such file of class splits"):
+        read_class_splits(tmp_path / "none.yaml", "k2u1", MAFW)
+
+
+def test_class_ids_follow_the_label_order(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("k2u1: {a: {known: [fear, anger], unknown: [disgust]}}")
+    assert read_class_splits(tmp_path / "s.yaml", "k2u1", MAFW)["a"].known == ("anger", "fear")
+
+
+# --- partition -----------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(corpora(), st.sampled_from(["1", "2", "3"]), st.sampled_from([0.0, 0.3, 0.5]), st.integers(0, 9))
+def test_partition_rules(clips: list[Clip], fold: str, fraction: float, seed: int) -> None:
+    known, unknown = MAFW[:3], MAFW[3:5]
+    found = partition(clips, known, unknown, test_folds=[fold], val_fraction=fraction, val_seed=seed)
+    by_name = {clip.clip: clip for clip in clips}
+    # every clip of the test fold that has a label of the split is used exactly once, and nothing else is tested
+    tested = Counter(found.test_known + found.test_unknown)
+    assert tested == Counter(clip.clip for clip in clips if clip.fold == fold and clip.label in MAFW[:5])
+    assert {by_name[clip].label for clip in found.test_unknown} <= set(unknown)
+    assert {by_name[clip].label for clip in found.test_known} == set(known)
+    # unknown classes are never learnt from; known clips of the other folds all are, either way
+    learnt = Counter(found.train + found.val)
+    assert learnt == Counter(clip.clip for clip in clips if clip.fold != fold and clip.label in known)
+    assert {by_name[clip].label for clip in found.train} == set(known)
+    # no group on two sides
+    sides = [found.train, found.val, found.test_known + found.test_unknown]
+    groups = [{by_name[clip].group for clip in side} for side in sides]
+    assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]
+    # nothing is lost without being counted
+    assert sum(
+        map(sum, (counts.values() for counts in found.left_out.values()))
+    ) + tested.total() + learnt.total() == len(clips)
+    assert set(found.labels) == set(found.groups) == set(tested) | set(learnt)
+    assert bool(found.val) == (fraction > 0)
+    if fraction:
+        total, held = (Counter(by_name[clip].label for clip in side) for side in (found.train + found.val, found.val))
+        # holding out must bring the shares closer to what was asked for than holding out nothing
+        assert sum(abs(held[label] / total[label] - fraction) for label in known) < len(known) * fraction
+
+
+@settings(deadline=None)
+@given(corpora(), st.randoms(use_true_random=False))
+def test_partition_ignores_the_order_of_rows(clips: list[Clip], shuffler: random.Random) -> None:
+    shuffled = shuffler.sample(clips, len(clips))
+    arguments = {"test_folds": ["2"], "val_fraction": 0.3, "val_seed": 4}
+    first = partition(clips, MAFW[:3], MAFW[3:5], **arguments)
+    assert first == partition(shuffled, MAFW[:3], MAFW[3:5], **arguments)
+    assert list(first.labels) == sorted(first.labels)
+
+
+def test_val_is_stratified_where_groups_are_clips() -> None:
+    sizes = {"anger": 40, "disgust": 20, "fear": 10}
+    clips = [a_clip(f"{label}{i}", label, "1") for label, size in sizes.items() for i in range(size)]
+    clips += [a_clip(f"t-{label}", label, "2") for label in [*sizes, "happiness"]]
+    found = partition(clips, list(sizes), ["happiness"], test_folds=["2"], val_fraction=0.2, val_seed=1)
+    assert Counter(found.labels[clip] for clip in found.val) == {"anger": 8, "disgust": 4, "fear": 2}
+    other = partition(clips, list(sizes), ["happiness"], test_folds=["2"], val_fraction=0.2, val_seed=2)
+    assert other.val != found.val and other.test_known == found.test_known
+
+
+def test_left_out_is_counted_by_reason() -> None:
+    clips = [a_clip(f"{label}{fold}", label, fold) for label in ("anger", "fear", "boredom", "") for fold in "12"]
+    found = partition(clips, ["anger"], ["fear"], test_folds=["2"])
+    assert found.left_out == {
+        "label outside the split": {"boredom": 2},
+        "unknown class in a training fold": {"fear": 1},
+        "no label": {"": 2},
+    }
+    assert found.train == ("anger1",) and found.test_known == ("anger2",) and found.test_unknown == ("fear2",)
+
+
+def test_unknown_training_clips_may_share_a_group_with_test() -> None:
+    clips = [a_clip("a1", "anger", "1"), a_clip("a2", "anger", "2", "g"), a_clip("f2", "fear", "2", "g")]
+    dropped = a_clip("f1", "fear", "1", "g")
+    assert partition([*clips, dropped], ["anger"], ["fear"], test_folds=["2"]).train == ("a1",)
+
+
+@pytest.mark.parametrize("label", ["anger", "fear"])
+def test_group_on_both_sides_is_refused(label: str) -> None:
+    clips = [a_clip(f"{name}{fold}", name, fold) for name in ("anger", "fear") for fold in "12"]
+    clips += [a_clip("trained", "anger", "1", "speaker 7"), a_clip("tested", label, "2", "speaker 7")]
+    with pytest.raises(HcepError, match=r"'speaker 7' is on both sides: clip 'trained' .* clip 'tested'"):
+        partition(clips, ["anger"], ["fear"], test_folds=["2"])
+
+
+def test_groups_of_two_datasets_are_not_confused() -> None:
+    clips = [a_clip(f"{name}{fold}", name, fold) for name in ("anger", "fear") for fold in "12"]
+    clips += [a_clip("x", "anger", "1", "7", dataset="one"), a_clip("y", "anger", "2", "7", dataset="two")]
+    found = partition(clips, ["anger"], ["fear"], test_folds=["2"])
+    assert (found.groups["x"], found.groups["y"]) == ("one/7", "two/7")
+
+
+@pytest.mark.parametrize(
+    ("drop", "arguments", "message"),
+    [
+        ("anger1", {}, "known class 'anger' has no clip outside the test fold"),
+        ("anger2", {}, "known class 'anger' has no clip in the test fold"),
+        ("fear2", {}, "no clip of the unknown classes fear in fold"),
+        ("", {"test_folds": ["tset 2"]}, "no clip has the test fold 'tset 2'"),
+        ("", {"test_folds": []}, "no test fold is named"),
+        ("", {"val_fraction": 1.0}, r"not in \[0, 1\)"),
+        ("", {"val_fraction": 0.3}, "no group can be held out"),
+    ],
+)
+def test_partition_refuses(drop: str, arguments: dict[str, object], message: str) -> None:
+    clips = [a_clip(f"{label}{fold}", label, fold) for label in ("anger", "disgust", "fear") for fold in "12"]
+    kept = [clip for clip in clips if clip.clip != drop]
+    with pytest.raises(HcepError, match=message):
+        partition(kept, ["anger", "disgust"], ["fear"], **({"test_folds": ["2"]} | arguments))
+
+
+def test_repeated_clip_ids_are_refused() -> None:
+    clips = [a_clip("same", "anger", "1"), a_clip("same", "anger", "2")]
+    with pytest.raises(HcepError, match="'same' occurs more than once"):
+        partition(clips, ["anger"], ["fear"], test_folds=["2"])
+
+
+# --- the split file ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    clips = [
+        a_clip(f'{label} {i} é"x', label, str(i % 3), f"g{i}") for label in [*MAFW, "neutral", ""] for i in range(9)
+    ]
+    write_manifest(tmp_path / "manifest.tsv", clips)
+    return tmp_path / "manifest.tsv"
+
+
+def test_split_file(corpus: Path, tmp_path: Path) -> None:
+    output = tmp_path / "splits" / "split1.json"
+    arguments = {"labels": MAFW, "test_folds": ["0"], "val_fraction": 0.34, "val_seed": 3}
+    written = make_split(corpus, SPLITS / "mafw.yaml", "mafw", "k6u4", "split2", output, **arguments)
+    assert read_split(output) == written
+    assert (len(written.train), len(written.val)) == (24, 12)
+    assert (len(written.test_known), len(written.test_unknown)) == (18, 12)
+    content = json.loads(output.read_text(encoding="utf-8"))
+    assert content["counts"]["test_unknown"] == dict.fromkeys(written.unknown, 3)
+    assert content["left_out"]["label outside the split"] == {"neutral": 9}
+    assert content["left_out"]["no label"] == {"": 9}
+    assert math.isclose(content["openness_value"], 1 - math.sqrt(0.6))
+    first = output.read_bytes()
+    write_manifest(corpus, read_manifest(corpus)[::-1])
+    make_split([corpus], SPLITS / "mafw.yaml", "mafw", "k6u4", "split2", output, **arguments)
+    assert output.read_bytes() == first
+
+
+def test_make_split_names_file_and_split(corpus: Path, tmp_path: Path) -> None:
+    arguments = {"labels": MAFW, "test_folds": ["7"]}
+    with pytest.raises(HcepError, match=r"manifest\.tsv, k6u4 split2: no clip has the test fold '7'.*0, 1, 2"):
+        make_split(corpus, SPLITS / "mafw.yaml", "mafw", "k6u4", "split2", tmp_path / "o.json", **arguments)
+    with pytest.raises(HcepError, match=r"mafw\.yaml, k6u4: no split9, only split1"):
+        make_split(corpus, SPLITS / "mafw.yaml", "mafw", "k6u4", "split9", tmp_path / "o.json", **arguments)
+    assert not (tmp_path / "o.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content.pop("groups"), "lacks groups"),
+        (lambda content: content["val"].append(content["train"][0]), "listed twice"),
+        (lambda content: content["train"].append("stranger"), "'stranger': without label or group"),
+        (lambda content: content["train"].append(content["test_unknown"].pop()), "must not be in train"),
+        (
+            lambda content: content["groups"].update(
+                {content["test_known"][0]: content["groups"][content["train"][0]]}
+            ),
+            "is in training and in test",
+        ),
+    ],
+)
+def test_inconsistent_split_files_are_refused(change, message: str, corpus: Path, tmp_path: Path) -> None:
+    output = tmp_path / "s.json"
+    make_split(corpus, SPLITS / "mafw.yaml", "mafw", "k6u4", "split2", output, labels=MAFW, test_folds=["0"])
+    content = json.loads(output.read_text(encoding="utf-8"))
+    change(content)
+    output.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(HcepError, match=message):
+        read_split(output)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [(None, "no such split"), ("{", "not valid JSON"), ("[]", "not a JSON object")]
+)
+def test_unreadable_split_files(text: str | None, message: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "s.json").write_text(text)
+    with pytest.raises(HcepError, match=message):
+        read_split(tmp_path / "s.json")

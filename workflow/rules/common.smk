@@ -1,0 +1,313 @@
+"""What the rules share: paths, settings of one stage as one string, digests of code. No torch, no Snakemake API."""
+
+import csv
+import functools
+import json
+import os
+import sys
+import zlib
+from pathlib import Path
+
+from hcep import registry
+from hcep.datasets.manifest_file import read_manifest
+from hcep.media.shards import shard_names, shard_of
+from hcep.protocol.settings import run_settings, task_definition
+from hcep.provenance import code_digest
+
+# `hcep` of the environment that runs Snakemake, whether or not that environment is activated
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+FIGURES = sorted(registry.FIGURES)
+
+
+def settings_text(values):
+    """Settings of one stage, sorted, as the text that the command line takes and that Snakemake compares."""
+    return json.dumps(values, sort_keys=True, ensure_ascii=False)
+
+
+def digest_of(*modules):
+    return code_digest([f"hcep.{module}" for module in modules])
+
+
+def dataset_of(wildcards):
+    name = wildcards.dataset
+    return registry.pick("dataset", name, config["datasets"])
+
+
+def dataset_settings(*keys):
+    """Params function: these keys of the dataset entry."""
+
+    def read(wildcards):
+        entry = dataset_of(wildcards)
+        return settings_text({key: entry[key] for key in keys})
+
+    return read
+
+
+def dataset_root(wildcards):
+    return dataset_of(wildcards)["root"]
+
+
+def dataset_value(key):
+    """Params function: one value of the dataset entry."""
+
+    def read(wildcards):
+        return dataset_of(wildcards)[key]
+
+    return read
+
+
+def adapter_code(wildcards):
+    target = registry.dataset(dataset_of(wildcards)["adapter"])
+    return digest_of("datasets.build", registry.module_of(target).removeprefix("hcep."))
+
+
+def adapter_watch(wildcards):
+    """What lies in the release: a digest that changes when a label file or the list of media changes."""
+    entry = dataset_of(wildcards)
+    adapter = registry.load(registry.dataset(entry["adapter"]))
+    root = Path(entry["root"])
+    if not root.is_dir():
+        return "no release"
+    return zlib.crc32("\n".join(adapter(root, entry["options"]).watch()).encode())
+
+
+def release_files(wildcards):
+    """Files of a release that the manifest is made from and that a rule can make."""
+    entry = dataset_of(wildcards)
+    if entry["adapter"] != "manifest":
+        return []
+    return [f"{entry['root']}/{entry['options'].get('file', 'clips.tsv')}"]
+
+
+@functools.lru_cache(maxsize=None)
+def clips_by_shard(path, stamp, shards):
+    groups = {name: [] for name in shard_names(shards)}
+    for clip in read_manifest(path):
+        groups[shard_of(clip, shards)].append(clip)
+    return groups
+
+
+def clips_of(wildcards):
+    path = checkpoints.manifest.get(dataset=wildcards.dataset).output[0]
+    groups = clips_by_shard(path, os.stat(path).st_mtime_ns, dataset_of(wildcards)["shards"])
+    if wildcards.shard not in groups:
+        raise ValueError(f"{wildcards.dataset} has no shard {wildcards.shard}")
+    return groups[wildcards.shard]
+
+
+def media_files(column):
+    """Input function: the shard's media files; a path that Snakemake cannot hold is left out and watched by nobody."""
+
+    def read(wildcards):
+        root = Path(dataset_root(wildcards))
+        names = sorted({getattr(clip, column) for clip in clips_of(wildcards)} - {""})
+        paths = [str(root / name) for name in names if not set(name) & set("{}\n\r")]
+        return [path for path in paths if os.path.isfile(path)]
+
+    return read
+
+
+def shard_rows(*columns):
+    """Params function: digest of what a shard's job reads from the manifest."""
+
+    def read(wildcards):
+        rows = [[getattr(clip, column) for column in ("clip", *columns)] for clip in clips_of(wildcards)]
+        return zlib.crc32(json.dumps(rows).encode())
+
+    return read
+
+
+def all_shards(kind):
+    """Input function: the files of one modality of a dataset, in order."""
+
+    def read(wildcards):
+        return [f"resources/{wildcards.dataset}/{kind}/{name}.h5" for name in shard_names(dataset_of(wildcards)["shards"])]
+
+    return read
+
+
+def heard_files(wildcards):
+    """Sound is an input of `transcribe` only when it is listened to."""
+    return media_files("audio")(wildcards) if dataset_of(wildcards)["text"] == "asr" else []
+
+
+def transcribe_settings(wildcards):
+    entry = dataset_of(wildcards)
+    keys = ("text", "asr_model", "timeout") if entry["text"] == "asr" else ("text",)
+    return settings_text({key: entry[key] for key in keys})
+
+
+def shard_media(wildcards):
+    kinds = ("frames", "audio", "text")
+    return [ancient(f"resources/{wildcards.dataset}/{kind}/{wildcards.shard}.h5") for kind in kinds]
+
+
+def encode_settings(wildcards):
+    values = {key: config["training"][key] for key in ("precision", "device")}
+    if config["encoders"][wildcards.encoder]["source"] == "package":
+        values["device"] = "cpu"
+    return settings_text(values | {"batch_size": 16})
+
+
+def encode_gpus(wildcards):
+    return int(json.loads(encode_settings(wildcards))["device"] != "cpu")
+
+
+def encoder_settings(wildcards):
+    return settings_text(registry.pick("encoder", wildcards.encoder, config["encoders"]))
+
+
+def task_of(wildcards):
+    return task_definition(config, wildcards.task)
+
+
+def task_dataset(wildcards):
+    return task_of(wildcards)["dataset"]
+
+
+def class_splits_file(wildcards):
+    return task_of(wildcards).get("class_splits", f"config/splits/{wildcards.task}.yaml")
+
+
+def task_manifest(wildcards):
+    return f"resources/{task_dataset(wildcards)}/manifest.tsv"
+
+
+def split_settings(wildcards):
+    task = task_of(wildcards)
+    return settings_text({key: task[key] for key in ("labels", "test_folds", "val_fraction", "val_seed")})
+
+
+def settings_of_run(wildcards):
+    return settings_text(run_settings(config, wildcards.task, wildcards.method))
+
+
+def method_entry(wildcards):
+    return registry.method(base_of(wildcards))
+
+
+def base_of(wildcards):
+    return registry.pick("method", wildcards.method, config["methods"])["base"]
+
+
+def train_code(wildcards):
+    modules = ["training.train", registry.module_of(method_entry(wildcards).target).removeprefix("hcep.")]
+    if run_settings(config, wildcards.task, wildcards.method)["selection"] == "best_on_test":
+        modules.append("evaluation.metrics")
+    return digest_of(*modules)
+
+
+def score_code(wildcards):
+    return digest_of("training.score", registry.module_of(method_entry(wildcards).target).removeprefix("hcep."))
+
+
+def encoder_folder(wildcards):
+    return f"resources/encoders/{task_of(wildcards)['encoder']}"
+
+
+def encoder_info(wildcards):
+    return f"{encoder_folder(wildcards)}/encoder.json"
+
+
+def run_inputs(wildcards):
+    """What training and scoring read: the split, the index, the encoder, and media or features."""
+    task = task_of(wildcards)
+    base = f"resources/{task['dataset']}"
+    names = shard_names(registry.pick("dataset", task["dataset"], config["datasets"])["shards"])
+    files = {
+        "split": f"results/{wildcards.task}/splits/{wildcards.openness}/{wildcards.split}.json",
+        "index": f"{base}/index.h5",
+        "encoder": f"{encoder_folder(wildcards)}/encoder.json",
+        "features": [],
+        "media": [],
+    }
+    if method_entry(wildcards).inputs == "features":
+        files["features"] = [f"{base}/features/{task['encoder']}/{name}.h5" for name in names]
+    else:
+        # the index holds their digests: a shard that was only touched is no reason to train again
+        files["media"] = [ancient(f"{base}/{kind}/{name}.h5") for kind in ("frames", "audio", "text") for name in names]
+    return files
+
+
+def gpus(wildcards):
+    """One accelerator for a run on media that may use one, none for the others."""
+    settings = run_settings(config, wildcards.task, wildcards.method)
+    return int(method_entry(wildcards).inputs == "media" and settings["device"] != "cpu")
+
+
+def runs_of(wildcards):
+    """Folders of all runs of a task, in the order of its config."""
+    task = task_of(wildcards)
+    return [
+        f"results/{wildcards.task}/{method}/{openness}/{split}/seed{seed}"
+        for method in task["methods"]
+        for openness in task["openness"]
+        for split in task["splits"]
+        for seed in task["seeds"]
+    ]
+
+
+def of_runs(*names):
+    """Input function: these files of every run of a task."""
+
+    def read(wildcards):
+        return [f"{run}/{name}" for run in runs_of(wildcards) for name in names]
+
+    return read
+
+
+def known_counts(wildcards):
+    counts = {int(name[1:].partition("u")[0]) for name in task_of(wildcards)["openness"]}
+    return sorted(counts, reverse=True)
+
+
+def complexity_settings(wildcards):
+    task = task_of(wildcards)
+    dataset = registry.pick("dataset", task["dataset"], config["datasets"])
+    methods = {
+        name: {"base": config["methods"][name]["base"], "settings": run_settings(config, wildcards.task, name)}
+        for name in task["methods"]
+    }
+    return settings_text({"frames": dataset["frames"], "samples": dataset["samples"], "methods": methods})
+
+
+def complexity_code(wildcards):
+    bases = {config["methods"][name]["base"] for name in task_of(wildcards)["methods"]}
+    modules = [registry.module_of(registry.method(base).target).removeprefix("hcep.") for base in sorted(bases)]
+    return digest_of("training.complexity", *modules)
+
+
+def figure_code(wildcards):
+    return digest_of(registry.module_of(registry.FIGURES[wildcards.figure]).removeprefix("hcep."))
+
+
+def figure_inputs(wildcards):
+    """What a figure is drawn from."""
+    files = {
+        "curves": of_runs("curves.csv", "metrics.json"),
+        "scores": of_runs("scores.h5"),
+        "training": of_runs("history.csv"),
+        "thresholds": of_runs("thresholds.csv", "metrics.json"),
+    }
+    if wildcards.figure == "summary_bars":
+        return [f"results/{wildcards.task}/summary.csv"]
+    return files[wildcards.figure](wildcards)
+
+
+def figure_sources(wildcards):
+    """What the figure's command names: the run folders, or the summary."""
+    return figure_inputs(wildcards) if wildcards.figure == "summary_bars" else runs_of(wildcards)
+
+
+def task_qc(wildcards):
+    return f"resources/{task_dataset(wildcards)}/qc.tsv"
+
+
+def all_targets(wildcards):
+    """Everything about the config's tasks."""
+    names = ["summary.csv", "comparisons.csv", "versus_paper.csv", "complexity.csv", "qc.html"]
+    names += [f"figures/{figure}.svg" for figure in FIGURES]
+    for task in config["tasks"]:
+        task_definition(config, task)
+    return [f"results/{task}/{name}" for task in config["tasks"] for name in names]

@@ -1,0 +1,79 @@
+# generated or fetched inputs; the only rules that may use the network
+
+
+rule generate_demo:
+    output:
+        clips="resources/demo/raw/clips.tsv",
+    log:
+        "logs/generate_demo.log",
+    conda:
+        "../../envs/hcep.yaml"
+    threads: 2
+    params:
+        seed=0,
+        folder=subpath(output.clips, parent=True),
+        code=digest_of("demo.corpus"),
+    message:
+        "generate the demo clips"
+    shell:
+        "hcep generate_demo --seed {params.seed} --workers {threads} --output {params.folder:q} 2> {log:q}"
+
+
+rule pretrain_demo_encoders:
+    output:
+        "resources/encoders/pretrained_demo/encoder.json",
+        "resources/encoders/pretrained_demo/clip.safetensors",
+        "resources/encoders/pretrained_demo/audio.safetensors",
+    log:
+        "logs/pretrain_demo_encoders.log",
+    conda:
+        "../../envs/hcep.yaml"
+    threads: 2
+    params:
+        seed=0,
+        folder=subpath(output[0], parent=True),
+        code=digest_of("demo.pretrain"),
+    message:
+        "pretrain the small encoders of the package again"
+    shell:
+        "hcep pretrain_demo_encoders --seed {params.seed} --threads {threads} --output {params.folder:q} 2> {log:q}"
+
+
+rule fetch_encoders:
+    output:
+        info="resources/encoders/{encoder}/encoder.json",
+        clip="resources/encoders/{encoder}/clip.safetensors",
+        audio="resources/encoders/{encoder}/audio.safetensors",
+    log:
+        "logs/fetch_encoders/{encoder}.log",
+    conda:
+        "../../envs/hcep.yaml"
+    localrule: True
+    params:
+        settings=encoder_settings,
+        folder=subpath(output.info, parent=True),
+        code=digest_of("encoders.fetch", "encoders.folder"),
+    message:
+        "fetch encoder {wildcards.encoder}"
+    shell:
+        "hcep fetch_encoders --name {wildcards.encoder} --settings {params.settings:q} --output {params.folder:q}"
+        " 2> {log:q}"
+
+
+ruleorder: pretrain_demo_encoders > fetch_encoders
+
+
+rule download_ravdess:
+    output:
+        touch("data/ravdess/.downloaded"),
+    log:
+        "logs/download_ravdess.log",
+    conda:
+        "../../envs/hcep.yaml"
+    localrule: True
+    params:
+        folder=subpath(output[0], parent=True),
+    message:
+        "download RAVDESS (Zenodo record 1188976, CC BY-NC-SA 4.0)"
+    shell:
+        "hcep download_ravdess --output {params.folder:q} 2> {log:q}"

@@ -1,0 +1,99 @@
+# one run = task x method x openness x split x seed
+
+
+rule make_split:
+    input:
+        manifest=task_manifest,
+        classes=class_splits_file,
+    output:
+        "results/{task}/splits/{openness}/{split}.json",
+    log:
+        "logs/make_split/{task}/{openness}/{split}.log",
+    conda:
+        "../../envs/hcep.yaml"
+    localrule: True
+    params:
+        settings=split_settings,
+        code=digest_of("protocol.make_split"),
+    message:
+        "split {wildcards.split} of {wildcards.task} {wildcards.openness}"
+    shell:
+        "hcep make_split --task {wildcards.task} --openness {wildcards.openness} --split {wildcards.split}"
+        " --manifest {input.manifest:q} --classes {input.classes:q} --settings {params.settings:q} --output {output:q}"
+        " 2> {log:q}"
+
+
+rule train:
+    input:
+        unpack(run_inputs),
+    output:
+        model="results/{task}/{method}/{openness}/{split}/seed{seed}/model.safetensors",
+        history="results/{task}/{method}/{openness}/{split}/seed{seed}/history.csv",
+    log:
+        "logs/train/{task}/{method}/{openness}/{split}/seed{seed}.log",
+    benchmark:
+        "logs/train/{task}/{method}/{openness}/{split}/seed{seed}.tsv"
+    conda:
+        "../../envs/hcep.yaml"
+    threads: 1
+    resources:
+        gpu=gpus,
+    params:
+        settings=settings_of_run,
+        base=base_of,
+        encoder=encoder_folder,
+        code=train_code,
+    message:
+        "train {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
+    shell:
+        "hcep train --method {wildcards.method} --base {params.base} --seed {wildcards.seed} --split {input.split:q}"
+        " --index {input.index:q} --features {input.features:q} --encoder {params.encoder:q}"
+        " --settings {params.settings:q} --work work --model {output.model:q} --history {output.history:q} 2> {log:q}"
+
+
+rule score:
+    input:
+        unpack(run_inputs),
+        model="results/{task}/{method}/{openness}/{split}/seed{seed}/model.safetensors",
+    output:
+        "results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
+    log:
+        "logs/score/{task}/{method}/{openness}/{split}/seed{seed}.log",
+    conda:
+        "../../envs/hcep.yaml"
+    threads: 1
+    resources:
+        gpu=gpus,
+    params:
+        base=base_of,
+        dataset=task_dataset,
+        encoder=encoder_folder,
+        code=score_code,
+    message:
+        "score {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
+    shell:
+        "hcep score --base {params.base} --dataset {params.dataset} --split {input.split:q} --index {input.index:q}"
+        " --features {input.features:q} --encoder {params.encoder:q} --model {input.model:q} --output {output:q}"
+        " 2> {log:q}"
+
+
+rule evaluate:
+    input:
+        "results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
+    output:
+        metrics="results/{task}/{method}/{openness}/{split}/seed{seed}/metrics.json",
+        curves="results/{task}/{method}/{openness}/{split}/seed{seed}/curves.csv",
+        thresholds="results/{task}/{method}/{openness}/{split}/seed{seed}/thresholds.csv",
+    log:
+        "logs/evaluate/{task}/{method}/{openness}/{split}/seed{seed}.log",
+    conda:
+        "../../envs/hcep.yaml"
+    threads: 1
+    params:
+        settings=settings_text(config["evaluation"]),
+        code=digest_of("evaluation.evaluate"),
+    message:
+        "evaluate {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
+    shell:
+        "hcep evaluate --scores {input:q} --settings {params.settings:q} --metrics {output.metrics:q}"
+        " --curves {output.curves:q} --thresholds {output.thresholds:q} 2> {log:q}"
