@@ -147,8 +147,8 @@ def transcribe(args: Arguments) -> None:
     """Collect the words of one shard's clips: from the manifest, or by speech recognition."""
     from hcep.media.transcribe import transcribe as run
 
-    settings = args.settings
-    run(**_shard_settings(args), source=settings["text"], model=settings.get("asr_model"))
+    settings = dict(args.settings)
+    run(**_shard_settings(args), source=settings.pop("text"), model=settings.pop("asr_model", None), **settings)
 
 
 def _index_arguments(parser: argparse.ArgumentParser) -> None:
@@ -195,9 +195,10 @@ def _draw_arguments(parser: argparse.ArgumentParser) -> None:
 
 def draw_splits(args: Arguments) -> None:
     """Draw distinct class splits for a task and write them to be committed."""
-    from hcep.protocol.class_splits import draw_task_splits
+    from hcep.protocol.class_splits import write_class_splits
 
-    draw_task_splits(args.output, args.task, args.labels, args.openness, count=args.count, seed=args.seed)
+    command = f"hcep draw_splits --task {args.task}"
+    write_class_splits(args.output, args.labels, args.openness, count=args.count, seed=args.seed, command=command)
 
 
 def _split_arguments(parser: argparse.ArgumentParser) -> None:
@@ -257,7 +258,9 @@ def train(args: Arguments) -> None:
     code = code_digest(["hcep.training.train", registry.module_of(entry.target)])
     judge = None
     if args.settings["selection"] == "best_on_test":
-        from hcep.evaluation.select import judge_on_test as judge
+        from hcep.evaluation.select import judge_on_test
+
+        judge = judge_on_test
     run(
         _inputs(args),
         registry.load(entry.target),

@@ -1,8 +1,8 @@
 """The one place that starts ffmpeg or opens media with PyAV: whitelists, limits, probing, decoding.
 
-A media file is of unknown origin. It is opened only if it is a regular file, its content is in a container of `FORMATS`
-(a playlist or a concat script is not, whatever its name), and nothing beside it can be opened from inside it. Its path is
-data: it reaches ffmpeg as one argument behind ``file:``, so no part of it is read as an option, a pattern or a protocol.
+A media file is of unknown origin. It is opened only if it is a regular file and its content is in a container of
+`FORMATS` (a playlist or a concat script is not, whatever its name), none of which opens other files. Its path is data:
+it reaches ffmpeg as one argument behind ``file:``, so no part of it is read as an option, a pattern or a protocol.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROTOCOLS = "file,pipe"
 MAX_PIXELS = 2**26
 MAX_ASPECT = 64
 MAX_PACKETS = 2**22
-MAX_SECONDS = 4 * 3600
+MAX_SECONDS = 2 * 3600
 RATE = 16_000
 # containers whose duration is an estimate from the bit rate: falling short of it proves nothing
 ESTIMATED_DURATION = frozenset({"mp3", "aac", "mpeg"})
@@ -56,12 +56,16 @@ class MediaError(HcepError):
         self.reason, self.absent = reason, absent
 
 
+class TooFewFrames(MediaError):
+    """ffmpeg ended without an error but did not give every frame asked for."""
+
+
 class Probe(NamedTuple):
     """What a media file says about itself, found without decoding it.
 
     `frames` counts the packets of the first video stream that are to be shown, `times` are their presentation times in
-    seconds from the start of the file, ascending, shape (frames,). `duration` is in seconds, `sample_rate` in hertz;
-    a number that does not apply is 0. `container` is ffmpeg's short name of the format.
+    seconds from the start of the file, ascending, shape (frames,). `duration` and `audio_duration` are in seconds,
+    `sample_rate` in hertz; a number that does not apply or is not told is 0. `container` is ffmpeg's format name.
     """
 
     has_video: bool
@@ -252,7 +256,7 @@ def _describe(path: Path, container: Any, deadline: float) -> Probe:
         width=video.width if video is not None else 0,
         height=video.height if video is not None else 0,
         sample_rate=int(audio.sample_rate or 0) if audio is not None else 0,
-        audio_duration=sound or (duration if audio is not None else 0.0),
+        audio_duration=sound or (duration if audio is not None and video is None else 0.0),
         container=name,
         times=times,
     )
@@ -291,7 +295,7 @@ def _input(path: Path, media: Probe, threads: int) -> Any:
 
 
 def _select(indices: Sequence[int]) -> str:
-    """Expression that is true at the frame numbers `indices` (ascending): a search tree, since ffmpeg limits the depth."""
+    """Expression true at the frame numbers `indices` (ascending): a search tree, since ffmpeg limits the depth."""
     if len(indices) <= 8:
         return "+".join(f"eq(n,{index})" for index in indices)
     middle = len(indices) // 2
@@ -355,7 +359,7 @@ def read_frames(
     raw = _run(path, output, timeout)
     expected = len(indices) * size * size * 3
     if len(raw) != expected:  # ffmpeg exits 0 on a file that ends early
-        raise MediaError(f"gave {len(raw) // (size * size * 3)} of {len(indices)} frames", file=path)
+        raise TooFewFrames(f"gave {len(raw) // (size * size * 3)} of {len(indices)} frames", file=path)
     return np.frombuffer(raw, dtype=np.uint8).reshape(len(indices), size, size, 3)
 
 

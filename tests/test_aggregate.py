@@ -14,7 +14,6 @@ from hcep.evaluation.aggregate import COMPARISON_COLUMNS, SUMMARY_COLUMNS, aggre
 from hcep.evaluation.bootstrap import bootstrap, paired_p
 from hcep.evaluation.evaluate import evaluate
 from hcep.evaluation.metrics import METRICS, open_set
-from hcep.evaluation.runs import openness_parts
 from hcep.evaluation.scores import group_keys, read_scores, write_scores
 from hcep.evaluation.versus_paper import COLUMNS, read_paper, versus_paper
 from hcep.files import read_table, write_table
@@ -213,7 +212,10 @@ def test_a_missing_run_is_named(grid, tmp_path):
         tables(tmp_path, [*grid[1], grid[1][0]])
     with pytest.raises(HcepError, match="no run of task"):
         tables(tmp_path, [])
-    assert list(tmp_path.iterdir()) == []
+    make_run(tmp_path / "odd", openness="8:2")
+    with pytest.raises(HcepError, match="not an openness"):
+        tables(tmp_path / "out", [tmp_path / "odd"], task="demo")
+    assert [path.name for path in tmp_path.iterdir()] == ["odd"]
 
 
 def test_other_test_clips_are_refused(tmp_path):
@@ -245,14 +247,6 @@ def test_stale_and_foreign_metrics_are_refused(tmp_path):
     file.unlink()
     with pytest.raises(HcepError, match="does not exist"):
         tables(tmp_path, [folder], task="demo")
-
-
-def test_openness_values():
-    # printed in section 4.1.1 of the paper
-    printed = {"k8u2": 0.11, "k6u4": 0.23, "k4u6": 0.37}
-    assert {name: round(openness_parts(name)[2], 2) for name in printed} == printed
-    with pytest.raises(HcepError, match="k8u2"):
-        openness_parts("8:2")
 
 
 def test_versus_paper_lists_every_printed_number(grid, tmp_path):

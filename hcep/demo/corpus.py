@@ -181,9 +181,9 @@ def write_clip(clip: DemoClip, folder: Path, seed: int) -> None:
         if clip.has_sound:
             path = Path(scratch) / "voice.wav"
             _write_wave(path, sound)
-            streams.append(ffmpeg.input(str(path)))
+            streams.append(ffmpeg.input(f"file:{path}"))
             settings |= {"c:a": "aac", "b:a": "64k", "flags:a": "+bitexact"}
-        job = ffmpeg.output(*streams, str(target), **settings).global_args("-hide_banner", "-loglevel", "error")
+        job = ffmpeg.output(*streams, f"file:{target}", **settings).global_args("-hide_banner", "-loglevel", "error")
         try:
             job.run(
                 cmd=ffmpeg_executable(), input=frames, capture_stdout=True, capture_stderr=True, overwrite_output=True

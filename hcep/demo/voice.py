@@ -1,8 +1,8 @@
 """A synthetic voice: a glottal pulse train and noise through formants that step through a sentence's letters.
 
-Source-filter synthesis (Fant 1960; glottal pulse after Klatt and Klatt 1990, resonators after Klatt 1980) at 16 kHz. The
-speech is not intelligible; its pitch, rate, effort, breathiness, tremor and pauses follow `Prosody`. Nothing here knows
-an emotion.
+Source-filter synthesis (Fant 1960; glottal pulse after Klatt and Klatt 1990, resonators after Klatt 1980) at 16 kHz.
+The speech is not intelligible; its pitch, rate, effort, breathiness, tremor and pauses follow `Prosody`. Nothing here
+knows an emotion.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ def assemble(clip: CLIP, audio: PreTrainedModel, info: dict[str, Any]) -> Encode
     """Freeze both models, put them in eval mode for good, and wrap their towers."""
     for model in (clip, audio):
         model.requires_grad_(False).eval()
-    return Encoders(TextEncoder(clip), VisionEncoder(clip, info["mean"], info["std"]), AudioEncoder(audio), info)
+    vision = VisionEncoder(clip, info["mean"], info["std"])
+    return Encoders(TextEncoder(clip).eval(), vision.eval(), AudioEncoder(audio).eval(), info)
 
 
 def load_encoders(folder: str | Path, *, verify: bool = True) -> Encoders:

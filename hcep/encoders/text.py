@@ -26,6 +26,8 @@ class TextEncoder(nn.Module):
         Longest token sequence, prompts, start and end marks included.
     """
 
+    mask: Tensor
+
     def __init__(self, clip: CLIP) -> None:
         super().__init__()
         self.token_embedding = clip.token_embedding

@@ -9,9 +9,10 @@ from typing import Any
 from hcep.errors import HcepError
 from hcep.evaluation.bootstrap import CONFIDENCE, REPLICATES, interval, paired_p
 from hcep.evaluation.metrics import METRICS
-from hcep.evaluation.runs import Cell, Run, level_cell, mean_cell, openness_parts, read_runs
+from hcep.evaluation.runs import Cell, Run, level_cell, mean_cell, read_runs
 from hcep.evaluation.versus_paper import Paper, read_paper, same_levels
 from hcep.files import write_table
+from hcep.protocol.openness import openness_value, parse_openness
 
 MEAN = "mean"
 REFERENCES = ("arpl_mm", "frozen_prompts")
@@ -86,7 +87,7 @@ def aggregate(
 
 
 def _cells(runs: Sequence[Run]) -> Cells:
-    levels = sorted({run.openness for run in runs}, key=lambda name: (openness_parts(name)[2], name))
+    levels = sorted({run.openness for run in runs}, key=lambda name: openness_value(*parse_openness(name)))
     cells: Cells = {}
     for method in dict.fromkeys(run.method for run in runs):
         own = {name: [run for run in runs if (run.method, run.openness) == (method, name)] for name in levels}
@@ -103,8 +104,8 @@ def _percent(value: float | None, digits: int = 2) -> str:
 def _level(openness: str) -> dict[str, Any]:
     if openness == MEAN:
         return {}
-    known, unknown, value = openness_parts(openness)
-    return {"known": known, "unknown": unknown, "openness_value": f"{value:.4f}"}
+    known, unknown = parse_openness(openness)
+    return {"known": known, "unknown": unknown, "openness_value": f"{openness_value(known, unknown):.4f}"}
 
 
 def _distinct(values: Iterable[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,21 +56,6 @@ class Run(NamedTuple):
 
 
 Clips = dict[str, tuple[str, str]]
-
-
-def openness_parts(openness: str) -> tuple[int, int, float]:
-    """Known and unknown classes of a level's name and its openness, 1 - sqrt(K / (K + U)) (paper, section 4.1.1).
-
-    Raises
-    ------
-    HcepError
-        The name is not of the form ``k8u2``.
-    """
-    match = re.fullmatch(r"k(\d+)u(\d+)", openness)
-    if match is None or int(match[1]) == 0:
-        raise HcepError(f"openness {openness!r} is not of the form k8u2", remedy="rename the openness level")
-    known, unknown = int(match[1]), int(match[2])
-    return known, unknown, 1 - math.sqrt(known / (known + unknown))
 
 
 def read_runs(folders: Sequence[str | Path], task: str, *, replicates: int, seed: int) -> list[Run]:

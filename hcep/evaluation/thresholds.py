@@ -53,7 +53,7 @@ def choose_thresholds(train: ArrayLike, acceptance: Sequence[float] = ACCEPTANCE
     outside = [rate for rate in acceptance if not 0 < rate <= 1]
     if outside:
         raise HcepError(f"acceptance rates must lie in (0, 1], got {outside}")
-    # the small allowance undoes binary rounding: .55 x 20 is 11.000000000000002
+    # the small allowance undoes binary rounding: .55 x 100 is 55.00000000000001
     needed = [max(1, math.ceil(rate * len(ordered) - 1e-9)) for rate in acceptance]
     return ordered[np.array(needed, dtype=np.intp) - 1]
 

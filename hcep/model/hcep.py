@@ -115,8 +115,8 @@ class HCEP(Method):
 
     def features(self, batch: Batch) -> Features:
         """``F_T, F_V, F_A`` of eq. 3."""
-        if not self.learn_prompts and all(int(i) in self._known_features for i in batch.index):
-            rows = [self._known_features[int(i)] for i in batch.index]
+        if not self.learn_prompts and all(int(i) in self._known_features for i in batch.row):
+            rows = [self._known_features[int(i)] for i in batch.row]
             return Features(*(torch.stack(column) for column in zip(*rows, strict=True)))
         encoded = encode_media(
             self.encoders,
@@ -130,15 +130,9 @@ class HCEP(Method):
             encoded = Features(*(functional.normalize(value, dim=-1) for value in encoded))
         if not self.learn_prompts:
             # prompts that never move give every clip the same features in every epoch
-            rows = zip(*(value.detach().unbind() for value in encoded), strict=True)
-            self._known_features.update(zip((int(i) for i in batch.index), rows, strict=True))
+            columns = zip(*(value.detach().unbind() for value in encoded), strict=True)
+            self._known_features.update(zip((int(i) for i in batch.row), columns, strict=True))
         return encoded
-
-    def fuse(self, features: Features) -> Tensor:
-        """``F_M``: the head's output, or the sum of the modalities in the common space (`point_features`)."""
-        if self.settings["point_features"] == "modality_sum":
-            return torch.stack(self.head.parts(*features)).sum(0)
-        return self.head(*features)
 
     def class_text(self) -> tuple[Tensor, Tensor]:
         """``F_T^+`` and ``F_T^-``."""
@@ -147,11 +141,25 @@ class HCEP(Method):
         return self.text_positive, self.text_negative
 
     def class_points(self, text: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """``F_M^+`` and ``F_M^-`` ``(K, m)``: the shared head on eq. 4's features, or free vectors (`points: free`)."""
+        """``F_M^+`` and ``F_M^-``: the shared head on eq. 4's features, or free vectors (`points: free`).
+
+        ``(K, m)`` each; ``(3, K, m)``, one point per modality, with `point_features: modality_sum`.
+        """
         if self.free_points:
             return self.points[0], self.points[1]
-        opposing = self.opposing_features(text)
-        return self.fuse(opposing.positive), self.fuse(opposing.negative)
+        sides = self.opposing_features(text)
+        if self.settings["point_features"] == "modality_sum":
+            positive, negative = (torch.stack(self.head.parts(*side)) for side in sides)
+            return positive, negative
+        return self.head(*sides.positive), self.head(*sides.negative)
+
+    def osr_logits(self, features: Features, fused: Tensor, points: tuple[Tensor, Tensor]) -> Tensor:
+        """``D_neg - D_pos`` of eq. 8 on the fused feature, or summed over the modalities' own distances."""
+        if points[0].dim() == 2:
+            return opposing_logits(fused, *points)
+        parts = self.head.parts(*features)
+        triples = zip(parts, *points, strict=True)
+        return torch.stack([opposing_logits(part.to(p.dtype), p, n) for part, p, n in triples]).sum(0)
 
     def opposing_features(self, text: tuple[Tensor, Tensor]) -> OpposingFeatures:
         """Features of the class prompts (eq. 4); encoded once when no prompt moves."""
@@ -179,11 +187,11 @@ class HCEP(Method):
         text = self.class_text()
         # losses stay in float32: softmax of distances is where bf16 loses the ranking
         with torch.autocast(batch.label.device.type, enabled=False):
-            fused = self.fuse(features)
+            fused = self.head(*features)
             emotion = self.emotion_logits(features, fused, text[0])
         points = self.class_points(text)
         with torch.autocast(batch.label.device.type, enabled=False):
-            osr = opposing_logits(fused, *(value.float() for value in points))
+            osr = self.osr_logits(features, fused, (points[0].float(), points[1].float()))
             return {
                 "loss_emo": functional.cross_entropy(emotion, batch.label, reduction=self.reduction),
                 "loss_osr": functional.cross_entropy(osr, batch.label, reduction=self.reduction),
@@ -214,8 +222,9 @@ class HCEP(Method):
         if self._points_now is None:
             self._points_now = self.class_points(text)
         features = self.features(batch)
-        fused = self.fuse(features)
-        logits = opposing_logits(fused.double(), *(value.double() for value in self._points_now))
+        fused = self.head(*features)
+        points = (self._points_now[0].double(), self._points_now[1].double())
+        logits = self.osr_logits(features, fused.double(), points)
         if self.settings["inference"] == "average":
             logits = (logits + self.emotion_logits(features, fused, text[0]).double()) / 2
         score = log_max_softmax(logits) if self.settings["score"] == "log_softmax" else logits.max(dim=1).values
@@ -235,5 +244,5 @@ class HCEP(Method):
             gaps = {m: (getattr(opposing.positive, m), getattr(opposing.negative, m)) for m in MODALITIES}
         gaps["fused"] = self.class_points(text)
         for name, (positive, negative) in gaps.items():
-            rows[f"gap_{name}"] = float(((positive - negative).norm(dim=1) / positive.norm(dim=1)).mean())
+            rows[f"gap_{name}"] = float(((positive - negative).norm(dim=-1) / positive.norm(dim=-1)).mean())
         return rows

@@ -21,7 +21,7 @@ class Batch(NamedTuple):
 
     Attributes
     ----------
-    index : int64 Tensor (B,)
+    row : int64 Tensor (B,)
         Position of each clip in the run's list; the same clip always has the same one.
     label : int64 Tensor (B,)
         Class id in the order of the run's known classes; -1 for a clip of an unknown class.
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
         Cached features, float32 ``(B, D)`` of each encoder.
     """
 
-    index: Tensor
+    row: Tensor
     label: Tensor
     missing: Tensor
     tokens: Tensor | None = None
@@ -45,12 +45,14 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        return Batch(*(None if value is None else value.to(device, non_blocking=True) for value in self))
+        moved = {key: value.to(device, non_blocking=True) for key, value in self._asdict().items() if value is not None}
+        return Batch(**moved)
 
     def split(self, size: int) -> list[Batch]:
         """Consecutive parts of at most `size` clips."""
-        starts = range(0, len(self.index), size)
-        return [Batch(*(None if value is None else value[i : i + size] for value in self)) for i in starts]
+        held = {key: value for key, value in self._asdict().items() if value is not None}
+        starts = range(0, len(self.row), size)
+        return [Batch(**{key: value[i : i + size] for key, value in held.items()}) for i in starts]
 
 
 class Prediction(NamedTuple):

@@ -13,7 +13,7 @@ class OptimiserGroup(NamedTuple):
     """Parameters that share a step rule: name, tensors, rule, learning rate at the start, weight decay, momentum."""
 
     name: str
-    params: list[Tensor]
+    params: Sequence[Tensor]
     rule: Literal["sgd", "adam"]
     lr: float
     weight_decay: float

@@ -109,7 +109,7 @@ class Trainer:
             terms = self._step(batch)
             self.step += 1
             for key, value in terms.items():
-                sums[key] = sums.get(key, torch.zeros((), device=self.device)) + value * len(batch.index)
+                sums[key] = sums.get(key, torch.zeros((), device=self.device)) + value * len(batch.row)
             waiting.append((self.step, terms))
             if len(waiting) == CHECK_EVERY:
                 self._check(waiting, epoch)
@@ -133,10 +133,10 @@ class Trainer:
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         """One optimiser step on the effective batch, in micro-batches when the setting asks for it."""
         self.optimiser.zero_grad()
-        total = len(batch.index)
+        total = len(batch.row)
         terms: dict[str, Tensor] = {}
         for part in batch.split(self.settings["micro_batch"] or total):
-            share = len(part.index) / total
+            share = len(part.row) / total
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings["precision"] == "bf16"):
                 values = self.method.loss(part)
             losses = [value for key, value in values.items() if key.startswith("loss_")]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -15,7 +16,8 @@ from hcep.protocol.make_split import Split, read_split
 from hcep.training.feed import FeatureFeed, Feed, MediaFeed
 
 
-class Inputs(NamedTuple):
+@dataclass(frozen=True)
+class Inputs:
     """Where a run reads from.
 
     Attributes

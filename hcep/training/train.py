@@ -18,7 +18,7 @@ from hcep.training.checkpoint import save_checkpoint, versions
 from hcep.training.loop import Monitor, Trainer
 from hcep.training.run import Inputs, Run
 
-Judge = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, float]]
+Judge = Callable[[np.ndarray, np.ndarray, np.ndarray, int], dict[str, float]]
 
 
 def train(
@@ -47,8 +47,8 @@ def train(
     work : path
         Parent folder of resume states; this run's own is removed when it is done.
     judge : callable, optional
-        For ``selection: best_on_test`` only: score, label (-1 = unknown) and prediction of the test clips to numbers
-        for the history, among them ``selected``.
+        For ``selection: best_on_test`` only: score, label (-1 = unknown), prediction of the test clips and K to
+        numbers for the history, among them ``selected``.
 
     Raises
     ------
@@ -111,7 +111,9 @@ def _monitor(run: Run, settings: dict[str, Any], first: int, judge: Judge | None
         prediction = torch.cat([out.logits for out in outputs]).argmax(1).cpu().numpy()
         label = feed.labels.numpy()
         if selection == "best_on_test" and judge is not None:
-            return judge(torch.cat([out.score for out in outputs]).cpu().numpy(), label, prediction)
+            return judge(
+                torch.cat([out.score for out in outputs]).cpu().numpy(), label, prediction, len(run.split.known)
+            )
         row = {"val_accuracy": float((prediction == label).mean())}
         return row | ({"selected": row["val_accuracy"]} if selection == "val_known" else {})
 

@@ -8,9 +8,9 @@ checkpoint manifest:
         "resources/{dataset}/manifest.tsv",
     log:
         "logs/manifest/{dataset}.log",
+    localrule: True
     conda:
         "../../envs/hcep.yaml"
-    localrule: True
     params:
         settings=dataset_settings("adapter", "options", "text"),
         root=dataset_root,

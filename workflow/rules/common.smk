@@ -65,6 +65,8 @@ def adapter_code(wildcards):
 def adapter_watch(wildcards):
     """What lies in the release: a digest that changes when a label file or the list of media changes."""
     entry = dataset_of(wildcards)
+    if release_files(wildcards):
+        return "the table itself is an input"
     adapter = registry.load(registry.dataset(entry["adapter"]))
     root = Path(entry["root"])
     if not root.is_dir():
@@ -122,14 +124,17 @@ def all_shards(kind):
     """Input function: the files of one modality of a dataset, in order."""
 
     def read(wildcards):
-        return [f"resources/{wildcards.dataset}/{kind}/{name}.h5" for name in shard_names(dataset_of(wildcards)["shards"])]
+        return [
+            f"resources/{wildcards.dataset}/{kind}/{name}.h5" for name in shard_names(dataset_of(wildcards)["shards"])
+        ]
 
     return read
 
 
 def heard_files(wildcards):
-    """Sound is an input of `transcribe` only when it is listened to."""
-    return media_files("audio")(wildcards) if dataset_of(wildcards)["text"] == "asr" else []
+    """Sound is an input of `transcribe` only when it is listened to; either way the manifest must be there first."""
+    files = media_files("audio")(wildcards)
+    return files if dataset_of(wildcards)["text"] == "asr" else []
 
 
 def transcribe_settings(wildcards):
@@ -192,14 +197,20 @@ def base_of(wildcards):
 
 
 def train_code(wildcards):
-    modules = ["training.train", registry.module_of(method_entry(wildcards).target).removeprefix("hcep.")]
+    modules = [
+        "training.train",
+        registry.module_of(method_entry(wildcards).target).removeprefix("hcep."),
+    ]
     if run_settings(config, wildcards.task, wildcards.method)["selection"] == "best_on_test":
         modules.append("evaluation.metrics")
     return digest_of(*modules)
 
 
 def score_code(wildcards):
-    return digest_of("training.score", registry.module_of(method_entry(wildcards).target).removeprefix("hcep."))
+    return digest_of(
+        "training.score",
+        registry.module_of(method_entry(wildcards).target).removeprefix("hcep."),
+    )
 
 
 def encoder_folder(wildcards):
@@ -266,7 +277,10 @@ def complexity_settings(wildcards):
     task = task_of(wildcards)
     dataset = registry.pick("dataset", task["dataset"], config["datasets"])
     methods = {
-        name: {"base": config["methods"][name]["base"], "settings": run_settings(config, wildcards.task, name)}
+        name: {
+            "base": config["methods"][name]["base"],
+            "settings": run_settings(config, wildcards.task, name),
+        }
         for name in task["methods"]
     }
     return settings_text({"frames": dataset["frames"], "samples": dataset["samples"], "methods": methods})
@@ -306,7 +320,13 @@ def task_qc(wildcards):
 
 def all_targets(wildcards):
     """Everything about the config's tasks."""
-    names = ["summary.csv", "comparisons.csv", "versus_paper.csv", "complexity.csv", "qc.html"]
+    names = [
+        "summary.csv",
+        "comparisons.csv",
+        "versus_paper.csv",
+        "complexity.csv",
+        "qc.html",
+    ]
     names += [f"figures/{figure}.svg" for figure in FIGURES]
     for task in config["tasks"]:
         task_definition(config, task)

@@ -46,9 +46,9 @@ rule fetch_encoders:
         audio="resources/encoders/{encoder}/audio.safetensors",
     log:
         "logs/fetch_encoders/{encoder}.log",
+    localrule: True
     conda:
         "../../envs/hcep.yaml"
-    localrule: True
     params:
         settings=encoder_settings,
         folder=subpath(output.info, parent=True),
@@ -68,9 +68,9 @@ rule download_ravdess:
         touch("data/ravdess/.downloaded"),
     log:
         "logs/download_ravdess.log",
+    localrule: True
     conda:
         "../../envs/hcep.yaml"
-    localrule: True
     params:
         folder=subpath(output[0], parent=True),
     message:

@@ -48,9 +48,9 @@ rule versus_paper:
         ),
     log:
         "logs/versus_paper/{task}.log",
+    localrule: True
     conda:
         "../../envs/hcep.yaml"
-    localrule: True
     params:
         code=digest_of("evaluation.versus_paper"),
     message:
@@ -119,9 +119,9 @@ rule qc_page:
         ),
     log:
         "logs/qc_page/{task}.log",
+    localrule: True
     conda:
         "../../envs/hcep.yaml"
-    localrule: True
     params:
         code=digest_of("figures.qc_page"),
     message:

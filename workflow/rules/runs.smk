@@ -9,9 +9,9 @@ rule make_split:
         "results/{task}/splits/{openness}/{split}.json",
     log:
         "logs/make_split/{task}/{openness}/{split}.log",
+    localrule: True
     conda:
         "../../envs/hcep.yaml"
-    localrule: True
     params:
         settings=split_settings,
         code=digest_of("protocol.make_split"),

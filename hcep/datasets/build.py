@@ -1,0 +1,56 @@
+"""A release on disk -> manifest.tsv, by the adapter that knows the release's layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hcep import registry
+from hcep.datasets.manifest_file import Clip, join_flags, write_manifest
+from hcep.errors import HcepError
+
+
+def build_manifest(adapter: str, root: Path, dataset: str, settings: dict[str, Any], output: Path) -> None:
+    """List the clips of a release and write them, sorted by clip id.
+
+    Parameters
+    ----------
+    adapter : str
+        Name of a dataset adapter of the registry.
+    root : path
+        Folder of the release.
+    dataset : str
+        Name of the dataset entry, written in every row.
+    settings : dict
+        The adapter's settings.
+    output : path
+        manifest.tsv to write.
+
+    Raises
+    ------
+    HcepError
+        When the root is missing, the adapter is unknown, or the release is not as its layout says.
+    """
+    root = Path(root)
+    kind = registry.load(registry.dataset(adapter))
+    if not root.is_dir():
+        raise HcepError(
+            f"the release of dataset {dataset!r} is missing",
+            file=root,
+            remedy=f"get it, and set `root` of the dataset entry {dataset!r} in the config to its folder",
+        )
+    clips = [clip._replace(dataset=dataset, flags=known_flags(clip)) for clip in kind(root, settings).clips()]
+    write_manifest(output, sorted(clips, key=lambda clip: clip.clip))
+
+
+def known_flags(clip: Clip) -> str:
+    """Flags of a clip that follow from its row alone, together with those it has."""
+    flags = set(clip.flags.split(";")) - {""}
+    if not clip.video:
+        flags.add("no_video")
+    if not clip.audio:
+        flags.add("no_audio")
+    # a clip of kind asr has no words yet; whether it has any is found by transcribing it
+    if clip.text_kind == "none" or (clip.text_kind != "asr" and not clip.text.strip()):
+        flags.add("no_text")
+    return join_flags(flags)

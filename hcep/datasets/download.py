@@ -1,0 +1,234 @@
+"""Resumable, verified download of a Zenodo record."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import shutil
+import stat
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+from collections.abc import Sequence
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from hcep.errors import HcepError
+from hcep.files import write_text
+
+BLOCK = 1 << 20
+RAVDESS_RECORD = "1188976"
+RAVDESS_FILES = ("Video_Speech_Actor_*.zip",)
+
+
+class RemoteFile(NamedTuple):
+    """One file of a record: name, address, size in bytes (0 = not told), MD5 in hex."""
+
+    name: str
+    url: str
+    size: int
+    md5: str
+
+
+def download_ravdess(output: Path, *, base_url: str = "https://zenodo.org") -> None:
+    """Download and unpack the audio-visual speech part of RAVDESS (24 archives, about 13 GB)."""
+    download_zenodo(RAVDESS_RECORD, output, base_url=base_url, patterns=RAVDESS_FILES)
+
+
+def download_zenodo(
+    record: str,
+    output: Path,
+    *,
+    base_url: str = "https://zenodo.org",
+    patterns: Sequence[str] = ("*",),
+    unpack: bool = True,
+    attempts: int = 5,
+    wait: float = 2.0,
+    timeout: float = 60.0,
+) -> list[Path]:
+    """Download files of a Zenodo record, verify their MD5, and unpack the zip archives among them.
+
+    A download that was interrupted goes on where it stopped; what is complete is not fetched again. An archive is
+    unpacked into a folder of its name and then removed; a small ``.md5`` file beside it says that it is done.
+
+    Parameters
+    ----------
+    record : str
+        Number of the record.
+    output : path
+        Folder to write into.
+    base_url : str
+        Server with Zenodo's records API.
+    patterns : sequence of str
+        Which file names, as shell patterns.
+    unpack : bool
+        Whether zip archives are unpacked.
+    attempts : int
+        How often one file is tried.
+    wait : float
+        Seconds before the second attempt; doubled each time.
+    timeout : float
+        Seconds without an answer after which one attempt is given up.
+
+    Returns
+    -------
+    list of path
+        Downloaded files, or the folders of unpacked archives, in order of name.
+
+    Raises
+    ------
+    HcepError
+        When the server cannot be reached, the record has no such file, or a file does not match its MD5.
+    """
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    address = f"{base_url.rstrip('/')}/api/records/{urllib.parse.quote(str(record), safe='')}"
+    chosen = [file for file in _list(address, timeout) if any(fnmatch.fnmatch(file.name, p) for p in patterns)]
+    if not chosen:
+        raise HcepError(f"no file matches {', '.join(patterns)}", file=address, remedy="check the record's number")
+    return [_one(file, output, unpack, attempts, wait, timeout) for file in chosen]
+
+
+def _list(address: str, timeout: float) -> list[RemoteFile]:
+    try:
+        with urllib.request.urlopen(_request(address), timeout=timeout) as answer:
+            record = json.load(answer)
+        files = [_entry(item) for item in record["files"]]
+    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+        raise HcepError(
+            f"the record cannot be read: {error}", file=address, remedy="check the network, or set --base-url"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise HcepError(
+            f"the server's answer is not a record: {error!r}", file=address, remedy="check the base URL"
+        ) from error
+    for file in files:
+        # the name becomes a path here
+        if file.name in ("", ".", "..") or set(file.name) & set("/\\\0"):
+            raise HcepError(
+                f"refuses the file name {file.name!r}", file=address, remedy="report it to the record's owner"
+            )
+    return sorted(files)
+
+
+def _entry(item: dict[str, Any]) -> RemoteFile:
+    kind, _, value = item["checksum"].partition(":")
+    if kind != "md5" or len(value) != 32:
+        raise ValueError(f"checksum {item['checksum']!r} is not an md5")
+    return RemoteFile(str(item["key"]), str(item["links"]["self"]), int(item.get("size") or 0), value.lower())
+
+
+def _request(url: str, headers: dict[str, str] | None = None) -> urllib.request.Request:
+    if not url.startswith(("http://", "https://")):
+        raise HcepError(f"refuses the address {url!r}", remedy="use an http or https server")
+    return urllib.request.Request(url, headers={"User-Agent": "hcep", **(headers or {})})
+
+
+def _one(file: RemoteFile, output: Path, unpack: bool, attempts: int, wait: float, timeout: float) -> Path:
+    """Fetch one file, or go on with it; return the file or the folder it was unpacked into."""
+    target, mark = output / file.name, output / f"{file.name}.md5"
+    folder = output / file.name[:-4] if unpack and file.name.lower().endswith(".zip") else None
+    if folder is not None and folder.is_dir() and mark.is_file() and mark.read_text().strip() == file.md5:
+        return folder
+    if not (target.is_file() and _md5(target) == file.md5):
+        _fetch(file, target, attempts, wait, timeout)
+    if folder is None:
+        return target
+    _unpack(target, folder)
+    write_text(mark, file.md5 + "\n")
+    target.unlink()
+    return folder
+
+
+def _fetch(file: RemoteFile, target: Path, attempts: int, wait: float, timeout: float) -> None:
+    part = target.with_name(target.name + ".part")
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(wait * 2 ** (attempt - 1))
+        try:
+            _append(file, part, timeout)
+        except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+            print(f"{file.name}: {error}; attempt {attempt + 1} of {attempts}", file=sys.stderr, flush=True)
+            continue
+        if file.size and part.stat().st_size < file.size:
+            print(f"{file.name}: connection ended early; attempt {attempt + 1} of {attempts}", file=sys.stderr)
+            continue
+        if _md5(part) == file.md5:
+            part.replace(target)
+            return
+        # what is there is wrong: going on from it would never help
+        part.unlink()
+        print(f"{file.name}: MD5 differs; attempt {attempt + 1} of {attempts}", file=sys.stderr)
+    raise HcepError(
+        f"could not be downloaded whole and with the MD5 {file.md5} in {attempts} attempts",
+        file=file.url,
+        remedy="run it again (it goes on where it stopped), or download it by hand into the folder",
+    )
+
+
+def _append(file: RemoteFile, part: Path, timeout: float) -> None:
+    """Add to the partial file what it lacks; a server that ignores Range starts it anew."""
+    done = part.stat().st_size if part.exists() else 0
+    if file.size and done > file.size:
+        part.unlink()
+        done = 0
+    if file.size and done == file.size:
+        return
+    headers = {"Range": f"bytes={done}-"} if done else {}
+    try:
+        answer = urllib.request.urlopen(_request(file.url, headers), timeout=timeout)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and done:  # nothing is left behind what is there; the checksum decides
+            return
+        raise
+    with answer:
+        resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {done}-")
+        at = done if resumed else 0
+        with part.open("ab" if resumed else "wb") as handle:
+            shown = -1
+            while block := answer.read(BLOCK):
+                handle.write(block)
+                at += len(block)
+                tenth = at * 10 // file.size if file.size else -1
+                if tenth > shown:
+                    shown = tenth
+                    print(f"{file.name}: {at / 1e6:.1f} of {file.size / 1e6:.1f} MB", file=sys.stderr, flush=True)
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Unpack a zip archive into a folder, atomically; members that would land elsewhere are refused."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for member in opened.infolist():
+                path = PurePosixPath(member.filename.replace("\\", "/"))
+                if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(member.external_attr >> 16):
+                    raise HcepError(
+                        f"member {member.filename!r} leaves the folder", file=archive, remedy="do not use it"
+                    )
+            needed, free = sum(member.file_size for member in opened.infolist()), shutil.disk_usage(folder.parent).free
+            if needed > free:
+                raise HcepError(
+                    f"unpacks to {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free", file=archive, remedy="make room"
+                )
+            opened.extractall(temporary)
+    except zipfile.BadZipFile as error:
+        raise HcepError(
+            f"is not a zip archive: {error}", file=archive, remedy="delete it and download again"
+        ) from error
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,146 @@
+"""Bring your own data: a TSV or CSV that lists clips and labels."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hcep.datasets.manifest_file import (
+    COLUMNS,
+    Clip,
+    check_clips,
+    check_columns,
+    open_table,
+    parse_seconds,
+)
+from hcep.datasets.settings import choose, fill, nearest
+from hcep.errors import HcepError
+from hcep.files import sha256_file
+
+REQUIRED = ("clip", "video", "label")
+TEXT_SOURCES = ("manifest", "none", "asr")
+DEFAULTS: dict[str, Any] = {"file": "clips.tsv", "labels": None, "language": "en", "text": "manifest"}
+
+
+class Manifest:
+    """A table below `root`, tab-separated (or comma-separated when its name ends in .csv), UTF-8, with a header.
+
+    Columns ``clip video label`` are required; any other column of a manifest may be given. `audio` defaults to the
+    video, `group` to the clip, `text_kind` to transcript where there is text, `labels` to the label.
+
+    Parameters
+    ----------
+    root : path
+        Folder that the table's paths are relative to.
+    settings : dict
+        ``file`` (default clips.tsv, below root), ``labels`` (list of the allowed label names), ``language``, ``text``
+        (manifest, none or asr: with asr a clip without words in the table is still to be listened to).
+    """
+
+    def __init__(self, root: Path, settings: dict[str, Any]) -> None:
+        self.root = Path(root)
+        self.settings = fill("manifest", settings, DEFAULTS)
+        choose("manifest", "text", self.settings["text"], TEXT_SOURCES)
+        self.table = self.root / self.settings["file"]
+
+    def watch(self) -> list[str]:
+        """Digest of the table; changes when, and only when, a row does."""
+        if not self.table.is_file():
+            return [f"{self.settings['file']}: missing"]
+        return [f"{self.settings['file']}: {sha256_file(self.table)}"]
+
+    def clips(self) -> list[Clip]:
+        """Read, check and complete the table.
+
+        Raises
+        ------
+        HcepError
+            For a missing table, column or media file, a label that is not allowed, a bad number or a repeated id.
+        """
+        if not self.table.is_file():
+            raise HcepError(
+                "the list of clips is missing", file=self.table, remedy="write it, or name it in the setting `file`"
+            )
+        delimiter = "," if self.table.suffix.lower() == ".csv" else "\t"
+        clips: list[Clip] = []
+        rows: list[int] = []
+        for row, cells in open_table(self.table, delimiter):
+            if not rows:
+                check_columns(self.table, cells, REQUIRED)
+                self._check_header(cells)
+            clips.append(self._clip(row, cells))
+            rows.append(row)
+        if not clips:
+            raise HcepError("lists no clips", file=self.table, remedy="add one row per clip")
+        check_clips(clips, self.table, rows)
+        for row, clip in zip(rows, clips, strict=True):
+            self._check_media(row, clip)
+        return clips
+
+    def _check_header(self, cells: dict[str, str]) -> None:
+        for name in cells:
+            if name not in COLUMNS:
+                raise HcepError(
+                    f"unknown column {name!r}{nearest(name, COLUMNS)}",
+                    file=self.table,
+                    row=1,
+                    remedy=f"the columns are {', '.join(COLUMNS)}",
+                )
+
+    def _clip(self, row: int, cells: dict[str, str]) -> Clip:
+        seconds: dict[str, float | None] = {}
+        for name in ("start", "end"):
+            try:
+                seconds[name] = parse_seconds(cells.get(name, ""))
+            except ValueError as error:
+                raise HcepError(
+                    f"{name} {cells[name]!r} is not a number of seconds",
+                    file=self.table,
+                    row=row,
+                    remedy="write seconds with a point, or nothing",
+                ) from error
+        label = cells["label"].strip()
+        labels = cells.get("labels", "").strip() or label
+        for name in {label, *labels.split(";")} - {""}:
+            self._check_label(row, name)
+        video = cells["video"]
+        text = cells.get("text", "")
+        wordless = "asr" if self.settings["text"] == "asr" else "none"
+        return Clip(
+            clip=cells["clip"],
+            dataset=cells.get("dataset", ""),
+            video=video,
+            audio=cells.get("audio", "") or ("" if "no_audio" in cells.get("flags", "") else video),
+            start=seconds["start"],
+            end=seconds["end"],
+            text=text,
+            text_kind=cells.get("text_kind", "") or ("transcript" if text.strip() else wordless),
+            language=cells.get("language", "") or self.settings["language"],
+            label=label,
+            labels=labels,
+            group=cells.get("group", "") or cells["clip"],
+            fold=cells.get("fold", ""),
+            flags=cells.get("flags", ""),
+            box=cells.get("box", ""),
+        )
+
+    def _check_label(self, row: int, name: str) -> None:
+        allowed = self.settings["labels"]
+        if allowed is not None and name not in allowed:
+            raise HcepError(
+                f"label {name!r} is not one of the labels of this dataset{nearest(name, allowed)}",
+                file=self.table,
+                row=row,
+                remedy=f"use one of {', '.join(allowed)}, or extend the setting `labels`",
+            )
+
+    def _check_media(self, row: int, clip: Clip) -> None:
+        for media in dict.fromkeys((clip.video, clip.audio)):
+            if media and not os.path.exists(self.root / media):  # noqa: PTH110 - an overlong name is missing, not an error
+                raise HcepError(
+                    f"clip {clip.clip!r}: media file {str(self.root / media)!r} is missing",
+                    file=self.table,
+                    row=row,
+                    remedy="correct the path (it is relative to the root), or leave the cell empty for none",
+                )

@@ -1,0 +1,114 @@
+"""TPR-FPR and CCR-FPR curves, one column per openness (section 4.4.5, Fig. 9 of the paper)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hcep.errors import HcepError
+from hcep.figures.run_files import (
+    Floats,
+    RunFiles,
+    openness_title,
+    read_numbers,
+    read_run_files,
+    sorted_openness,
+    spread,
+)
+from hcep.figures.style import GREY, LEGEND_LINE, figure_style, finish, legend_below, panels, save_figure, series_styles
+
+ROWS = (("tpr", "auroc", "TPR: known accepted"), ("ccr", "oscr", "CCR: known accepted\nand right class"))
+# common false positive rates at which the curves of several runs are averaged
+GRID = np.linspace(0.0, 1.0, 401)
+
+
+def draw_curves(runs: Sequence[str | Path], output: str | Path, *, title: str = "") -> None:
+    """Draw the curves of all runs: a column per openness, TPR above, CCR below, a line per method.
+
+    Parameters
+    ----------
+    runs : sequence of path
+        Run folders with ``curves.csv`` and ``metrics.json``.
+    output : path
+        Picture to write (.svg, .png or .pdf).
+    title : str
+        Above the figure, e.g. the task.
+
+    Raises
+    ------
+    HcepError
+        A file is missing or unreadable, or a curve is not one.
+    """
+    with figure_style():
+        save_figure(curves_figure(runs, title), output)
+
+
+def curves_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
+    """The figure that `draw_curves` writes.
+
+    A line is the mean over splits at equal FPR (seeds of a split first averaged), a band the range over splits, the
+    number in the legend the mean area of metrics.json in percent.
+    """
+    read = read_run_files(runs)
+    levels = sorted_openness(run.openness for run in read)
+    styles = series_styles(list(dict.fromkeys(run.method for run in read)))
+    height = 2.6 + (len(styles) + 2) * LEGEND_LINE
+    figure, axes = panels(len(ROWS), len(levels), height=height, sharex=True, sharey=True)
+    for column, level in enumerate(levels):
+        here = [run for run in read if run.openness == level]
+        known = len(here[0].metrics["classes"])
+        for row, (rate, area, label) in enumerate(ROWS):
+            ax = axes[row, column]
+            for method, style in styles.items():
+                own = [run for run in here if run.method == method]
+                if own:
+                    _draw_method(ax, own, method, rate, area, style)
+            chance = 1.0 if rate == "tpr" else 1 / known
+            ax.plot([0, 1], [0, chance], color=GREY, linestyle=":", linewidth=1.2, label="chance")
+            _label(ax, row, column, label, openness_title(level))
+            legend_below(ax, title=f"{area.upper()} (%)")
+    finish(figure, title, stand_in=any(run.metrics["stand_in"] for run in read))
+    return figure
+
+
+def _draw_method(ax: Axes, runs: Sequence[RunFiles], method: str, rate: str, area: str, style: dict[str, Any]) -> None:
+    by_split: dict[str, list[Floats]] = defaultdict(list)
+    for run in runs:
+        by_split[run.split].append(_at_grid(run.folder / "curves.csv", rate))
+    mean, low, high = spread([np.mean(seeds, axis=0) for seeds in by_split.values()])
+    # splits weigh the same in the area as in the line
+    areas = [np.mean([run.metrics[area]["value"] for run in runs if run.split == split]) for split in by_split]
+    # underscore: matplotlib leaves labels that start with one out of the legend
+    ax.plot(GRID, mean, label=f"{method.lstrip('_')}  {100 * float(np.mean(areas)):.1f}", **style)
+    if len(by_split) > 1:
+        ax.fill_between(GRID, low, high, color=style["color"], alpha=0.15, linewidth=0)
+
+
+def _at_grid(file: Path, rate: str) -> Floats:
+    values = read_numbers(file, ("threshold", rate, "fpr"))
+    fpr, hits = values["fpr"], values[rate]
+    finite = bool(np.isfinite(fpr).all() and np.isfinite(hits).all())
+    rising = bool((np.diff(fpr) >= 0).all() and (np.diff(hits) >= 0).all())
+    if not (finite and rising and fpr[0] == 0 and abs(fpr[-1] - 1) < 1e-9 and hits[0] >= 0 and hits[-1] < 1 + 1e-9):
+        raise HcepError(
+            f"{rate} over fpr is not a curve from 0 to 1", file=file, remedy="run the evaluate step of this run again"
+        )
+    # where the curve is vertical, interp takes the upper end
+    return np.interp(GRID, fpr, hits)
+
+
+def _label(ax: Axes, row: int, column: int, label: str, title: str) -> None:
+    ax.set(xlim=(0, 1), ylim=(0, 1.02))
+    ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
+    ax.tick_params(labelbottom=True)
+    ax.set_xlabel("FPR: unknown accepted")
+    if row == 0:
+        ax.set_title(title)
+    if column == 0:
+        ax.set_ylabel(label)

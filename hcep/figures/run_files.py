@@ -1,0 +1,145 @@
+"""What figures read from run folders: who the run is, and columns of numbers, with errors that name file and row."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcep.errors import HcepError
+from hcep.files import read_table
+from hcep.protocol.openness import openness_value, parse_openness
+
+Floats = NDArray[np.float64]
+
+
+class RunFiles(NamedTuple):
+    """A run's folder and identity; `metrics` is the content of metrics.json."""
+
+    folder: Path
+    method: str
+    openness: str
+    split: str
+    seed: int
+    metrics: dict[str, Any]
+
+
+def read_run_files(folders: Sequence[str | Path]) -> list[RunFiles]:
+    """Identity and metrics of evaluated runs, in the order given.
+
+    Raises
+    ------
+    HcepError
+        No run, no metrics.json, or a metrics.json that lacks a field.
+    """
+    _check_any(folders)
+    return [_read_run(Path(folder)) for folder in folders]
+
+
+def _read_run(folder: Path) -> RunFiles:
+    file = folder / "metrics.json"
+    again = "run the evaluate step of this run again"
+    try:
+        metrics = json.loads(file.read_text(encoding="utf-8"))
+        method, openness, split = str(metrics["method"]), str(metrics["openness"]), str(metrics["split"])
+        run = RunFiles(folder, method, openness, split, int(metrics["seed"]), metrics)
+        areas = [float(metrics[name]["value"]) for name in ("auroc", "oscr")]
+        usable = bool(metrics["classes"]) and isinstance(metrics["stand_in"], bool) and all(map(math.isfinite, areas))
+    except FileNotFoundError as error:
+        raise HcepError("the file does not exist", file=file, remedy=again) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise HcepError(f"not a metrics file ({error!r})", file=file, remedy=again) from error
+    if not usable:
+        raise HcepError("no known class, stand_in is no truth value, or an area is not finite", file=file, remedy=again)
+    return run
+
+
+def runs_by_folder(folders: Sequence[str | Path]) -> list[RunFiles]:
+    """Identity of runs from their folder names ``…/{method}/{openness}/{split}/seed{seed}``, `metrics` empty.
+
+    Raises
+    ------
+    HcepError
+        No run, or a folder of another form.
+    """
+    _check_any(folders)
+    found = []
+    for folder in map(Path, folders):
+        parts = folder.parts[-4:]
+        seed = re.fullmatch(r"seed([0-9]+)", parts[-1]) if len(parts) == 4 else None
+        if seed is None:
+            raise HcepError("not a run folder", file=folder, remedy="name it …/{method}/{openness}/{split}/seed{seed}")
+        method, openness, split = parts[:3]
+        found.append(RunFiles(folder, method, openness, split, int(seed[1]), {}))
+    return found
+
+
+def _check_any(folders: Sequence[str | Path]) -> None:
+    if not folders:
+        raise HcepError("no run to draw", remedy="name at least one run folder")
+
+
+def sorted_openness(names: Iterable[str]) -> list[str]:
+    """Distinct openness names, from few to many unknown classes."""
+    return sorted(set(names), key=lambda name: (openness_value(*parse_openness(name)), name))
+
+
+def openness_title(name: str) -> str:
+    """Panel title: ``"O(8:2) = 0.11"`` for ``"k8u2"``."""
+    known, unknown = parse_openness(name)
+    return f"O({known}:{unknown}) = {openness_value(known, unknown):.2f}"
+
+
+def read_numbers(file: Path, columns: Sequence[str]) -> dict[str, Floats]:
+    """Columns of numbers from a CSV file, each (rows,).
+
+    Raises
+    ------
+    HcepError
+        No file, no row, a missing column, or a cell that is not a number.
+    """
+    rows = read_rows(file, columns)
+    return {column: np.array([number(row, column, file, line) for line, row in rows]) for column in columns}
+
+
+def read_rows(file: Path, columns: Sequence[str], *, delimiter: str = ",") -> list[tuple[int, dict[str, str]]]:
+    """Rows of a table with their row numbers (the header is row 1); `columns` must be there.
+
+    Raises
+    ------
+    HcepError
+        No file, no row, a missing column, or a row with more or fewer cells than the header.
+    """
+    try:
+        rows = read_table(file, delimiter=delimiter)
+    except FileNotFoundError as error:
+        raise HcepError("the file does not exist", file=file, remedy="run the step that writes it") from error
+    if not rows:
+        raise HcepError("the table has no row", file=file, remedy="run the step that writes it again")
+    missing = [column for column in columns if column not in rows[0]]
+    if missing:
+        raise HcepError(f"no column {', '.join(missing)}", file=file, row=1, remedy="run the step that writes it again")
+    for line, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise HcepError("not as many cells as the header", file=file, row=line)
+    return list(enumerate(rows, 2))
+
+
+def number(row: dict[str, str], column: str, file: Path, line: int) -> float:
+    """One cell as a number; ``inf`` and ``nan`` count as numbers."""
+    try:
+        return float(row[column])
+    except ValueError as error:
+        raise HcepError(f"{column} is {row[column]!r}, no number", file=file, row=line) from error
+
+
+def spread(series: Sequence[Floats]) -> tuple[Floats, Floats, Floats]:
+    """Mean, smallest and largest value over runs, each (n,), from runs of (n,) each."""
+    stacked = np.stack(series)
+    return stacked.mean(axis=0), stacked.min(axis=0), stacked.max(axis=0)

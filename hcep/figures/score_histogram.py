@@ -1,0 +1,100 @@
+"""Distributions of the test clips' scores, known beside unknown (section 4.4.3, Fig. 7 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from hcep.errors import HcepError
+from hcep.evaluation.scores import Scores, read_scores
+from hcep.figures.run_files import Floats, openness_title, sorted_openness
+from hcep.figures.style import KNOWN, UNKNOWN, figure_style, finish, panels, save_figure
+
+BINS = 30
+
+
+def draw_score_histogram(runs: Sequence[str | Path], output: str | Path, *, title: str = "") -> None:
+    """Draw score distributions: a row per method, a column per openness.
+
+    Parameters
+    ----------
+    runs : sequence of path
+        Run folders with ``scores.h5``.
+    output : path
+        Picture to write (.svg, .png or .pdf).
+    title : str
+        Above the figure, e.g. the task.
+
+    Raises
+    ------
+    HcepError
+        A scores file is missing or unusable, or a panel has no known or no unknown test clip.
+    """
+    with figure_style():
+        save_figure(score_histogram_figure(runs, title), output)
+
+
+def score_histogram_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
+    """The figure that `draw_score_histogram` writes.
+
+    Test clips of all splits and seeds are pooled; each side's bars sum to 100 %, so that the sides compare whatever
+    their sizes. Where all scores of a method are at most 0, they are log probabilities and shown as exponentials.
+    """
+    if not runs:
+        raise HcepError("no run to draw", remedy="name at least one run folder")
+    read = [read_scores(Path(run) / "scores.h5", features=False) for run in runs]
+    methods = list(dict.fromkeys(run.method for run in read))
+    levels = sorted_openness(run.openness for run in read)
+    figure, axes = panels(len(methods), len(levels), height=1.9)
+    for row, method in enumerate(methods):
+        own = [run for run in read if run.method == method]
+        probability = all((run.score <= 0).all() for run in own)
+        edges = _edges(own, probability)
+        for column, level in enumerate(levels):
+            ax = axes[row, column]
+            _draw_panel(ax, [run for run in own if run.openness == level], edges, probability)
+            if row == 0:
+                ax.set_title(openness_title(level))
+            if column == 0:
+                ax.set_ylabel(f"{method}\n% of clips")
+            ax.set_xlabel("max. probability (exp of score)" if probability else "score")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    finish(figure, title, stand_in=any(run.stand_in for run in read))
+    return figure
+
+
+def _edges(runs: Sequence[Scores], probability: bool) -> Floats:
+    if probability:
+        return np.linspace(0.0, 1.0, BINS + 1)
+    shown = np.concatenate([run.score[run.part == "test"] for run in runs])
+    low, high = float(shown.min()), float(shown.max())
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    return np.linspace(low, high, BINS + 1)
+
+
+def _draw_panel(ax: Axes, runs: Sequence[Scores], edges: Floats, probability: bool) -> None:
+    if not runs:
+        ax.text(0.5, 0.5, "no run", transform=ax.transAxes, ha="center", va="center")
+        return
+    for known, color, name in ((True, KNOWN, "known classes"), (False, UNKNOWN, "unknown classes")):
+        values = np.concatenate([run.score[(run.part == "test") & (run.known == known)] for run in runs])
+        if not len(values):
+            raise HcepError(
+                f"no test clip of {name} in {runs[0].method}, {runs[0].openness}", remedy="score this run's split again"
+            )
+        counts, _ = np.histogram(np.exp(values) if probability else values, edges)
+        # outlines apart from the fill: where the two overlap, both stay visible without relying on colour alone
+        shares = 100 * counts / len(values)
+        ax.stairs(shares, edges, fill=True, color=color, alpha=0.28)
+        ax.stairs(shares, edges, color=color, linewidth=1.4, linestyle="-" if known else "--", label=name)
+    ax.set_xlim(edges[0], edges[-1])
+    ax.set_ylim(bottom=0)
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))

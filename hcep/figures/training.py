@@ -1,0 +1,138 @@
+"""How training went: losses, accuracy, and how far the prompts moved, one column per method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from hcep.errors import HcepError
+from hcep.figures.run_files import Floats, number, runs_by_folder
+from hcep.figures.style import LEGEND_LINE, figure_style, finish, legend_below, panels, save_figure, series_styles
+from hcep.files import read_table
+
+# row -> y label and which columns of history.csv belong to it
+ROWS = {
+    "loss": ("loss terms (mean per clip)", lambda name: name.startswith("loss_")),
+    "accuracy": ("accuracy", lambda name: name == "accuracy" or name.endswith("_accuracy")),
+    "movement": ("prompt movement\n|now − start| / |start|", lambda name: name.startswith("movement_")),
+    "gap": ("gap between positive and\nnegative points, |p − n| / |p|", lambda name: name.startswith("gap_")),
+}
+
+History = dict[str, Floats]
+
+
+def draw_training(runs: Sequence[str | Path], output: str | Path, *, title: str = "") -> None:
+    """Draw the training histories: a column per method, a row for each kind of quantity that was recorded.
+
+    Parameters
+    ----------
+    runs : sequence of path
+        Run folders ``…/{method}/{openness}/{split}/seed{seed}`` with ``history.csv``.
+    output : path
+        Picture to write (.svg, .png or .pdf).
+    title : str
+        Above the figure, e.g. the task.
+
+    Raises
+    ------
+    HcepError
+        A folder of another form, a missing file, a row that is not numbers, or no epoch at all.
+    """
+    with figure_style():
+        save_figure(training_figure(runs, title), output)
+
+
+def training_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
+    """The figure that `draw_training` writes; a line is the mean over a method's runs, a band their range."""
+    methods: dict[str, list[History]] = {}
+    for run in runs_by_folder(runs):
+        methods.setdefault(run.method, []).append(_history(run.folder / "history.csv"))
+    columns = {method: [run for run in histories if run] for method, histories in methods.items()}
+    names = dict.fromkeys(name for histories in columns.values() for run in histories for name in run)
+    rows = {row: [name for name in names if ROWS[row][1](name)] for row in ROWS}
+    rows = {row: found for row, found in rows.items() if found}
+    if not rows:
+        raise HcepError(
+            "no run has a history of losses or accuracy",
+            file=Path(runs[0]) / "history.csv",
+            remedy="train for at least one epoch",
+        )
+    height = 2.3 + math.ceil(max(map(len, rows.values())) / 2) * LEGEND_LINE
+    figure, axes = panels(len(rows), len(columns), height=height)
+    for row, (kind, found) in enumerate(rows.items()):
+        # the same term has the same colour in every column
+        styles = series_styles(found)
+        for column, (method, histories) in enumerate(columns.items()):
+            ax = axes[row, column]
+            _draw_panel(ax, histories, styles, kind)
+            if row == 0:
+                ax.set_title(method)
+            if column == 0:
+                ax.set_ylabel(ROWS[kind][0])
+    finish(figure, title)
+    return figure
+
+
+def _draw_panel(ax: Axes, histories: Sequence[History], styles: Mapping[str, dict[str, Any]], kind: str) -> None:
+    drawn = False
+    for name, style in styles.items():
+        own = [run for run in histories if name in run]
+        if not own:
+            continue
+        epochs, mean, low, high = _over_runs(own, name)
+        marker = "o" if len(epochs) == 1 else None
+        ax.plot(epochs, mean, label=name.removeprefix(f"{kind}_"), marker=marker, **style)
+        if len(own) > 1:
+            ax.fill_between(epochs, low, high, color=style["color"], alpha=0.15, linewidth=0)
+        drawn = True
+    if not drawn:
+        text = "not recorded" if histories else "no training epochs"
+        ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="#595959")
+        ax.set_axis_off()
+        return
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    if kind == "accuracy":
+        ax.set_ylim(0, 1.02)
+    elif kind in ("movement", "gap"):
+        # from zero, with room for a line that stays there
+        top = ax.get_ylim()[1]
+        ax.set_ylim(-0.04 * top, top)
+    legend_below(ax, columns=2)
+
+
+def _over_runs(histories: Sequence[History], name: str) -> tuple[Floats, Floats, Floats, Floats]:
+    """Epochs and mean, least and greatest value over the runs that have that epoch."""
+    epochs = np.unique(np.concatenate([run["epoch"] for run in histories]))
+    values = np.full((len(histories), len(epochs)), np.nan)
+    for row, run in zip(values, histories, strict=True):
+        row[np.searchsorted(epochs, run["epoch"])] = run[name]
+    kept = ~np.isnan(values).all(axis=0)
+    values = values[:, kept]
+    return epochs[kept], np.nanmean(values, axis=0), np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+
+
+def _history(file: Path) -> History:
+    """Columns that have a number; a cell may be empty (a quantity that is not measured every epoch)."""
+    try:
+        rows = read_table(file)
+    except FileNotFoundError as error:
+        raise HcepError("the file does not exist", file=file, remedy="run the train step of this run") from error
+    if not rows:
+        return {}
+    if "epoch" not in rows[0]:
+        raise HcepError("no column epoch", file=file, row=1, remedy="run the train step of this run again")
+    if any(None in row or None in row.values() for row in rows):
+        raise HcepError("rows and header have different numbers of cells", file=file)
+    filled = [name for name in rows[0] if any(row[name] for row in rows)]
+    return {
+        name: np.array([number(row, name, file, line) if row[name] else np.nan for line, row in enumerate(rows, 2)])
+        for name in filled
+    }

@@ -1,0 +1,131 @@
+"""Sound of a shard's clips: 16 kHz, mono, one length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from hcep.datasets.manifest_file import Clip
+from hcep.errors import HcepError
+from hcep.ffmpeg import RATE, probe, read_audio
+from hcep.media.shards import Row, clips_of_shard, write_shard
+from hcep.media.sources import Rows, read_sources
+from hcep.progress import progress
+
+
+def decode_audio(
+    manifest: Path,
+    root: Path,
+    shard: str,
+    output: Path,
+    *,
+    samples: int,
+    window: Literal["centre", "start"] = "centre",
+    timeout: float = 60.0,
+    threads: int = 1,
+) -> None:
+    """Decode the sound of one shard's clips into HDF5, int16 (n, A), 16 kHz, mono.
+
+    Of a longer sound the middle or the first A samples are kept, a shorter one is padded with zeros at its end. A clip
+    without sound, or with sound that cannot be read, is zeros with flag and reason.
+
+    Parameters
+    ----------
+    manifest, root, shard, output
+        As in `decode_frames`.
+    samples : int
+        A.
+    window : {"centre", "start"}
+        Which part of a longer sound.
+    timeout : float
+        Seconds that one clip may take.
+    threads : int
+        Files decoded at once.
+
+    Raises
+    ------
+    HcepError
+        For a bad manifest or window, or when ffmpeg does not run.
+    """
+    if window not in ("centre", "start"):
+        raise HcepError(f"audio window {window!r}", remedy="use centre or start")
+    clips = clips_of_shard(manifest, shard)
+
+    def read(audio: str, positions: list[int]) -> Rows:
+        longest = samples if window == "start" else None
+        rows = read_sound(Path(root) / audio, clips, positions, longest=longest, timeout=timeout)
+        return [(p, row if row.value is None else Row(fit(row.value, samples, window), row.reason)) for p, row in rows]
+
+    write_shard(
+        Path(output),
+        "audio",
+        [clip.clip for clip in clips],
+        progress(read_sources(clips, "audio", "no_audio", read, threads), len(clips), f"decode_audio {shard}"),
+        {"samples": samples, "window": window, "rate": RATE},
+        shape=(samples,),
+        dtype=np.int16,
+    )
+
+
+def read_sound(path: Path, clips: Sequence[Clip], positions: list[int], *, longest: int | None, timeout: float) -> Rows:
+    """Sound of all clips of one file, decoded in one pass.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    clips, positions
+        All clips of the shard, and which of them are in this file.
+    longest : int, optional
+        How many samples of a clip are needed from its start; None = all.
+    timeout : float
+        Seconds per clip.
+
+    Returns
+    -------
+    list of (position, Row)
+        Values are int16 (samples,), of the clip's own length.
+
+    Raises
+    ------
+    MediaError
+        When the file as a whole cannot be used.
+    """
+    media = probe(path, timeout=timeout)
+    spans = [_span(clips[position], longest) for position in positions]
+    ends = [end for _, end in spans]
+    seconds = None if None in ends else max(end for end in ends if end is not None) / RATE
+    sound = read_audio(path, media, seconds=seconds, timeout=timeout * len(positions))
+    rows: Rows = []
+    for position, (first, stop) in zip(positions, spans, strict=True):
+        part = sound[first:stop]
+        end = clips[position].end
+        if not len(part):
+            reason = f"failed: the segment starts at {first / RATE:g} s, the sound ends at {len(sound) / RATE:.2f} s"
+            rows.append((position, Row(None, reason)))
+        elif longest is None and end is not None and end > len(sound) / RATE + 1.0:
+            reason = f"note: the segment ends at {end:g} s, the sound at {len(sound) / RATE:.2f} s"
+            rows.append((position, Row(part, reason)))
+        else:
+            rows.append((position, Row(part)))
+    return rows
+
+
+def _span(clip: Clip, longest: int | None) -> tuple[int, int | None]:
+    """First and last sample of a clip in its file."""
+    first = round(max(clip.start or 0.0, 0.0) * RATE)
+    stop = None if clip.end is None else max(round(clip.end * RATE), first + 1)
+    if longest is not None:
+        stop = first + longest if stop is None else min(stop, first + longest)
+    return first, stop
+
+
+def fit(sound: np.ndarray, samples: int, window: str) -> np.ndarray:
+    """Cut (n,) to `samples` at the centre or the start, or pad it with zeros at the end."""
+    if len(sound) >= samples:
+        first = (len(sound) - samples) // 2 if window == "centre" else 0
+        return sound[first : first + samples]
+    return np.concatenate([sound, np.zeros(samples - len(sound), sound.dtype)])

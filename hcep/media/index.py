@@ -1,0 +1,148 @@
+"""All shards of a dataset -> index.h5 (where each clip is) and qc.tsv (what is wrong with which clip)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+
+from hcep.datasets.manifest_file import Clip, join_flags, read_manifest, write_tsv
+from hcep.errors import HcepError
+from hcep.files import atomic_path, digest
+from hcep.media.shards import ARRAYS, REMAKE, Shard, shard_of, verify_shard
+from hcep.progress import progress
+
+QC_COLUMNS = ("clip", "dataset", "label", "fold", "flags", "reason", *ARRAYS)
+
+
+class Place(NamedTuple):
+    """Where a clip is, and what its shards say of it: flag and reason per kind."""
+
+    shard: str
+    row: int
+    flags: dict[str, str]
+    reasons: dict[str, str]
+
+
+def index_cache(
+    manifest: Path,
+    shards: Mapping[str, Sequence[Path]],
+    output: Path,
+    qc: Path,
+    *,
+    max_failures: float = 0.01,
+) -> None:
+    """Verify every shard, then write the index and the quality-control table.
+
+    Parameters
+    ----------
+    manifest : path
+        manifest.tsv.
+    shards : mapping
+        Kind (frames, audio, text) to the paths of all its shards, named as 007-of-064.h5.
+    output : path
+        index.h5.
+    qc : path
+        qc.tsv: one row a clip with its flags, reasons, and a status per modality: ok, note (used, with something to
+        know), absent (nothing to read) or failed (there, but unreadable).
+    max_failures : float
+        Share of clips with a failed modality above which the job ends. The table is then left beside `qc`, under a name
+        that ends in ``.failed.tsv``.
+
+    Raises
+    ------
+    HcepError
+        When a shard is damaged, a clip is missing, repeated or in the wrong shard, or too many clips failed.
+    """
+    clips = read_manifest(manifest)
+    if set(shards) != set(ARRAYS):
+        raise HcepError(f"shards of {', '.join(shards)} instead of {', '.join(ARRAYS)}", file=output)
+    read = {kind: _verify(kind, paths) for kind, paths in shards.items()}
+    places = _places(clips, read)
+    rows = [_qc_row(clip, places[clip.clip]) for clip in clips]
+    failed = [row for row in rows if "failed" in [row[kind] for kind in ARRAYS]]
+    aside = Path(qc).with_name(f"{Path(qc).stem}.failed.tsv")
+    print(f"index_cache: {len(rows)} clips, {len(failed)} with a modality that failed", file=sys.stderr)
+    if len(failed) > max_failures * len(rows):
+        # a declared output is deleted when its job fails; this one is not declared
+        write_tsv(aside, QC_COLUMNS, rows)
+        some = "; ".join(f"{row['clip']}: {row['reason']}" for row in failed[:3])
+        raise HcepError(
+            f"{len(failed)} of {len(rows)} clips failed, the limit is {max_failures:.2%} ({some})",
+            file=aside,
+            remedy="mend the release, or raise `max_failures` of the dataset entry",
+        )
+    write_tsv(qc, QC_COLUMNS, rows)
+    aside.unlink(missing_ok=True)
+    _write_index(Path(output), clips, places, read)
+
+
+def _verify(kind: str, paths: Sequence[Path]) -> list[Shard]:
+    ordered = sorted(Path(path) for path in paths)
+    return [verify_shard(path, kind) for path in progress(ordered, len(ordered), f"verify {kind}", "shard")]
+
+
+def _places(clips: Sequence[Clip], read: Mapping[str, Sequence[Shard]]) -> dict[str, Place]:
+    """Find every clip of the manifest once in each kind, in the shard of its source and the same row of each."""
+    places: dict[str, Place] = {}
+    wanted = {clip.clip: clip for clip in clips}
+    for kind, shards in read.items():
+        seen: set[str] = set()
+        for shard in shards:
+            for row, (name, flag, reason) in enumerate(zip(shard.clips, shard.flags, shard.reasons, strict=True)):
+                if name not in wanted or shard_of(wanted[name], len(shards)) != shard.path.stem:
+                    raise HcepError(f"clip {name!r} does not belong to it", file=shard.path, remedy=REMAKE)
+                if name in seen:
+                    raise HcepError(f"clip {name!r} is in it a second time", file=shard.path, remedy=REMAKE)
+                seen.add(name)
+                place = places.setdefault(name, Place(shard.path.stem, row, {}, {}))
+                if place.row != row:
+                    raise HcepError(f"clip {name!r} is in another row than elsewhere", file=shard.path, remedy=REMAKE)
+                place.flags[kind], place.reasons[kind] = flag, reason
+        missing = sorted(set(wanted) - seen)
+        if missing:
+            raise HcepError(
+                f"{len(missing)} clips of the manifest are in no {kind} shard, the first is {missing[0]!r}",
+                file=shards[0].path.parent if shards else None,
+                remedy=REMAKE,
+            )
+    return places
+
+
+def _qc_row(clip: Clip, place: Place) -> dict[str, str]:
+    reasons = [f"{kind} {place.reasons[kind]}" for kind in ARRAYS if place.reasons[kind]]
+    status = {kind: place.reasons[kind].partition(":")[0] or "ok" for kind in ARRAYS}
+    return {
+        "clip": clip.clip,
+        "dataset": clip.dataset,
+        "label": clip.label,
+        "fold": clip.fold,
+        "flags": join_flags(place.flags.values()),
+        "reason": "; ".join(reasons),
+        **status,
+    }
+
+
+def _write_index(
+    output: Path, clips: Sequence[Clip], places: Mapping[str, Place], read: Mapping[str, Sequence[Shard]]
+) -> None:
+    names = [clip.clip for clip in clips]
+    columns = {
+        "clip": names,
+        "shard": [places[name].shard for name in names],
+        "flags": [join_flags(places[name].flags.values()) for name in names],
+    }
+    rows = [places[name].row for name in names]
+    sums = {kind: {shard.path.stem: shard.sha256 for shard in shards} for kind, shards in sorted(read.items())}
+    settings = {kind: shards[0].settings for kind, shards in sorted(read.items())}
+    with atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
+        for column, values in columns.items():
+            file.create_dataset(column, data=values, dtype=h5py.string_dtype(), shape=(len(values),))
+        file.create_dataset("row", data=rows, dtype="i8")
+        file.attrs["shards"] = json.dumps(sums, sort_keys=True)
+        file.attrs["settings"] = json.dumps(settings, sort_keys=True)
+        file.attrs["digest"] = digest([columns, rows, sums, settings])

@@ -1,0 +1,201 @@
+"""Shards: HDF5 files that each hold one modality of a part of a dataset's clips."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from hcep.datasets.manifest_file import Clip, read_manifest
+from hcep.errors import HcepError
+from hcep.files import atomic_path
+
+# kind of shard -> name of its main array, and the flag of a clip that lacks it
+ARRAYS = {"frames": "frames", "audio": "waveform", "text": "text"}
+ABSENT = {"frames": "no_video", "audio": "no_audio", "text": "no_text"}
+REMAKE = "delete it and run the workflow again"
+
+
+class Row(NamedTuple):
+    """One clip of a shard.
+
+    `value` is an array, or (text, text_kind), or None for an absent modality. `reason` is '' when all is well, else
+    one of ``absent: ...`` (there is nothing to read), ``failed: ...`` (it is there and cannot be read) and
+    ``note: ...`` (read, with something to know).
+    """
+
+    value: Any
+    reason: str = ""
+
+
+class Shard(NamedTuple):
+    """What a shard says of its clips, in row order."""
+
+    path: Path
+    kind: str
+    clips: list[str]
+    flags: list[str]
+    reasons: list[str]
+    sha256: str
+    settings: dict[str, Any]
+
+
+def shard_names(count: int) -> list[str]:
+    """Names of all shards: 000-of-064, 001-of-064, ..."""
+    if not 1 <= count <= 999:
+        raise HcepError(f"{count} shards", remedy="set `shards` of the dataset entry to 1 ... 999")
+    return [f"{number:03d}-of-{count:03d}" for number in range(count)]
+
+
+def shard_of(clip: Clip, count: int) -> str:
+    """Shard of a clip: CRC-32 of its source's path below the root, so that all segments of a video stay together."""
+    return shard_names(count)[zlib.crc32((clip.video or clip.audio).encode()) % count]
+
+
+def clips_of_shard(manifest: Path, shard: str) -> list[Clip]:
+    """The manifest's clips that belong to a shard such as 007-of-064, in manifest order."""
+    number, _, count = shard.partition("-of-")
+    if not (number.isdigit() and count.isdigit() and 0 <= int(number) < int(count)):
+        raise HcepError(f"{shard!r} is not the name of a shard", remedy="use a name like 007-of-064")
+    return [clip for clip in read_manifest(manifest) if shard_of(clip, int(count)) == shard]
+
+
+def open_shard(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading; a file that is not whole is an HcepError.
+
+    Mode r leaves the file's date alone; without locking, readers on a network file system do not disturb each other.
+    """
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if not Path(path).exists():
+            raise HcepError("is missing", file=path, remedy="run the workflow, which makes it") from error
+        raise HcepError(f"is not a whole HDF5 file ({error})", file=path, remedy=REMAKE) from error
+
+
+def _row_digest(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _content_digest(kind: str, clips: Sequence[str], rows: Sequence[str], flags: Sequence[str], reasons: Any) -> str:
+    content = [kind, list(clips), list(rows), list(flags), list(reasons)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def write_shard(
+    output: Path,
+    kind: str,
+    clips: Sequence[str],
+    rows: Iterable[tuple[int, Row]],
+    settings: Mapping[str, Any],
+    *,
+    shape: tuple[int, ...] = (),
+    dtype: Any = None,
+) -> None:
+    """Write a shard under a temporary name, read it back, compare the digests, rename it.
+
+    Parameters
+    ----------
+    output : path
+        The shard.
+    kind : str
+        frames, audio or text.
+    clips : sequence of str, length n
+        Clip ids in row order.
+    rows : iterable of (int, Row)
+        Row number and content, in any order, each once; one at a time, so that memory does not grow with the shard.
+    settings : mapping
+        What the content was made with, stored as an attribute.
+    shape, dtype
+        Of one clip's array; not for text.
+
+    Raises
+    ------
+    HcepError
+        When a row is missing or repeated, or the file does not read back as written.
+    """
+    count = len(clips)
+    digests, flags, reasons = [""] * count, [""] * count, [""] * count
+    texts: list[tuple[str, str]] = [("", "none")] * count
+    with atomic_path(output) as temporary:
+        with h5py.File(temporary, "w") as file:
+            array = None
+            if kind != "text":
+                array = file.create_dataset(
+                    ARRAYS[kind], (count, *shape), dtype, chunks=(1, *shape) if count else None, fillvalue=0
+                )
+            for number, row in rows:
+                if digests[number]:
+                    raise HcepError(f"clip {clips[number]!r} was written twice", file=output)
+                value = row.value
+                if value is None:
+                    flags[number] = ABSENT[kind]
+                    value = ("", "none") if array is None else np.zeros(shape, dtype)
+                if array is None:
+                    texts[number] = value
+                else:
+                    array[number] = value
+                digests[number], reasons[number] = _row_digest(value), row.reason
+            if "" in digests:
+                raise HcepError(f"clip {clips[digests.index('')]!r} was not written", file=output)
+            text = h5py.string_dtype()
+            strings = {"clip": clips, "flags": flags, "reason": reasons}
+            if kind == "text":
+                strings |= {"text": [value[0] for value in texts], "text_kind": [value[1] for value in texts]}
+            for name, values in strings.items():
+                file.create_dataset(name, data=list(values), dtype=text, shape=(count,))
+            file.attrs["kind"] = kind
+            file.attrs["settings"] = json.dumps(dict(settings), sort_keys=True)
+            file.attrs["sha256"] = _content_digest(kind, clips, digests, flags, reasons)
+        verify_shard(temporary, kind, named=output)
+
+
+def read_strings(file: h5py.File, name: str) -> list[str]:
+    """A dataset of strings as a list."""
+    return [str(value) for value in file[name].asstr()[:]]
+
+
+def verify_shard(path: Path, kind: str, *, named: Path | None = None) -> Shard:
+    """Read a whole shard and compare it with its digest.
+
+    Parameters
+    ----------
+    path : path
+        The shard.
+    kind : str
+        Kind it must be of.
+    named : path, optional
+        Name to use in errors.
+
+    Raises
+    ------
+    HcepError
+        When it is damaged, of another kind, or its content does not match its digest.
+    """
+    named = named or path
+    with open_shard(path) as file:
+        try:
+            found = str(file.attrs["kind"])
+            clips, flags, reasons = (read_strings(file, name) for name in ("clip", "flags", "reason"))
+            if kind == "text":
+                pairs = zip(read_strings(file, "text"), read_strings(file, "text_kind"), strict=True)
+                digests = [_row_digest(pair) for pair in pairs]
+            else:
+                array = file[ARRAYS[kind]]
+                digests = [_row_digest(array[number]) for number in range(len(array))]
+            stored, settings = str(file.attrs["sha256"]), json.loads(file.attrs["settings"])
+        except (KeyError, OSError, ValueError) as error:
+            raise HcepError(f"is not a whole {kind} shard ({error})", file=named, remedy=REMAKE) from error
+    if found != kind:
+        raise HcepError(f"is a shard of kind {found}, not {kind}", file=named, remedy=REMAKE)
+    if _content_digest(kind, clips, digests, flags, reasons) != stored:
+        raise HcepError("its content does not match its digest", file=named, remedy=REMAKE)
+    return Shard(named, kind, clips, flags, reasons, stored, settings)

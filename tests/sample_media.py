@@ -1,0 +1,75 @@
+"""Small media files for tests, made with the same ffmpeg that the package uses."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hcep.ffmpeg import ffmpeg_executable
+
+
+def run_ffmpeg(*arguments: str | Path) -> None:
+    """Run ffmpeg and fail with what it said."""
+    command = [ffmpeg_executable(), "-nostdin", "-hide_banner", "-loglevel", "error", "-y", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def grey_steps(seconds: float, fps: int, size: str, step: int) -> list[str]:
+    """Input arguments: a picture whose luma is 16 + step x frame number, so that a frame tells its number."""
+    source = f"color=black:s={size}:r={fps}:d={seconds},format=yuv444p,geq=lum='16+{step}*N':cb=128:cr=128"
+    return ["-f", "lavfi", "-i", source]
+
+
+def make_clip(
+    path: Path,
+    *,
+    seconds: float = 2.0,
+    fps: int = 10,
+    size: str = "96x64",
+    step: int = 7,
+    video: bool = True,
+    audio: bool = True,
+    hertz: int = 440,
+    options: tuple[str, ...] = (),
+) -> Path:
+    """Write a clip of grey steps and a sine tone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    inputs: list[str] = []
+    if video:
+        inputs += grey_steps(seconds, fps, size, step)
+    if audio:
+        inputs += ["-f", "lavfi", "-i", f"sine=frequency={hertz}:sample_rate=44100:duration={seconds}"]
+    coded = ["-c:v", "libx264", "-qp", "0", "-g", "5"] if video and path.suffix in (".mp4", ".mkv", ".mov") else []
+    # the file: prefix keeps an output name such as a%d.mp4 from being a pattern
+    run_ffmpeg(*inputs, *coded, *options, f"file:{path}")
+    return path
+
+
+def make_still(path: Path, picture: np.ndarray, *options: str) -> Path:
+    """Write a video of one second that shows one picture (h, w, 3), lossless unless `options` say otherwise."""
+    Image.fromarray(picture).save(path.with_suffix(".png"))
+    coded = options or ("-c:v", "ffv1", "-pix_fmt", "bgr0")
+    run_ffmpeg("-loop", "1", "-i", path.with_suffix(".png"), "-t", "1", *coded, path)
+    return path
+
+
+def grey_numbers(frames: np.ndarray, step: int = 7) -> list[int]:
+    """Frame numbers that the mean grey of decoded frames stands for."""
+    luma = frames.reshape(len(frames), -1).mean(axis=1) * 219 / 255
+    return [round(value / step) for value in luma.tolist()]
+
+
+def write_list(path: Path, rows: list[dict[str, str]]) -> Path:
+    """Write clips.tsv."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, columns, delimiter="\t", restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path

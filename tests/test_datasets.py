@@ -1,0 +1,410 @@
+"""Releases on disk -> manifest rows; files that a user writes; downloads."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import threading
+import zipfile
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sample_media import write_list
+
+from hcep.datasets.build import build_manifest
+from hcep.datasets.download import download_ravdess, download_zenodo
+from hcep.datasets.manifest import Manifest
+from hcep.datasets.manifest_file import COLUMNS, Clip, read_manifest, write_manifest
+from hcep.datasets.ravdess import Ravdess
+from hcep.errors import HcepError
+
+PLAIN = Clip("a", "d", "v/a.mp4", "v/a.mp4", None, None, "hi", "transcript", "en", "fear", "fear", "g", "1", "", "")
+
+# what UTF-8 and a TSV can hold: everything but surrogates and NUL
+words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+@given(
+    st.lists(st.tuples(words.filter(bool), words), min_size=1, max_size=6, unique_by=lambda pair: pair[0]),
+    st.floats(0, 1e5),
+    st.floats(1e-3, 1e4),
+)
+def test_manifest_comes_back_as_written(tmp_path_factory, pairs, start, length):
+    path = tmp_path_factory.mktemp("m") / "manifest.tsv"
+    clips = [PLAIN._replace(clip=name, text=text, start=start, end=start + length) for name, text in pairs]
+    write_manifest(path, clips)
+    assert read_manifest(path) == clips
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"clip": ""}, "row 3: the clip id is empty"),
+        ({"clip": "a"}, "row 3: clip 'a' is already in row 2"),
+        ({"text_kind": "subtitle"}, "row 3: unknown text_kind 'subtitle'"),
+        ({"flags": "no_sound"}, "row 3: unknown flag 'no_sound'"),
+        ({"video": "../a.mp4"}, "row 3: video '../a.mp4' leaves the release root"),
+        ({"audio": "/etc/passwd"}, "row 3: audio '/etc/passwd' leaves the release root"),
+        ({"start": "2", "end": "1"}, "row 3: the segment ends at 1 s"),
+        ({"start": "1,5"}, "row 3: start '1,5' is not a number"),
+        ({"end": "nan"}, "row 3: end 'nan' is not a number"),
+        ({"box": "1,2,3"}, "row 3: not a box"),
+        ({"box": "0,0,0,5"}, "row 3: not a box"),
+    ],
+)
+def test_bad_manifest_names_row_cause_and_remedy(tmp_path, change, cause):
+    good = {name: "" if value is None else str(value) for name, value in PLAIN._asdict().items()}
+    path = write_list(tmp_path / "manifest.tsv", [good, good | {"clip": "b"} | change])
+    with pytest.raises(HcepError) as caught:
+        read_manifest(path)
+    assert cause in str(caught.value) and str(path) in str(caught.value) and caught.value.remedy
+
+
+def test_manifest_file_that_is_none(tmp_path):
+    path = tmp_path / "manifest.tsv"
+    with pytest.raises(HcepError, match="No such file"):
+        read_manifest(path)
+    for content, cause in [
+        (b"", "no header"),
+        (b"clip\tvideo\n", "no clips"),
+        (b"clip\tvideo\na\tb\n", "lacks the column dataset, audio"),
+        (b"clip\tvideo\na\n", "row 2: has 1 cells, the header has 2"),
+        ("clip\tvideo\ngr\xfcn\tb\n".encode("latin-1"), "not UTF-8"),
+        (b'clip\tvideo\n"a\tb\n', "row 2: is not a table"),
+    ]:
+        path.write_bytes(content)
+        with pytest.raises(HcepError, match=cause):
+            read_manifest(path)
+
+
+def own_release(root: Path, *names: str, **columns: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    rows = [{"clip": name, "video": name, "label": "fear"} | columns for name in names]
+    write_list(root / "clips.tsv", rows)
+    return root
+
+
+def test_own_list_gets_sensible_defaults(tmp_path):
+    root = own_release(tmp_path / "r", "b.mp4", "a.mp4", text="well")
+    build_manifest("manifest", root, "mine", {"text": "manifest"}, tmp_path / "manifest.tsv")
+    first, second = read_manifest(tmp_path / "manifest.tsv")
+    assert (first.clip, second.clip) == ("a.mp4", "b.mp4")
+    assert first.dataset == "mine" and first.audio == "a.mp4" and first.group == "a.mp4" and first.labels == "fear"
+    assert (first.text_kind, first.language, first.flags) == ("transcript", "en", "")
+
+
+def test_own_list_flags_what_a_row_lacks(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    rows = [
+        {"clip": "a", "video": "a.mp4", "label": "fear", "flags": "no_audio"},
+        {"clip": "b", "video": "", "audio": "a.mp4", "label": "fear", "text": "words", "text_kind": "caption"},
+        {"clip": "c", "video": "", "audio": "", "label": ""},
+    ]
+    write_list(tmp_path / "clips.tsv", rows)
+    build_manifest("manifest", tmp_path, "mine", {}, tmp_path / "out.tsv")
+    assert [clip.flags for clip in read_manifest(tmp_path / "out.tsv")] == [
+        "no_audio;no_text",
+        "no_video",
+        "no_audio;no_video;no_text",
+    ]
+    # with speech recognition, whether a clip has words is not known yet
+    build_manifest("manifest", tmp_path, "mine", {"text": "asr"}, tmp_path / "out.tsv")
+    assert read_manifest(tmp_path / "out.tsv")[0].flags == "no_audio"
+
+
+def test_own_list_with_commas(tmp_path):
+    (tmp_path / "a b.mp4").write_bytes(b"x")
+    (tmp_path / "clips.csv").write_text('clip,video,label,start,end\n"a,1",a b.mp4,fear,0.5,2\n')
+    clips = Manifest(tmp_path, {"file": "clips.csv"}).clips()
+    assert (clips[0].clip, clips[0].start, clips[0].end) == ("a,1", 0.5, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "columns", "cause"),
+    [
+        ({"labels": ["fear", "anger"]}, {"label": "angr"}, "row 2: label 'angr'.*did you mean 'anger'"),
+        ({"labels": ["Fear"]}, {"label": "fear"}, "did you mean 'Fear'"),
+        ({"labels": ["fear"]}, {"labels": "fear;joy"}, "label 'joy'"),
+        ({}, {"video": "b.mp4"}, "row 2: clip 'a.mp4': media file .*b.mp4' is missing"),
+        ({}, {"video": "x" * 300}, "is missing"),
+        ({}, {"lable": "x"}, "unknown column 'lable'.*did you mean 'label'"),
+        ({"lables": []}, {}, "no setting 'lables'.*did you mean 'labels'"),
+        ({"text": "subtitle"}, {}, "setting 'text'"),
+    ],
+)
+def test_own_list_that_is_wrong(tmp_path, settings, columns, cause):
+    root = own_release(tmp_path, "a.mp4", **columns)
+    with pytest.raises(HcepError, match=cause):
+        Manifest(root, settings).clips()
+
+
+def test_own_list_without_a_required_column(tmp_path):
+    write_list(tmp_path / "clips.tsv", [{"clip": "a", "video": "a.mp4"}])
+    with pytest.raises(HcepError, match="lacks the column label"):
+        Manifest(tmp_path, {}).clips()
+
+
+def test_watch_follows_rows_and_not_dates(tmp_path):
+    root = own_release(tmp_path, "a.mp4")
+    before = Manifest(root, {}).watch()
+    (root / "clips.tsv").touch()
+    assert Manifest(root, {}).watch() == before
+    own_release(root, "a.mp4", "b.mp4")
+    assert Manifest(root, {}).watch() != before
+
+
+def test_missing_release_names_the_key(tmp_path):
+    with pytest.raises(HcepError, match="`root` of the dataset entry 'mine'"):
+        build_manifest("manifest", tmp_path / "none", "mine", {}, tmp_path / "out.tsv")
+    with pytest.raises(HcepError, match="ravdess"):
+        build_manifest("ravdes", tmp_path, "mine", {}, tmp_path / "out.tsv")
+    assert not (tmp_path / "out.tsv").exists()
+
+
+def ravdess_release(root: Path, names: list[str]) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    return root
+
+
+def test_ravdess_layouts_and_names(tmp_path, capsys):
+    root = ravdess_release(
+        tmp_path,
+        [
+            "Actor_01/01-01-05-02-01-02-01.mp4",
+            "Video_Speech_Actor_02/01-01-02-01-02-01-02.mp4",
+            "Video_Speech_Actor_07/Actor_07/01-01-08-01-02-02-07.mp4",
+            "Video_Speech_Actor_07/Actor_07/02-01-08-01-02-02-07.mp4",
+            "Video_Song_Actor_07/01-02-03-01-02-02-07.mp4",
+            "Audio_Speech_Actors_01-24/Actor_07/03-01-08-01-02-02-07.wav",
+            "Actor_01/._01-01-05-02-01-02-01.mp4",
+            "Actor_01/notes.txt",
+        ],
+    )
+    clips = Ravdess(root, {}).clips()
+    assert [(c.clip, c.label, c.group, c.fold) for c in clips] == [
+        ("01-01-02-01-02-01-02", "neutral", "actor02", "2"),
+        ("01-01-05-02-01-02-01", "anger", "actor01", "1"),
+        ("01-01-08-01-02-02-07", "surprise", "actor07", "2"),
+    ]
+    assert clips[2].video == "Video_Speech_Actor_07/Actor_07/01-01-08-01-02-02-07.mp4" == clips[2].audio
+    assert "3 takes; 3 files" in capsys.readouterr().err
+    dropped = Ravdess(root, {"calm": "drop"}).clips()
+    assert [c.clip for c in dropped] == ["01-01-05-02-01-02-01", "01-01-08-01-02-02-07"]
+    assert "1 calm takes dropped" in capsys.readouterr().err
+
+
+def test_ravdess_folds_are_disjoint_by_speaker(tmp_path):
+    names = [
+        f"Actor_{actor:02d}/01-01-{emotion:02d}-01-01-0{repetition}-{actor:02d}.mp4"
+        for actor in range(1, 25)
+        for emotion in range(1, 9)
+        for repetition in (1, 2)
+    ]
+    clips = Ravdess(ravdess_release(tmp_path, names), {"folds": 4}).clips()
+    assert len(clips) == 384 and Counter(c.fold for c in clips) == dict.fromkeys("1234", 96)
+    assert len({(c.fold, c.group) for c in clips}) == 24
+
+
+def test_ravdess_with_one_speaker_folds_by_take(tmp_path):
+    takes = [
+        f"Actor_01/01-01-{emotion:02d}-01-0{statement}-0{repetition}-01.mp4"
+        for emotion in (3, 4, 5)
+        for statement in (1, 2)
+        for repetition in (1, 2)
+    ]
+    clips = Ravdess(ravdess_release(tmp_path, takes), {"text": "asr"}).clips()
+    assert {(c.clip.split("-")[4], c.clip.split("-")[5]): c.fold for c in clips} == {
+        ("01", "01"): "1",
+        ("01", "02"): "2",
+        ("02", "01"): "3",
+        ("02", "02"): "4",
+    }
+    assert all(c.group == c.clip and c.text_kind == "asr" for c in clips)
+
+
+def test_ravdess_that_is_wrong(tmp_path):
+    with pytest.raises(HcepError, match=r"no take.*1188976"):
+        Ravdess(tmp_path, {}).clips()
+    take = "01-01-05-02-01-02-01.mp4"
+    ravdess_release(tmp_path, [f"Actor_01/{take}", f"Video_Speech_Actor_01/{take}"])
+    with pytest.raises(HcepError, match="is there twice"):
+        Ravdess(tmp_path, {}).clips()
+    for settings in ({"calm": "keep"}, {"folds": 1}, {"text": "manifest"}, {"fold": 5}):
+        with pytest.raises(HcepError):
+            Ravdess(tmp_path, settings)
+
+
+def test_ravdess_watch_follows_names(tmp_path):
+    root = ravdess_release(tmp_path, ["Actor_01/01-01-05-02-01-02-01.mp4"])
+    before = Ravdess(root, {}).watch()
+    (root / "Actor_01/01-01-05-02-01-02-01.mp4").touch()
+    assert Ravdess(root, {}).watch() == before
+    ravdess_release(root, ["Actor_01/01-01-06-02-01-02-01.mp4"])
+    assert Ravdess(root, {}).watch() != before
+    assert Ravdess(tmp_path / "none", {}).watch() == ["media: missing"]
+
+
+class Server:
+    """Zenodo's records API over a local socket, with the faults of real servers."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.md5: dict[str, str] = {}
+        self.ranges = True
+        self.cut_once: dict[str, int] = {}
+        self.asked: list[tuple[str, str | None]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.answer(self)
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def record(self) -> bytes:
+        files = [
+            {
+                "key": name,
+                "size": len(data),
+                "checksum": f"md5:{self.md5.get(name, hashlib.md5(data).hexdigest())}",
+                "links": {"self": f"{self.url}/files/{index}"},
+            }
+            for index, (name, data) in enumerate(self.files.items())
+        ]
+        return json.dumps({"files": files}).encode()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        if handler.path.startswith("/api/records/"):
+            found = handler.path.endswith(("/1", "/1188976"))
+            handler.send_response(200 if found else 404)
+            handler.end_headers()
+            handler.wfile.write(self.record() if found else b"{}")
+            return
+        name = list(self.files)[int(handler.path.rsplit("/", 1)[1])]
+        wanted, data = handler.headers.get("Range"), self.files[name]
+        self.asked.append((name, wanted))
+        first = int(wanted[6:-1]) if wanted and self.ranges else 0
+        handler.send_response(206 if first else 200)
+        if first:
+            handler.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+        handler.send_header("Content-Length", str(len(data) - first))
+        handler.end_headers()
+        handler.wfile.write(data[first : self.cut_once.pop(name, None)])
+
+
+@pytest.fixture
+def server():
+    local = Server()
+    yield local
+    local.server.shutdown()
+    local.server.server_close()
+
+
+def archive(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as opened:
+        for name, data in members.items():
+            opened.writestr(name, data)
+    return buffer.getvalue()
+
+
+def fetch(server: Server, output: Path, **settings):
+    return download_zenodo("1", output, base_url=server.url, wait=0.0, attempts=2, **settings)
+
+
+def test_download_is_verified_and_not_repeated(tmp_path, server):
+    server.files = {"a b.txt": b"x" * 3_000_000, "c.bin": b""}
+    assert [path.name for path in fetch(server, tmp_path)] == ["a b.txt", "c.bin"]
+    assert (tmp_path / "a b.txt").read_bytes() == server.files["a b.txt"]
+    asked = len(server.asked)
+    fetch(server, tmp_path)
+    assert len(server.asked) == asked and not list(tmp_path.glob("*.part"))
+
+
+def test_interrupted_download_goes_on_where_it_stopped(tmp_path, server):
+    data = bytes(range(256)) * 8000
+    server.files, server.cut_once = {"a.bin": data}, {"a.bin": 700_000}
+    fetch(server, tmp_path)
+    assert (tmp_path / "a.bin").read_bytes() == data
+    assert server.asked == [("a.bin", None), ("a.bin", "bytes=700000-")]
+
+
+def test_download_killed_between_two_runs(tmp_path, server):
+    data = bytes(range(256)) * 100
+    server.files = {"a.bin": data}
+    (tmp_path / "a.bin.part").write_bytes(data[:1000])
+    fetch(server, tmp_path)
+    assert (tmp_path / "a.bin").read_bytes() == data and server.asked == [("a.bin", "bytes=1000-")]
+
+
+def test_server_without_range_starts_anew(tmp_path, server):
+    data = bytes(range(256)) * 8000
+    server.files, server.cut_once, server.ranges = {"a.bin": data}, {"a.bin": 700_000}, False
+    fetch(server, tmp_path)
+    assert (tmp_path / "a.bin").read_bytes() == data
+
+
+def test_wrong_md5_is_refused(tmp_path, server):
+    server.files, server.md5 = {"a.bin": b"abc"}, {"a.bin": "0" * 32}
+    with pytest.raises(HcepError, match="MD5 0000"):
+        fetch(server, tmp_path)
+    assert not (tmp_path / "a.bin").exists()
+
+
+def test_damaged_partial_file_is_thrown_away(tmp_path, server):
+    server.files = {"a.bin": b"abcdef"}
+    (tmp_path / "a.bin.part").write_bytes(b"XXX")
+    fetch(server, tmp_path)
+    assert (tmp_path / "a.bin").read_bytes() == b"abcdef"
+
+
+def test_archives_are_unpacked_once(tmp_path, server):
+    name = "Video_Speech_Actor_01.zip"
+    server.files = {name: archive({"Actor_01/01-01-05-02-01-02-01.mp4": b"x"}), "Audio_Speech.zip": b"other"}
+    download_ravdess(tmp_path, base_url=server.url)
+    assert [c.video for c in Ravdess(tmp_path, {}).clips()] == [f"{name[:-4]}/Actor_01/01-01-05-02-01-02-01.mp4"]
+    assert server.asked == [(name, None)] and not (tmp_path / name).exists()
+    download_ravdess(tmp_path, base_url=server.url)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("member", ["../evil.txt", "/tmp/evil.txt", "a\\..\\..\\evil.txt"])
+def test_archive_member_outside_the_folder_is_refused(tmp_path, server, member):
+    server.files = {"a.zip": archive({member: b"x"})}
+    with pytest.raises(HcepError, match="leaves the folder"):
+        fetch(server, tmp_path / "out")
+    assert not list(tmp_path.rglob("evil.txt")) and not (tmp_path / "out/a").exists()
+
+
+def test_server_that_lies(tmp_path, server):
+    server.files = {"../a.bin": b"x"}
+    with pytest.raises(HcepError, match="refuses the file name"):
+        fetch(server, tmp_path)
+    server.files = {"a.zip": b"not a zip"}
+    with pytest.raises(HcepError, match="not a zip"):
+        fetch(server, tmp_path)
+    with pytest.raises(HcepError, match="no file matches"):
+        fetch(server, tmp_path, patterns=("*.mp4",))
+    with pytest.raises(HcepError, match="cannot be read"):
+        download_zenodo("2", tmp_path, base_url=server.url)
+    with pytest.raises(HcepError, match="refuses the address"):
+        download_zenodo("1", tmp_path, base_url="file:///etc")
+
+
+def test_columns_are_the_contract():
+    expected = "clip dataset video audio start end text text_kind language label labels group fold flags box"
+    assert expected.split() == list(COLUMNS)

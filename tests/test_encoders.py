@@ -1,0 +1,199 @@
+"""Frozen encoders: the library's own output without prompts, prompts in the right place, nothing learnable."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from small import AUDIO, CLIP, INFO, small_encoders
+
+from hcep.encoders.fetch import fetch_encoders, full_size_info
+from hcep.encoders.folder import (
+    assemble,
+    build_audio,
+    build_clip,
+    load_encoders,
+    save_encoders,
+    unseen_tokens,
+)
+from hcep.errors import HcepError
+
+
+@pytest.fixture(scope="module")
+def models():
+    torch.manual_seed(1)
+    return build_clip(CLIP), build_audio(AUDIO)
+
+
+@pytest.fixture(scope="module")
+def encoders(models):
+    return assemble(*models, INFO)
+
+
+def test_without_prompts_the_features_are_the_librarys_own(models, encoders):
+    clip, audio = models
+    tokens = encoders.text.tokenize(["a short one", "a somewhat longer sentence about nothing", ""])
+    images, waves = torch.randn(3, 3, 32, 32), torch.randn(2, 4000)
+    with torch.no_grad():
+        torch.testing.assert_close(encoders.text(tokens), clip.encode_text(tokens), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(encoders.vision(images), clip.encode_image(images))
+        torch.testing.assert_close(encoders.audio(waves), audio(waves).last_hidden_state.mean(1))
+
+
+def test_text_prompts_enter_after_the_start_mark_and_move_the_end(models, encoders):
+    # prompts equal to two words' token vectors must give the feature of the sentence with these words in front
+    text = encoders.text
+    prompts = text.word_vectors("facial expression")
+    assert prompts.shape == (2, text.width)
+    with torch.no_grad():
+        ours = text(text.tokenize(["of a man", ""]), prompts)
+        theirs = models[0].encode_text(text.tokenize(["facial expression of a man", "facial expression"]))
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_a_long_text_keeps_its_end_mark_beside_prompts(models, encoders):
+    text, words = encoders.text, " ".join(["word"] * 120)
+    prompts = text.word_vectors("facial expression")
+    tokens = text.tokenize([words])
+    assert tokens.shape == (1, 77) and int(tokens[0, -1]) == int(tokens.max())
+    with torch.no_grad():
+        theirs = models[0].encode_text(text.tokenize(["facial expression " + words]))
+        torch.testing.assert_close(text(tokens, prompts), theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_too_many_prompts_are_refused(encoders):
+    with pytest.raises(ValueError, match="do not fit"):
+        encoders.text(encoders.text.tokenize(["a"]), torch.zeros(76, encoders.text.width))
+
+
+def test_the_place_of_vision_prompts_in_the_sequence_is_immaterial(encoders):
+    images, prompts = torch.randn(2, 3, 32, 32), torch.randn(2, encoders.vision.width)
+    with torch.no_grad():
+        one = encoders.vision(images, prompts)
+        torch.testing.assert_close(one, encoders.vision(images, prompts.flip(0)), atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(one, encoders.vision(images), atol=1e-4)
+
+
+def test_deep_vision_prompts_replace_the_tokens_of_every_block(encoders):
+    images, prompts = torch.randn(2, 3, 32, 32), torch.randn(encoders.vision.layers, 2, encoders.vision.width)
+    changed = prompts.clone()
+    changed[1] = -changed[1]
+    with torch.no_grad():
+        assert not torch.allclose(encoders.vision(images, prompts), encoders.vision(images, changed), atol=1e-4)
+
+
+def test_audio_prompts_are_samples_before_the_waveform(models, encoders):
+    waves, prompts = torch.randn(2, 4000), torch.randn(2, 400)
+    joined = torch.cat([prompts.reshape(1, 800).expand(2, -1), waves], dim=1)
+    with torch.no_grad():
+        hidden = models[1](joined).last_hidden_state
+        torch.testing.assert_close(encoders.audio(waves, prompts), hidden.mean(1))
+        keep = encoders.audio.frames(4000)
+        torch.testing.assert_close(encoders.audio(waves, prompts, pool="clip"), hidden[:, -keep:].mean(1))
+        back = models[1](torch.cat([waves, prompts.reshape(1, 800).expand(2, -1)], dim=1)).last_hidden_state
+        torch.testing.assert_close(encoders.audio(waves, prompts, "append", "clip"), back[:, :keep].mean(1))
+
+
+@pytest.mark.parametrize(("samples", "frames"), [(80_000, 249), (16_000, 49), (96_000, 299)])
+def test_number_of_hidden_states_of_the_paper(encoders, samples, frames):
+    assert encoders.audio.frames(samples) == frames
+
+
+def test_waveform_normalisation_is_the_feature_extractors(encoders):
+    from transformers import Wav2Vec2FeatureExtractor
+
+    waves = (torch.randn(2, 4000) * 2000 + 300).to(torch.int16)
+    theirs = Wav2Vec2FeatureExtractor(do_normalize=True)(
+        [wave.numpy() / 32768 for wave in waves], sampling_rate=16_000, return_tensors="pt"
+    ).input_values
+    torch.testing.assert_close(encoders.audio.normalise(waves), theirs.float(), atol=1e-4, rtol=1e-3)
+    assert not encoders.audio.normalise(torch.zeros(1, 100, dtype=torch.int16)).any()
+
+
+def test_pixels_are_normalised_as_open_clip_does(encoders):
+    frames = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    mean, std = torch.tensor(INFO["mean"]), torch.tensor(INFO["std"])
+    torch.testing.assert_close(encoders.vision.normalise(frames), ((frames / 255 - mean) / std).permute(0, 3, 1, 2))
+
+
+def test_encoders_have_no_gradient_and_no_dropout():
+    encoders = small_encoders()
+    for module in encoders.modules():
+        assert not any(part.training for part in module.modules())
+        assert not any(value.requires_grad for value in module.parameters())
+    waves = torch.randn(2, 4000)
+    # wav2vec 2.0's dropout and SpecAugment would make two passes differ
+    torch.testing.assert_close(encoders.audio(waves), encoders.audio(waves), atol=0, rtol=0)
+
+
+def test_a_folder_gives_back_the_same_features(models, tmp_path):
+    clip, audio = models
+    seen = torch.tensor([320, 1125, 49406, 49407])
+    with torch.no_grad():
+        table = unseen_tokens(49408, 32, 7)
+        table[seen] = clip.token_embedding.weight[seen]
+        clip.token_embedding.weight.copy_(table)
+    save_encoders(tmp_path, clip, audio, INFO | {"token_seed": 7}, seen_tokens=seen)
+    loaded = load_encoders(tmp_path)
+    tokens = loaded.text.tokenize(["words never seen by anyone"])
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.text(tokens), clip.encode_text(tokens), atol=1e-5, rtol=1e-5)
+    assert (tmp_path / "clip.safetensors").stat().st_size < 1e6  # not the 6 MB of the whole table
+
+
+def test_a_damaged_folder_is_refused_by_name(models, tmp_path):
+    save_encoders(tmp_path, *models, INFO)
+    file = tmp_path / "audio.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(HcepError, match=r"audio\.safetensors: sha256 differs"):
+        load_encoders(tmp_path)
+    file.unlink()
+    with pytest.raises(HcepError, match=r"audio\.safetensors: weight file missing"):
+        load_encoders(tmp_path)
+    with pytest.raises(HcepError, match="no encoder here"):
+        load_encoders(tmp_path / "elsewhere")
+
+
+def test_weights_of_another_architecture_are_refused(models, tmp_path):
+    save_encoders(tmp_path, *models, INFO)
+    info = json.loads((tmp_path / "encoder.json").read_text())
+    info["audio"]["hidden_size"] = 20
+    (tmp_path / "encoder.json").write_text(json.dumps(info))
+    with pytest.raises(HcepError, match="do not fit"):
+        load_encoders(tmp_path)
+
+
+def test_full_size_architecture_is_the_papers():
+    info = full_size_info()
+    assert info["clip"]["quick_gelu"] and info["clip"]["vision_cfg"]["patch_size"] == 32
+    assert info["audio"]["hidden_size"] == 768 and info["audio"]["feat_extract_norm"] == "group"
+
+
+def test_fetching_without_a_network_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    settings = {
+        "source": "hub",
+        "clip": "ViT-B-32-quickgelu",
+        "pretrained": "openai",
+        "audio": str(tmp_path / "absent"),
+        "revision": None,
+    }
+    import open_clip
+
+    monkeypatch.setattr(open_clip, "create_model", lambda *a, **k: build_clip(CLIP))
+    with pytest.raises(HcepError, match="could not be fetched"):
+        fetch_encoders(tmp_path / "out", settings, "full")
+    with pytest.raises(HcepError, match="use package, hub or random"):
+        fetch_encoders(tmp_path / "out", settings | {"source": "web"}, "full")
+
+
+def test_openai_weights_need_quickgelu(tmp_path, monkeypatch):
+    import open_clip
+    from transformers import AutoModel
+
+    monkeypatch.setattr(open_clip, "create_model", lambda *a, **k: build_clip(CLIP))
+    monkeypatch.setattr(AutoModel, "from_pretrained", lambda *a, **k: build_audio(AUDIO))
+    settings = {"source": "hub", "clip": "ViT-B-32", "pretrained": "openai", "audio": "x", "revision": None}
+    with pytest.raises(HcepError, match="QuickGELU"):
+        fetch_encoders(tmp_path, settings, "full")

@@ -1,0 +1,113 @@
+"""Code digests: what they see, what they do not, and that the closure found by reading is the one that runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from hcep import provenance, registry
+from hcep.provenance import closure, code_digest
+
+STAGES = [
+    "hcep.media.frames",
+    "hcep.media.audio",
+    "hcep.media.index",
+    "hcep.protocol.make_split",
+    "hcep.evaluation.evaluate",
+    "hcep.evaluation.aggregate",
+    "hcep.figures.curves",
+    "hcep.figures.qc_page",
+    "hcep.training.train",
+    "hcep.training.score",
+    "hcep.training.encode",
+    "hcep.rivals.arpl_mm",
+    "hcep.model.hcep",
+]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_closure_is_what_python_imports(stage):
+    code = f"import sys, {stage}; print(*sorted(m for m in sys.modules if m.startswith('hcep')))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    packages = {name for name in loaded if provenance._source(name).name == "__init__.py"}
+    assert set(loaded) - packages - set(provenance.OUTSIDE) <= set(closure([stage]))
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of three modules: a imports b, c stands alone."""
+
+    cached = (provenance._tree, provenance._imports, provenance._code)
+
+    def write(**modules):
+        for name, text in modules.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        for function in cached:
+            function.cache_clear()
+        monkeypatch.setattr(provenance, "_source", lambda name: tmp_path / f"{name.rpartition('.')[2]}.py")
+
+    write(a="from hcep import b\n\ndef f():\n    return b.g()\n", b="def g():\n    return 1\n", c="x = 1\n")
+    yield write
+    for function in cached:
+        function.cache_clear()
+
+
+def test_comments_formatting_and_docstrings_change_nothing(package):
+    before = code_digest(["hcep.a"])
+    package(b='"""New."""\n\n\ndef g():\n    """Say one."""\n    # why\n    return (1)\n')
+    assert code_digest(["hcep.a"]) == before
+
+
+def test_code_of_an_imported_module_changes_the_digest_and_other_code_does_not(package):
+    before = code_digest(["hcep.a"])
+    package(c="x = 2\n")
+    assert code_digest(["hcep.a"]) == before
+    package(b="def g():\n    return 2\n")
+    assert code_digest(["hcep.a"]) != before
+
+
+def test_imports_for_type_checkers_do_not_count(package):
+    package(a="from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from hcep import c\n")
+    assert closure(["hcep.a"]) == ["hcep.a"]
+
+
+def test_imports_inside_functions_count(package):
+    package(a="def f():\n    import hcep.c\n")
+    assert closure(["hcep.a"]) == ["hcep.a", "hcep.c"]
+
+
+def test_one_method_is_outside_the_closure_of_another():
+    one = closure(["hcep.training.train", "hcep.rivals.arpl_mm"])
+    assert "hcep.model.hcep" not in one and "hcep.rivals.linear" not in one and "hcep.evaluation.metrics" not in one
+
+
+def test_methods_on_cached_features_import_neither_open_clip_nor_transformers():
+    for entry in registry.METHODS.values():
+        if entry.inputs != "features":
+            continue
+        module = registry.module_of(entry.target)
+        code = f"import sys, hcep.training.train, hcep.training.score, {module}; print(*sys.modules)"
+        loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+        assert "torch" in loaded and "open_clip" not in loaded and "transformers" not in loaded
+
+
+ORDER = ("datasets", "media", "protocol", "evaluation", "encoders", "model", "rivals", "training", "figures", "demo")
+
+
+def test_a_stage_imports_only_stages_before_it():
+    root = provenance._source("hcep.cli").parent
+    for path in root.glob("*/*.py"):
+        own = ORDER.index(path.parent.name)
+        for name in provenance._imports(path):
+            parts = name.split(".")
+            if len(parts) > 2:
+                assert ORDER.index(parts[1]) <= own, f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("stage", ["hcep.media.frames", "hcep.evaluation.aggregate", "hcep.figures.curves", "hcep.cli"])
+def test_stages_without_a_model_do_not_import_torch(stage):
+    code = f"import sys, {stage}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

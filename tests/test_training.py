@@ -1,0 +1,223 @@
+"""The loop: seeded, micro-batches exact, resumed bit for bit, stopped by NaN without losing the last good state."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small import CLASSES, SIZES, feature_batch, media_batch, settings_for, small_encoders
+
+from hcep.errors import HcepError
+from hcep.model.hcep import HCEP
+from hcep.rivals.linear import Linear
+from hcep.training.checkpoint import read_checkpoint, read_state, save_checkpoint
+from hcep.training.feed import Feed, missing_mask
+from hcep.training.loop import Trainer, epoch_order, learning_rate_factor
+
+
+class MemoryFeed(Feed):
+    """A feed over one batch that is already in memory."""
+
+    def __init__(self, batch):
+        super().__init__([f"clip{i}" for i in batch.row], batch.label.tolist(), batch.missing, torch.device("cpu"))
+        self.whole = batch
+
+    def content(self, positions):
+        fields = ("tokens", "frames", "waveform", "text", "vision", "audio")
+        values = {name: getattr(self.whole, name) for name in fields}
+        return {name: value[positions] for name, value in values.items() if value is not None}
+
+
+def linear_trainer(work, seed=0, monitor=None, feed=None, **changes):
+    settings = settings_for("linear", **changes)
+    torch.manual_seed(seed)
+    method = Linear(CLASSES, SIZES, None, settings)
+    return Trainer(method, feed or MemoryFeed(feature_batch(10)), settings, seed, work, monitor)
+
+
+def test_schedule_is_a_step_every_30_epochs():
+    settings = {"lr_decay": 0.1, "lr_step": 30}
+    assert [round(learning_rate_factor(e, settings), 10) for e in (0, 29, 30, 60, 149)] == [1, 1, 0.1, 0.01, 0.0001]
+
+
+def test_order_depends_on_seed_and_epoch_only():
+    assert epoch_order(50, 1, 2).tolist() == epoch_order(50, 1, 2).tolist()
+    assert epoch_order(50, 1, 2).tolist() != epoch_order(50, 1, 3).tolist() != epoch_order(50, 2, 3).tolist()
+    assert sorted(epoch_order(50, 1, 2).tolist()) == list(range(50))
+
+
+def test_batches_cover_every_clip_once_in_order():
+    feed = MemoryFeed(feature_batch(10))
+    order = torch.tensor([3, 1, 4, 0, 5, 9, 2, 6, 8, 7])
+    batches = list(feed.batches(4, order))
+    assert [len(batch.row) for batch in batches] == [4, 4, 2]
+    assert torch.cat([batch.row for batch in batches]).tolist() == order.tolist()
+    assert torch.equal(torch.cat([batch.text for batch in batches]), feed.whole.text[order])
+
+
+def test_an_error_in_reading_reaches_the_caller():
+    class Broken(MemoryFeed):
+        def content(self, positions):
+            raise OSError("disk gone")
+
+    with pytest.raises(OSError, match="disk gone"):
+        list(Broken(feature_batch(4)).batches(2))
+
+
+def test_missing_mask_is_in_the_order_text_vision_audio():
+    mask = missing_mask(["", "no_text", "no_video;no_audio"])
+    assert mask.tolist() == [[False] * 3, [True, False, False], [False, True, True]]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
+    runs = []
+    for place, seed in (("a", 3), ("b", 3), ("c", 4)):
+        trainer = linear_trainer(tmp_path / place, seed)
+        trainer.run()
+        runs.append(trainer.method.state_dict())
+    assert all(torch.equal(runs[0][key], runs[1][key]) for key in runs[0])
+    assert not torch.equal(runs[0]["classifier.weight"], runs[2]["classifier.weight"])
+
+
+def test_history_has_one_row_an_epoch_with_every_term(tmp_path):
+    rows = linear_trainer(tmp_path).run()
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert {"lr", "loss", "loss_cls", "accuracy", "samples_per_s", "memory_gb"} <= set(rows[0])
+    assert rows[0]["loss"] == pytest.approx(rows[0]["loss_cls"]) and rows[2]["lr"] == pytest.approx(0.0005)
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_micro_batches_give_the_gradients_of_the_whole_batch(tmp_path, reduction):
+    encoders = small_encoders()
+    grads = []
+    for micro in (0, 2):
+        settings = settings_for("hcep", micro_batch=micro, batch_size=5, loss_reduction=reduction)
+        torch.manual_seed(0)
+        method = HCEP(CLASSES, SIZES, encoders, settings)
+        method.begin([])
+        trainer = Trainer(method, MemoryFeed(media_batch(encoders)), settings, 0, tmp_path)
+        terms = trainer._step(media_batch(encoders))
+        grads.append(({n: p.grad.clone() for n, p in method.named_parameters()}, terms))
+    for name, value in grads[0][0].items():
+        torch.testing.assert_close(grads[1][0][name], value, atol=1e-6, rtol=1e-3, msg=name)
+    for key, value in grads[0][1].items():
+        torch.testing.assert_close(grads[1][1][key], value, atol=1e-5, rtol=1e-4)
+
+
+def test_a_run_broken_off_after_any_epoch_ends_with_the_same_weights(tmp_path):
+    whole = linear_trainer(tmp_path / "whole", epochs=6)
+    rows = whole.run()
+    for stop in (1, 4):
+        broken = linear_trainer(tmp_path / f"broken{stop}", epochs=6)
+        real = broken._epoch
+
+        def epoch(number, real=real, stop=stop):
+            if number == stop:
+                raise KeyboardInterrupt
+            real(number)
+
+        broken._epoch = epoch
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+        again = linear_trainer(tmp_path / f"broken{stop}", epochs=6)
+        resumed = again.run()
+        for key, value in whole.method.state_dict().items():
+            assert torch.equal(again.method.state_dict()[key], value), key
+        assert [row["loss"] for row in resumed] == [row["loss"] for row in rows]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+sys.path.insert(0, {tests!r})
+from test_training import hcep_trainer
+trainer = hcep_trainer(Path({work!r}))
+if {kill}:
+    step = trainer._step
+    def killed(batch):
+        if trainer.step == {kill}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(batch)
+    trainer._step = killed
+trainer.run()
+torch.save(trainer.method.state_dict(), {output!r})
+"""
+
+
+def hcep_trainer(work):
+    encoders = small_encoders()
+    settings = settings_for("hcep", epochs=3, batch_size=3, prompt_step="adam")
+    torch.manual_seed(0)
+    method = HCEP(CLASSES, SIZES, encoders, settings)
+    return Trainer(method, MemoryFeed(media_batch(encoders, 6)), settings, 0, work)
+
+
+def test_sigkill_in_the_middle_of_an_epoch_changes_no_bit(tmp_path):
+    def start(work, kill, output):
+        code = KILLED.format(tests=str(Path(__file__).parent), work=str(tmp_path / work), kill=kill, output=str(output))
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+    assert start("whole", 0, tmp_path / "whole.pt").returncode == 0
+    assert start("broken", 3, tmp_path / "none.pt").returncode == -signal.SIGKILL
+    assert not (tmp_path / "none.pt").exists()
+    again = start("broken", 0, tmp_path / "again.pt")
+    assert again.returncode == 0 and "goes on after epoch 1" in again.stderr
+    whole, resumed = (torch.load(tmp_path / name, weights_only=True) for name in ("whole.pt", "again.pt"))
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_a_nan_loss_stops_with_the_place_and_keeps_the_last_good_state(tmp_path):
+    trainer = linear_trainer(tmp_path, epochs=4)
+    loss = trainer.method.loss
+
+    def poisoned(batch):
+        terms = loss(batch)
+        return terms if trainer.step < 5 else terms | {"loss_cls": terms["loss_cls"] * float("nan")}
+
+    trainer.method.loss = poisoned
+    with pytest.raises(HcepError, match=r"loss_cls is nan in epoch 2, step 6.*lower `lr`.*epoch 1 is kept"):
+        trainer.run()
+    state = read_state(tmp_path / "state.pt")
+    assert state["epochs_done"] == 1
+    assert all(torch.isfinite(value).all() for value in state["method"].values())
+
+
+def test_selection_keeps_the_best_epoch(tmp_path):
+    values = iter([0.2, 0.9, 0.1])
+    seen = []
+
+    def monitor(method):
+        seen.append({key: value.clone() for key, value in method.state_dict().items()})
+        return {"val_accuracy": 0.5, "selected": next(values)}
+
+    trainer = linear_trainer(tmp_path, monitor=monitor)
+    rows = trainer.run()
+    assert trainer.best["epoch"] == 2 and "selected" not in rows[0] and rows[0]["val_accuracy"] == 0.5
+    assert all(torch.equal(seen[1][key], value) for key, value in trainer.method.state_dict().items())
+
+
+def test_bf16_trains_and_keeps_float32_weights(tmp_path):
+    encoders = small_encoders()
+    settings = settings_for("hcep", precision="bf16", epochs=1, batch_size=5)
+    torch.manual_seed(0)
+    method = HCEP(CLASSES, SIZES, encoders, settings)
+    rows = Trainer(method, MemoryFeed(media_batch(encoders)), settings, 0, tmp_path).run()
+    assert rows[0]["loss"] > 0 and all(value.dtype == torch.float32 for value in method.parameters())
+
+
+def test_checkpoints_carry_their_settings_and_refuse_other_files(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, {"w": torch.arange(3.0)}, {"classes": ["a", "b"], "settings": {"lr": 0.1}})
+    state, metadata = read_checkpoint(path)
+    assert torch.equal(state["w"], torch.arange(3.0)) and metadata == {"classes": ["a", "b"], "settings": {"lr": 0.1}}
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(HcepError, match=r"model\.safetensors: is no checkpoint"):
+        read_checkpoint(path)
