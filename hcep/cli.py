@@ -221,9 +221,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", required=True, help=f"base method: {', '.join(registry.METHODS)}")
     _add(parser, "split", help="split JSON")
     _add(parser, "index", help="index.h5 of the dataset")
-    parser.add_argument(
-        "--features", type=Path, nargs="*", default=[], help="feature shards, if it reads features"
-    )
+    parser.add_argument("--features", type=Path, nargs="*", default=[], help="feature shards, if it reads features")
     _add(parser, "encoder", help="encoder folder")
 
 

@@ -23,6 +23,7 @@ import imageio_ffmpeg
 import numpy as np
 from av.stream import Disposition
 
+from hcep.container import is_cut
 from hcep.errors import HcepError
 
 # demuxers that read one self-contained file; hls, concat, dash, image2, sdp and the like open others
@@ -134,25 +135,6 @@ def check_file(path: Path) -> None:
         raise MediaError("is a git-LFS pointer, not the media (fetch it with git lfs pull)", file=path)
 
 
-def _mov_is_cut(path: Path) -> bool:
-    """Whether a top-level box of an MP4 file ends behind the end of the file."""
-    size = path.stat().st_size
-    with path.open("rb") as handle:
-        at = 0
-        while at + 8 <= size:
-            handle.seek(at)
-            head = handle.read(16)
-            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-            if length == 1:
-                length = int.from_bytes(head[8:16], "big")
-            if length < 8:  # 0 means "to the end of the file"; anything else is not a box
-                return False
-            at += length
-            if at > size:
-                return kind in (b"mdat", b"moov", b"moof")
-    return False
-
-
 def _packet_times(container: Any, video: Any, deadline: float) -> tuple[np.ndarray, float]:
     """Presentation times of the video frames to be shown, and the end in seconds of the last packet of any stream."""
     start = (container.start_time or 0) / av.time_base
@@ -177,17 +159,12 @@ def _packet_times(container: Any, video: Any, deadline: float) -> tuple[np.ndarr
     return np.sort(np.asarray(times, dtype=np.float64)), end
 
 
-def _check_whole(path: Path, container: Any, name: str, video: Any, frames: int, end: float) -> None:
+def _check_whole(path: Path, container: Any, video: Any, end: float) -> None:
     """Refuse a file that ends before its own header says so."""
-    if name in ("mov", "mp4"):
-        cut = _mov_is_cut(path)
-    elif video is not None and video.frames and name == "avi":
-        cut = frames < 0.95 * video.frames - 1
-    elif video is not None and not video.frames and container.duration and name not in ESTIMATED_DURATION:
-        duration = container.duration / av.time_base
-        cut = end < 0.95 * duration - 0.5
-    else:
-        cut = False
+    name = container.format.name.split(",")[0]
+    cut = is_cut(path, name)
+    if video is not None and not video.frames and container.duration and name not in ESTIMATED_DURATION:
+        cut = cut or end < 0.95 * container.duration / av.time_base - 0.5
     if cut:
         raise MediaError("is truncated: it ends before its header says", file=path)
 
@@ -240,7 +217,7 @@ def _describe(path: Path, container: Any, deadline: float) -> Probe:
         if max(video.width, video.height) > MAX_ASPECT * min(video.width, video.height):
             raise MediaError(f"claims frames of {video.width}x{video.height} pixels, an implausible shape", file=path)
         times, end = _packet_times(container, video, deadline)
-    _check_whole(path, container, name, video, len(times), end)
+    _check_whole(path, container, video, end)
     if video is not None and not len(times):
         raise MediaError("has a video stream without frames (zero duration)", file=path)
     duration = (container.duration or 0) / av.time_base or end

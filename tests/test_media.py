@@ -18,7 +18,7 @@ from sample_media import grey_numbers, make_clip, write_list
 from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import Clip, read_manifest
 from hcep.errors import HcepError
-from hcep.ffmpeg import MediaError, Probe, probe, read_audio
+from hcep.ffmpeg import MediaError, Probe, count_frames, probe, read_audio
 from hcep.media.audio import decode_audio, fit
 from hcep.media.frames import choose_frames, decode_frames
 from hcep.media.index import index_cache
@@ -178,6 +178,17 @@ def test_box_of_the_manifest_is_used(tmp_path):
     left, right, whole = (store.frames([name])[0] for name in ("left", "right", "all"))
     assert left.max() < 200 and right.min() > 240 and whole.min() < 60 < 240 < whole.max()
     assert "face box" in read_qc(tmp_path / "c/qc.tsv")["off"]["reason"]
+
+
+def test_packets_before_the_first_key_frame_are_no_frames(tmp_path):
+    options = ("-c:v", "libx264", "-g", "6", "-bf", "0", "-sc_threshold", "0", "-qp", "10")
+    path = make_clip(tmp_path / "r/a.ts", seconds=6, step=3, audio=False, options=options)
+    path.write_bytes(path.read_bytes()[188 * 8 :])
+    media = probe(path)
+    assert media.frames == 59 and count_frames(path, media) == 54
+    store = build_cache(tmp_path / "r", tmp_path / "c", [{"clip": "a", "video": "a.ts", "label": "x", "text": "x"}])
+    # the 54 frames that decode are numbers 6 to 59
+    assert grey_numbers(store.frames(["a"])[0], 3) == [12, 26, 39, 53]
 
 
 def test_window_and_padding():

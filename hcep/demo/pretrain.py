@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from hcep.demo import voice
 from hcep.demo.describe import describe
 from hcep.demo.face import Action
 from hcep.demo.material import SIDE, make_all, make_face, make_voice
@@ -89,10 +88,12 @@ def make_faces(count: int, seed: int, workers: int) -> Faces:
 
 def make_voices(count: int, seed: int, workers: int) -> Voices:
     """`count` voices of as many speakers."""
-    made = make_all(partial(make_voice, seed=seed), pretraining_speaker_numbers(seed, count), workers, "speak")
+    numbers = pretraining_speaker_numbers(seed, count)
+    made = make_all(partial(make_voice, seed=seed), numbers, workers, "speak")
     prosody = torch.tensor([m[1] for m in made], dtype=torch.float32)
-    lower, upper = torch.tensor(voice.LOWER), torch.tensor(voice.UPPER)
-    scaled = (prosody - (lower + upper) / 2) / ((upper - lower) / 12**0.5)  # uniform: range / sqrt(12)
+    # pitch becomes absolute: a voice does not tell the base of its speaker
+    prosody[:, 0] += 12 * torch.tensor([draw_speaker(number).base_f0 for number in numbers]).log2()
+    scaled = (prosody - prosody.mean(0)) / prosody.std(0)
     return Voices(torch.from_numpy(np.stack([m[0] for m in made])), scaled)
 
 

@@ -15,7 +15,7 @@ from hcep.protocol.settings import run_settings, task_definition
 from hcep.provenance import code_digest
 
 # `hcep` of the environment that runs Snakemake, whether or not that environment is activated
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
 FIGURES = sorted(registry.FIGURES)
 

@@ -1,0 +1,72 @@
+"""Whether a media file ends before its own outermost header says: ffmpeg exits without an error on such a file.
+
+Structure only, a few bytes read per box: ISO base media (ISO/IEC 14496-12), RIFF (WAV, AVI) and Matroska (RFC 9559).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+
+def is_cut(path: Path, container: str) -> bool:
+    """Whether the file is shorter than its header claims.
+
+    Parameters
+    ----------
+    path : path
+        A media file.
+    container : str
+        ffmpeg's first name of its format; False for formats whose header tells no size.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as handle:
+        if container == "mov":
+            return _iso_is_cut(handle, size)
+        if container in ("wav", "avi"):
+            return _riff_is_cut(handle.read(12), size)
+        if container == "matroska":
+            return _matroska_is_cut(handle.read(4096), size)
+    return False
+
+
+def _iso_is_cut(handle: BinaryIO, size: int) -> bool:
+    at = 0
+    while at + 8 <= size:
+        handle.seek(at)
+        head = handle.read(16)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if length < 8:  # 0 means "to the end of the file"; anything else is no box
+            return False
+        at += length
+        if at > size:  # trailing rubbish may look like a box of another kind
+            return kind in (b"mdat", b"moov", b"moof")
+    return False
+
+
+def _riff_is_cut(head: bytes, size: int) -> bool:
+    length = int.from_bytes(head[4:8], "little")
+    # a writer that could not go back to fill it in left 0 or the largest number; one byte of padding is often missing
+    return head[:4] == b"RIFF" and 0 < length < 0xFFFFFF00 and length + 8 > size + 1
+
+
+def _matroska_is_cut(head: bytes, size: int) -> bool:
+    ebml, at = _element_size(head, 4)
+    if ebml is None or head[:4] != b"\x1a\x45\xdf\xa3":
+        return False
+    at += ebml
+    if head[at : at + 4] != b"\x18\x53\x80\x67":
+        return False
+    segment, at = _element_size(head, at + 4)
+    return segment is not None and at + segment > size
+
+
+def _element_size(data: bytes, at: int) -> tuple[int | None, int]:
+    """Size of an EBML element (None when unknown, as in a live recording) and where its content starts."""
+    if at >= len(data) or not data[at]:
+        return None, at
+    width = 9 - data[at].bit_length()
+    value = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
+    return (None if value == (1 << 7 * width) - 1 else value), at + width
