@@ -1,12 +1,59 @@
-"""Whether a media file ends before its own outermost header says: ffmpeg exits without an error on such a file.
+"""What can be told of a media file before it is opened as one: whether it may be media, and whether it is whole.
 
 Structure only, a few bytes read per box: ISO base media (ISO/IEC 14496-12), RIFF (WAV, AVI) and Matroska (RFC 9559).
+ffmpeg exits without an error on a file that ends before its outermost header says.
 """
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import BinaryIO
+
+from hcep.errors import HcepError
+
+LFS_POINTER = b"version https://git-lfs"
+
+
+class MediaError(HcepError):
+    """A media file that cannot be used.
+
+    Parameters
+    ----------
+    reason : str
+        Why, without the path (it is stored in the cache and must not depend on where the release lies).
+    file : path, optional
+        The file.
+    absent : bool
+        True when the file is sound but the stream asked for is not in it.
+    """
+
+    def __init__(self, reason: str, *, file: str | Path | None = None, absent: bool = False) -> None:
+        super().__init__(reason, file=file)
+        self.reason, self.absent = reason, absent
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is not a media file before any demuxer sees it (`MediaError` says why)."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MediaError("file is missing", file=path) from error
+    except (OSError, ValueError) as error:
+        raise MediaError(f"cannot be opened: {getattr(error, 'strerror', None) or error}", file=path) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise MediaError("is a folder", file=path)
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError("is not a regular file", file=path)
+    if status.st_size == 0:
+        raise MediaError("file is empty", file=path)
+    try:
+        with path.open("rb") as handle:
+            head = handle.read(len(LFS_POINTER))
+    except OSError as error:
+        raise MediaError(f"cannot be read: {error.strerror}", file=path) from error
+    if head == LFS_POINTER:
+        raise MediaError("is a git-LFS pointer, not the media (fetch it with git lfs pull)", file=path)
 
 
 def is_cut(path: Path, container: str) -> bool:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import os
 import re
-import stat
 import subprocess
+import sys
+import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +25,7 @@ import imageio_ffmpeg
 import numpy as np
 from av.stream import Disposition
 
-from hcep.container import is_cut
+from hcep.container import MediaError, check_file, is_cut
 from hcep.errors import HcepError
 
 # demuxers that read one self-contained file; hls, concat, dash, image2, sdp and the like open others
@@ -36,25 +38,6 @@ MAX_SECONDS = 2 * 3600
 RATE = 16_000
 # containers whose duration is an estimate from the bit rate: falling short of it proves nothing
 ESTIMATED_DURATION = frozenset({"mp3", "aac", "mpeg"})
-LFS_POINTER = b"version https://git-lfs"
-
-
-class MediaError(HcepError):
-    """A media file that cannot be used.
-
-    Parameters
-    ----------
-    reason : str
-        Why, without the path (it is stored in the cache and must not depend on where the release lies).
-    file : path, optional
-        The file.
-    absent : bool
-        True when the file is sound but the stream asked for is not in it.
-    """
-
-    def __init__(self, reason: str, *, file: str | Path | None = None, absent: bool = False) -> None:
-        super().__init__(reason, file=file)
-        self.reason, self.absent = reason, absent
 
 
 class TooFewFrames(MediaError):
@@ -112,29 +95,6 @@ def ffmpeg_executable() -> str:
     return _runs(chosen)
 
 
-def check_file(path: Path) -> None:
-    """Refuse what is not a media file before any demuxer sees it (`MediaError` says why)."""
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise MediaError("file is missing", file=path) from error
-    except (OSError, ValueError) as error:
-        raise MediaError(f"cannot be opened: {getattr(error, 'strerror', None) or error}", file=path) from error
-    if stat.S_ISDIR(status.st_mode):
-        raise MediaError("is a folder", file=path)
-    if not stat.S_ISREG(status.st_mode):
-        raise MediaError("is not a regular file", file=path)
-    if status.st_size == 0:
-        raise MediaError("file is empty", file=path)
-    try:
-        with path.open("rb") as handle:
-            head = handle.read(len(LFS_POINTER))
-    except OSError as error:
-        raise MediaError(f"cannot be read: {error.strerror}", file=path) from error
-    if head == LFS_POINTER:
-        raise MediaError("is a git-LFS pointer, not the media (fetch it with git lfs pull)", file=path)
-
-
 def _packet_times(container: Any, video: Any, deadline: float) -> tuple[np.ndarray, float]:
     """Presentation times of the video frames to be shown, and the end in seconds of the last packet of any stream."""
     start = (container.start_time or 0) / av.time_base
@@ -142,8 +102,9 @@ def _packet_times(container: Any, video: Any, deadline: float) -> tuple[np.ndarr
     # a container that counts its frames needs no other stream to tell whether it is whole
     streams = [video] if counted else [s for s in container.streams if s.type in ("video", "audio")]
     step = float(1 / video.average_rate) if video.average_rate else 0.04
+    bases = {stream.index: float(stream.time_base) for stream in streams}  # a Fraction per packet would be slow
     times: list[float] = []
-    end, seen = 0.0, 0
+    end, seen, started = 0.0, 0, False
     for packet in container.demux(streams):
         if not packet.size:
             continue
@@ -151,10 +112,14 @@ def _packet_times(container: Any, video: Any, deadline: float) -> tuple[np.ndarr
         if seen > MAX_PACKETS or time.monotonic() > deadline:
             raise MediaError("has more packets than are read within the limits", file=container.name)
         stamp = packet.pts if packet.pts is not None else packet.dts
-        moment = None if stamp is None else float(stamp * packet.time_base) - start
+        moment = None if stamp is None else stamp * bases[packet.stream_index] - start
         if moment is not None:
-            end = max(end, moment + float((packet.duration or 0) * packet.time_base))
-        if packet.stream is video and not packet.is_discard and not packet.is_corrupt:
+            end = max(end, moment + (packet.duration or 0) * bases[packet.stream_index])
+        if packet.stream_index != video.index or packet.is_corrupt:
+            continue
+        if packet.is_keyframe and not started:
+            started, times = True, []  # nothing decodes before the first key frame
+        if not packet.is_discard:
             times.append(len(times) * step if moment is None else moment)
     return np.sort(np.asarray(times, dtype=np.float64)), end
 
@@ -191,13 +156,22 @@ def probe(path: str | Path, *, timeout: float = 60.0) -> Probe:
     """
     path = Path(path).absolute()
     check_file(path)
-    options = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS, "max_pixels": str(MAX_PIXELS)}
     try:
-        with av.open(f"file:{path}", mode="r", options=options, timeout=(timeout, timeout)) as container:
+        # no decoder runs in this process unless the header leaves no choice: it would be six times slower, and a hostile
+        # stream had better meet it in a child
+        with _open(path, timeout, codec_whitelist="none") as container:
+            if all(s.width and s.height for s in container.streams.video):
+                return _describe(path, container, time.monotonic() + timeout)
+        with _open(path, timeout, max_pixels=str(MAX_PIXELS)) as container:
             return _describe(path, container, time.monotonic() + timeout)
     except (av.error.FFmpegError, ValueError) as error:  # a ValueError is a path that is not UTF-8
         text = getattr(error, "strerror", None) or str(error).split("\n")[0]
         raise MediaError(f"cannot be read as video or audio ({text})", file=path) from error
+
+
+def _open(path: Path, timeout: float, **options: str) -> Any:
+    allowed = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS}
+    return av.open(f"file:{path}", mode="r", options=allowed | options, timeout=(timeout, timeout))
 
 
 def _describe(path: Path, container: Any, deadline: float) -> Probe:
@@ -241,19 +215,35 @@ def _describe(path: Path, container: Any, deadline: float) -> Probe:
 
 def _run(path: Path, output: Any, timeout: float) -> bytes:
     """Run one ffmpeg command built with ffmpeg-python and return what it wrote to its standard output."""
-    head = [ffmpeg_executable(), "-nostdin", "-hide_banner", "-loglevel", "error", "-filter_complex_threads", "1"]
-    try:
-        done = subprocess.run(output.compile(cmd=head), stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        raise MediaError(f"decoding took longer than {timeout:g} s", file=path) from error
-    except OSError as error:
-        raise HcepError(f"ffmpeg could not be started: {error}", file=head[0]) from error
-    if done.returncode:
-        raise MediaError(f"ffmpeg: {_last_line(done.stderr)}", file=path)
-    return done.stdout
+    command = [ffmpeg_executable(), "-nostdin", "-hide_banner", "-loglevel", "error", "-filter_complex_threads", "1"]
+    command = output.compile(cmd=command)
+    deadline = time.monotonic() + timeout
+    # a timer and a blocking read: communicate(timeout=...) polls, which costs a millisecond per clip
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(
+                command, bufsize=0, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+            )
+        except OSError as error:
+            raise HcepError(f"ffmpeg could not be started: {error}", file=command[0]) from error
+        with process:
+            timer = threading.Timer(timeout, process.kill)
+            timer.start()
+            try:
+                raw = process.stdout.read() if process.stdout else b""
+            finally:
+                timer.cancel()
+                if sys.exc_info()[0] is not None:
+                    process.kill()
+        if process.returncode < 0 and time.monotonic() >= deadline:
+            raise MediaError(f"decoding took longer than {timeout:g} s", file=path)
+        if process.returncode:
+            errors.seek(0)
+            raise MediaError(f"ffmpeg: {_first_line(errors.read(65536))}", file=path)
+    return raw
 
 
-def _last_line(stderr: bytes) -> str:
+def _first_line(stderr: bytes) -> str:
     """First error line of ffmpeg without addresses and paths, which differ from run to run."""
     lines = stderr.decode("utf-8", "replace").strip().splitlines() or ["failed without a message"]
     line = re.sub(r"\[[^\]]*@ 0x[0-9a-f]+\]\s*", "", lines[0])

@@ -77,7 +77,7 @@ METHODS: Final = {
     "linear": MethodEntry("hcep.rivals.linear:Linear", "features", ("missing", "score")),
 }
 
-# figure name (its file, its caption) -> function(sources, output, *, title)
+# figure name -> function(sources, output, *, title)
 FIGURES: Final = {
     "curves": "hcep.figures.curves:draw_curves",
     "scores": "hcep.figures.score_histogram:draw_score_histogram",

@@ -20,7 +20,7 @@ from hcep.datasets.manifest_file import Clip, read_manifest
 from hcep.errors import HcepError
 from hcep.ffmpeg import MediaError, Probe, count_frames, probe, read_audio
 from hcep.media.audio import decode_audio, fit
-from hcep.media.frames import choose_frames, decode_frames
+from hcep.media.frames import choose_frames, decode_frames, read_video
 from hcep.media.index import index_cache
 from hcep.media.shards import Row, clips_of_shard, shard_names, shard_of, verify_shard, write_shard
 from hcep.media.store import ClipStore
@@ -185,10 +185,27 @@ def test_packets_before_the_first_key_frame_are_no_frames(tmp_path):
     path = make_clip(tmp_path / "r/a.ts", seconds=6, step=3, audio=False, options=options)
     path.write_bytes(path.read_bytes()[188 * 8 :])
     media = probe(path)
-    assert media.frames == 59 and count_frames(path, media) == 54
+    assert media.frames == count_frames(path, media) == 54
+    assert media.times[0] == pytest.approx(0.5, abs=0.11)
     store = build_cache(tmp_path / "r", tmp_path / "c", [{"clip": "a", "video": "a.ts", "label": "x", "text": "x"}])
     # the 54 frames that decode are numbers 6 to 59
     assert grey_numbers(store.frames(["a"])[0], 3) == [12, 26, 39, 53]
+
+
+def test_packets_that_give_no_frame_are_counted_out(tmp_path, monkeypatch):
+    path = make_clip(tmp_path / "a.mp4")
+    clip = Clip("a", "d", "a.mp4", "", None, None, "", "none", "", "", "", "", "", "", "")
+
+    def claims(frames: int) -> None:
+        media = probe(path)._replace(frames=frames, times=np.arange(frames) / 10)
+        monkeypatch.setattr("hcep.media.frames.probe", lambda *_, **__: media)
+
+    claims(22)
+    ((_, row),) = read_video(path, [clip], [0], frames=10, size=16, timeout=60)
+    assert grey_numbers(row.value) == list(range(1, 20, 2))
+    claims(40)
+    with pytest.raises(MediaError, match="gave 5 of 10 frames"):
+        read_video(path, [clip], [0], frames=10, size=16, timeout=60)
 
 
 def test_window_and_padding():
@@ -221,7 +238,8 @@ def plain_probe(times: np.ndarray, fps: float) -> Probe:
 )
 def test_chosen_frames_lie_in_the_segment(count, frames, start, length, fps):
     media = plain_probe(np.arange(count) / fps, fps)
-    if start >= count / fps and start > 0:
+    end_of_picture = float(media.times[-1]) + 1 / fps
+    if start >= end_of_picture:
         with pytest.raises(MediaError, match="starts at"):
             choose_frames(media, start, start + length, frames)
         return
@@ -229,7 +247,7 @@ def test_chosen_frames_lie_in_the_segment(count, frames, start, length, fps):
     assert chosen.shape == (frames,) and (np.diff(chosen) >= 0).all() and chosen[0] >= 0 and chosen[-1] < count
     # never more than a frame away from the segment, whatever its length
     assert (media.times[chosen] > start - 1 / fps - 1e-3).all() and (media.times[chosen] < start + length + 1e-3).all()
-    assert bool(note) == (start + length > count / fps + 1.0)
+    assert bool(note) == (start + length > end_of_picture + 1.0)
 
 
 @given(st.integers(1, 500), st.integers(1, 32))

@@ -51,7 +51,7 @@ WITHOUT_SOUND, WITHOUT_WORDS = 5, 5
 class DemoClip(NamedTuple):
     """One clip before it is drawn; an emotion of None is a neutral modality."""
 
-    index: int
+    order: int
     speaker: int  # number that draw_speaker takes
     label: str
     group: str
@@ -66,7 +66,7 @@ class DemoClip(NamedTuple):
     @property
     def name(self) -> str:
         """Clip id and file stem."""
-        return f"demo_{self.index:03d}"
+        return f"demo_{self.order:03d}"
 
     def row(self) -> dict[str, str]:
         """The clip's line of clips.tsv."""
@@ -101,9 +101,19 @@ def plan_clips(seed: int) -> list[DemoClip]:
         shown: list[str | None] = [None] * 3
         while not any(emotion == label for emotion, there in zip(shown, present, strict=True) if there):
             shown = [_shown(label, rng) for _ in range(3)]
-        sentence = write_sentence(shown[2], words, rng)
-        fold = "train" if k < TRAIN_SPEAKERS else "test"
-        clip = DemoClip(index, numbers[k], label, f"speaker{k + 1:02d}", fold, *shown, sentence, *present[1:])
+        clip = DemoClip(
+            order=index,
+            speaker=numbers[k],
+            label=label,
+            group=f"speaker{k + 1:02d}",
+            fold="train" if k < TRAIN_SPEAKERS else "test",
+            face=shown[0],
+            voice=shown[1],
+            words=shown[2],
+            sentence=write_sentence(shown[2], words, rng),
+            has_sound=present[1],
+            has_words=present[2],
+        )
         clips.append(clip)
     return clips
 
@@ -118,7 +128,7 @@ def _shown(label: str, rng: np.random.Generator) -> str | None:
 
 def render_sound(clip: DemoClip, seed: int) -> np.ndarray:
     """The clip's voice, float32 ``(A,)`` at 16 kHz."""
-    rng = np.random.default_rng([seed, 2, clip.index])
+    rng = np.random.default_rng([seed, 2, clip.order])
     speaker = draw_speaker(clip.speaker)
     target = np.array(VOICES[clip.voice] if clip.voice else NEUTRAL_VOICE)
     neutral = np.array(NEUTRAL_VOICE)
@@ -132,7 +142,7 @@ def render_frames(clip: DemoClip, sound: np.ndarray, seed: int) -> Iterator[np.n
 
     The expression grows from rest within the first 0.4 s; blinks and a slow sway of the head lie over it.
     """
-    rng = np.random.default_rng([seed, 3, clip.index])
+    rng = np.random.default_rng([seed, 3, clip.order])
     speaker = draw_speaker(clip.speaker)
     target = np.array(FACES[clip.face] if clip.face else NEUTRAL_FACE)
     target = rng.uniform(0.6, 1.0) * speaker.expressiveness * target

@@ -65,10 +65,16 @@ def draw_action(rng: np.random.Generator) -> Action:
     return Action(*(float(v) for v in np.maximum(values, lower)))
 
 
-def describe(speaker: Speaker, action: Action, rng: np.random.Generator) -> str:
+def describe(speaker: Speaker, action: Action, rng: np.random.Generator) -> tuple[str, np.ndarray]:
     """Three to five facts about the face in random order; one sentence in three also names a trait of the speaker.
 
     Parts far from rest are told about twice as often as others.
+
+    Returns
+    -------
+    sentence : str
+    told : bool ndarray (13,)
+        The action parameters that the sentence tells.
     """
     values = np.array(action)
     weights = 0.5 + np.minimum(np.abs(values), 0.5)
@@ -76,7 +82,9 @@ def describe(speaker: Speaker, action: Action, rng: np.random.Generator) -> str:
     facts = [_fact(Action._fields[k], float(values[k]), rng) for k in chosen]
     if rng.random() < 1 / 3:
         facts.insert(int(rng.integers(len(facts) + 1)), _trait(speaker, rng))
-    return str(rng.choice(OPENINGS)) + ", ".join(facts[:-1]) + " and " + facts[-1]
+    told = np.zeros(len(values), bool)
+    told[chosen] = True
+    return str(rng.choice(OPENINGS)) + ", ".join(facts[:-1]) + " and " + facts[-1], told
 
 
 def vocabulary() -> set[str]:

@@ -1,12 +1,8 @@
-"""Faces and voices for pretraining, one from each number; free of torch, so that worker processes start fast."""
+"""Faces and voices for pretraining, one from each speaker number."""
 
 from __future__ import annotations
 
 import io
-import multiprocessing
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -16,9 +12,6 @@ from hcep.demo.describe import draw_action
 from hcep.demo.face import Action, draw_face
 from hcep.demo.speaker import draw_speaker
 from hcep.demo.voice import Prosody, speak
-from hcep.progress import progress
-
-T = TypeVar("T")
 
 SIDE, SAMPLES = 64, 16_000  # the demo's input sizes
 
@@ -29,7 +22,7 @@ def make_face(number: int, seed: int) -> tuple[np.ndarray, Action]:
     action = draw_action(rng)
     buffer = io.BytesIO()
     Image.fromarray(draw_face(draw_speaker(number), action)).save(buffer, "JPEG", quality=int(rng.integers(60, 96)))
-    side = int(rng.integers(SIDE, SIDE + 7))
+    side = int(rng.integers(SIDE, SIDE + 3))
     filters = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
     picture = Image.open(buffer).resize((side, side), filters[int(rng.integers(2))])
     left, top = (int(v) for v in rng.integers(0, side - SIDE + 1, 2))
@@ -47,11 +40,3 @@ def make_voice(number: int, seed: int) -> tuple[np.ndarray, Prosody]:
     wave = speak(draw_speaker(number), sentence, prosody, rng)
     start = (len(wave) - SAMPLES) // 2
     return np.round(wave[start : start + SAMPLES] * 32767).astype(np.int16), prosody
-
-
-def make_all(task: Callable[[int], T], numbers: Sequence[int], workers: int, what: str) -> list[T]:
-    """`task` of every number, in order, by `workers` processes."""
-    if workers == 1:
-        return list(progress(map(task, numbers), len(numbers), what, "item"))
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return list(progress(pool.map(task, numbers, chunksize=100), len(numbers), what, "item"))

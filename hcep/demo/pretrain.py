@@ -1,17 +1,19 @@
 """Pretraining of the demo's encoders by a rule of our own, on generated data only.
 
-CLIP learns to match drawn faces with sentences on their geometry (symmetric InfoNCE, Radford et al. 2021); wav2vec 2.0
-learns to tell pitch, span, slope, rate, effort, breath, tremor and pauses of synthetic voices (mean squared error on
-the mean of its last hidden states). No emotion is a target, and speakers, sentences and clips are not the demo's.
+CLIP learns to match drawn faces with sentences on their geometry (symmetric InfoNCE, Radford et al. 2021), helped by a
+linear readout of that geometry and by telling random words apart; wav2vec 2.0 learns to tell pitch, span, slope, rate,
+effort, breath, tremor and pauses of synthetic voices (mean squared error on the mean of its last hidden states). No
+emotion is a target, and speakers, sentences and clips are not the demo's.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from hcep.demo.describe import describe
+from hcep.demo.describe import describe, vocabulary
 from hcep.demo.face import Action
-from hcep.demo.material import SIDE, make_all, make_face, make_voice
+from hcep.demo.material import SIDE, make_face, make_voice
 from hcep.demo.speaker import draw_speaker, pretraining_speaker_numbers
 from hcep.demo.voice import Prosody
 from hcep.encoders.audio import AudioEncoder
@@ -32,9 +34,11 @@ from hcep.encoders.folder import build_audio, build_clip, save_encoders, unseen_
 from hcep.encoders.text import TextEncoder
 from hcep.encoders.vision import VisionEncoder
 from hcep.errors import HcepError
+from hcep.progress import progress
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of CLIP's pixels
 COMMAND = "hcep pretrain_demo_encoders --output hcep/demo/weights"
+WORD_SCALE = 10.0  # fixed logit scale of the loss on random words
 HELD_OUT = 512  # faces and voices that training does not see, for the printed measures
 
 CLIP_CONFIG: dict[str, Any] = {
@@ -64,6 +68,9 @@ AUDIO_CONFIG: dict[str, Any] = {
 }
 
 
+Arrays = dict[str, np.ndarray]
+
+
 class Faces(NamedTuple):
     """Pictures uint8 ``(N, 64, 64, 3)`` with the speaker and the action of each."""
 
@@ -79,17 +86,17 @@ class Voices(NamedTuple):
     prosody: Tensor
 
 
-def make_faces(count: int, seed: int, workers: int) -> Faces:
+def make_faces(count: int, seed: int) -> Faces:
     """`count` faces of as many speakers."""
     numbers = pretraining_speaker_numbers(seed, count)
-    made = make_all(partial(make_face, seed=seed), numbers, workers, "draw faces")
+    made = [make_face(number, seed) for number in progress(numbers, count, "draw", "face")]
     return Faces(torch.from_numpy(np.stack([m[0] for m in made])), list(numbers), [m[1] for m in made])
 
 
-def make_voices(count: int, seed: int, workers: int) -> Voices:
+def make_voices(count: int, seed: int) -> Voices:
     """`count` voices of as many speakers."""
     numbers = pretraining_speaker_numbers(seed, count)
-    made = make_all(partial(make_voice, seed=seed), numbers, workers, "speak")
+    made = [make_voice(number, seed) for number in progress(numbers, count, "speak", "voice")]
     prosody = torch.tensor([m[1] for m in made], dtype=torch.float32)
     # pitch becomes absolute: a voice does not tell the base of its speaker
     prosody[:, 0] += 12 * torch.tensor([draw_speaker(number).base_f0 for number in numbers]).log2()
@@ -97,50 +104,109 @@ def make_voices(count: int, seed: int, workers: int) -> Voices:
     return Voices(torch.from_numpy(np.stack([m[0] for m in made])), scaled)
 
 
-def train_clip(faces: Faces, *, seed: int, steps: int, batch: int = 128) -> tuple[CLIP, Tensor]:
-    """Contrastive pretraining.
+def known_tokens(text: TextEncoder) -> Tensor:
+    """Rows of the token table that pretraining may move: padding, marks, comma and the words of the descriptions."""
+    return text.tokenize([", " + " ".join(part) for part in np.array_split(sorted(vocabulary()), 8)]).unique()
+
+
+def random_words(text: TextEncoder, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Two views ``(count, L)`` of token rows drawn from the whole vocabulary; each view leaves out about a third."""
+    end = len(text.tokenizer.encoder) - 1
+    views = torch.zeros((2, count, 12), dtype=torch.int64)
+    for row in range(count):
+        ids = rng.integers(256, end - 1, int(rng.integers(4, 10)))
+        for view in views:
+            kept = ids[rng.random(len(ids)) > 0.35]
+            tokens = [end - 1, *(kept if len(kept) else ids[:1]), end]
+            view[row, : len(tokens)] = torch.tensor(tokens)
+    return views[0], views[1]
+
+
+def train_clip(faces: Faces, *, seed: int, vision_steps: int, clip_steps: int, batch: int = 128) -> tuple[CLIP, Tensor]:
+    """Geometry first, for the vision tower alone; then pictures against sentences, with geometry as a second loss.
+
+    A layer that is thrown away reads the action parameters from a feature. It is common to both towers; of a sentence
+    it is asked only what the sentence tells. Without it a contrastive loss on so few steps sees little but pose. A
+    third loss matches two views of random words, so that the text tower does not go deaf to all other vocabulary; the
+    vectors of those words stay as they are.
 
     Returns
     -------
     model : CLIP
-        With every token row that no sentence used as it was drawn from `seed`.
+        With every token row outside `seen` as it was drawn from `seed`.
     seen : int64 Tensor
         The token rows that were trained.
     """
     with _seeded(seed):
         model = build_clip(CLIP_CONFIG)
+        readout = nn.Linear(CLIP_CONFIG["embed_dim"], len(Action._fields))
     with torch.no_grad():
-        model.token_embedding.weight.copy_(unseen_tokens(*model.token_embedding.weight.shape, seed))
+        rows, width = model.token_embedding.weight.shape
+        model.token_embedding.weight.copy_(unseen_tokens(rows, width, seed))
     text, vision = TextEncoder(model), VisionEncoder(model, MEAN, STD)
     rng = np.random.default_rng([seed, 13])
     train = len(faces.speakers) - HELD_OUT
     people = [draw_speaker(number) for number in faces.speakers]
-    seen = torch.zeros(model.token_embedding.weight.shape[0], dtype=torch.bool)
+    actions = torch.tensor(faces.actions, dtype=torch.float32)
+    seen = known_tokens(text)
+    moves = torch.zeros(rows, 1)
+    moves[seen] = 1
+    model.token_embedding.weight.register_hook(lambda gradient: gradient * moves)
 
-    def loss_of(rows: np.ndarray) -> Tensor:
-        tokens = text.tokenize([describe(people[k], faces.actions[k], rng) for k in rows])
-        seen[tokens.unique()] = True
-        a = functional.normalize(vision(vision.normalise(faces.pictures[rows])), dim=1)
-        b = functional.normalize(text(tokens), dim=1)
-        logits = model.logit_scale.clamp(max=4.6052).exp() * a @ b.T
-        target = torch.arange(len(rows))
-        return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+    def look(rows: np.ndarray) -> Tensor:
+        return vision(vision.normalise(faces.pictures[rows]))
 
-    _fit(model, loss_of, (rng.choice(train, batch, replace=False) for _ in range(steps)), steps, "train clip")
+    def geometry_loss(rows: np.ndarray) -> Tensor:
+        return functional.mse_loss(readout(look(rows)), actions[rows])
+
+    def match_loss(rows: np.ndarray) -> Tensor:
+        sentences, told = zip(*(describe(people[k], faces.actions[k], rng) for k in rows), strict=True)
+        pictures, words = look(rows), text(text.tokenize(sentences))
+        errors = (readout(words) - actions[rows])[torch.from_numpy(np.stack(told))]
+        geometry = functional.mse_loss(readout(pictures), actions[rows]) + errors.square().mean()
+        one, other = (text(view) for view in random_words(text, len(rows), rng))
+        deafness = info_nce(one, other, torch.tensor(WORD_SCALE).log())
+        return info_nce(pictures, words, model.logit_scale) + 2 * geometry + 0.5 * deafness
+
+    def batches(steps: int) -> Iterator[np.ndarray]:
+        return (rng.choice(train, batch, replace=False) for _ in range(steps))
+
+    _fit(
+        nn.ModuleList([model.visual, readout]), geometry_loss, batches(vision_steps), vision_steps, 3e-3, "train vision"
+    )
+    _fit(nn.ModuleList([model, readout]), match_loss, batches(clip_steps), clip_steps, 2e-3, "train clip")
     model.eval()
     with torch.no_grad():
         rows = np.arange(train, len(people))
-        pictures = vision(vision.normalise(faces.pictures[rows]))
-        sentences = text(text.tokenize([describe(people[k], faces.actions[k], rng) for k in rows]))
-        similarity = functional.normalize(pictures, dim=1) @ functional.normalize(sentences, dim=1).T
-        rank = (similarity >= similarity.diagonal()[:, None]).sum(1)
-        _say(
-            f"clip: of {HELD_OUT} held-out sentences the right one is first {float((rank == 1).float().mean()):.1%}, "
-            f"in the first ten {float((rank <= 10).float().mean()):.1%}; feature norms: "
-            f"vision {float(pictures.norm(dim=1).mean()):.2f}, text {float(sentences.norm(dim=1).mean()):.2f}"
-        )
-    seen[0] = True  # padding
-    return model, seen.nonzero().flatten()
+        pictures = look(rows)
+        words = text(text.tokenize([describe(people[k], faces.actions[k], rng)[0] for k in rows]))
+        _say("vision: held-out R2: " + _explained(readout(pictures), actions[rows], Action._fields))
+    rank = ranks(pictures, words)
+    _say(
+        f"clip: of {HELD_OUT} held-out sentences the right one is first {float((rank == 1).float().mean()):.1%}, "
+        f"in the first ten {float((rank <= 10).float().mean()):.1%}; feature norms: "
+        f"vision {float(pictures.norm(dim=1).mean()):.2f}, text {float(words.norm(dim=1).mean()):.2f}"
+    )
+    return model, seen
+
+
+def info_nce(pictures: Tensor, words: Tensor, log_scale: Tensor) -> Tensor:
+    """Symmetric contrastive loss of features ``(B, D)`` that belong together row by row (Radford et al. 2021)."""
+    cosine = functional.normalize(pictures, dim=1) @ functional.normalize(words, dim=1).T
+    logits = log_scale.clamp(max=4.6052).exp() * cosine  # at most 100, as CLIP
+    target = torch.arange(len(logits))
+    return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+
+
+def ranks(pictures: Tensor, words: Tensor) -> Tensor:
+    """Place ``(B,)`` of the right sentence among all, 1 = nearest, for every picture."""
+    similarity = functional.normalize(pictures, dim=1) @ functional.normalize(words, dim=1).T
+    return (similarity >= similarity.diagonal()[:, None]).sum(1)
+
+
+def _explained(guess: Tensor, truth: Tensor, names: Sequence[str]) -> str:
+    share = 1 - (guess - truth).square().mean(0) / truth.var(0, unbiased=False)
+    return ", ".join(f"{name} {float(v):.2f}" for name, v in zip(names, share, strict=True))
 
 
 def train_audio(voices: Voices, *, seed: int, steps: int, batch: int = 64) -> PreTrainedModel:
@@ -156,13 +222,11 @@ def train_audio(voices: Voices, *, seed: int, steps: int, batch: int = 64) -> Pr
         return functional.mse_loss(readout(encoder(encoder.normalise(voices.waves[rows]))), voices.prosody[rows])
 
     both = nn.ModuleList([model, readout])
-    _fit(both, loss_of, (rng.choice(train, batch, replace=False) for _ in range(steps)), steps, "train audio")
+    _fit(both, loss_of, (rng.choice(train, batch, replace=False) for _ in range(steps)), steps, 2e-3, "train audio")
     model.eval()
     with torch.no_grad():
         features = torch.cat([encoder(encoder.normalise(part)) for part in voices.waves[train:].split(64)])
-        truth = voices.prosody[train:]
-        r2 = 1 - (readout(features) - truth).square().mean(0) / truth.var(0, unbiased=False)
-    shares = ", ".join(f"{name} {float(v):.2f}" for name, v in zip(Prosody._fields, r2, strict=True))
+        shares = _explained(readout(features), voices.prosody[train:], Prosody._fields)
     _say(f"audio: held-out R2: {shares}; feature norm {float(features.norm(dim=1).mean()):.2f}")
     return model
 
@@ -171,10 +235,11 @@ def pretrain_demo_encoders(
     output: str | Path,
     *,
     seed: int = 0,
-    faces: int = 20_000,
-    clip_steps: int = 1_200,
-    voices: int = 8_000,
-    audio_steps: int = 1_200,
+    faces: int = 16_000,
+    vision_steps: int = 1_500,
+    clip_steps: int = 800,
+    voices: int = 6_000,
+    audio_steps: int = 800,
     threads: int = 2,
 ) -> None:
     """Make the demo's encoders from nothing and write them as an encoder folder.
@@ -184,29 +249,35 @@ def pretrain_demo_encoders(
     output : path
         Folder to fill (see `hcep.encoders.folder`).
     seed : int
-        Same seed, thread count and library versions: same weights.
+        Same seed and library versions: same weights.
     faces, voices : int
         Size of the generated data, of which the last 512 of each are held out.
-    clip_steps, audio_steps : int
+    vision_steps, clip_steps, audio_steps : int
         Optimiser steps.
     threads : int
-        Torch threads and drawing processes.
+        With 2 or more, CLIP and the audio encoder are trained side by side. Each takes one thread, always, so the
+        result does not depend on it.
 
     Raises
     ------
     HcepError
         When a number is out of range.
     """
-    if seed < 0 or min(clip_steps, audio_steps, threads) < 1 or min(faces, voices) < HELD_OUT + 256:
+    steps = min(vision_steps, clip_steps, audio_steps, threads)
+    if seed < 0 or steps < 1 or min(faces, voices) < HELD_OUT + 256:
         cause = f"seed, steps and threads must be positive, faces and voices at least {HELD_OUT + 256}"
         raise HcepError(cause, remedy="leave out the options: the defaults made the weights in the package")
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        clip, seen = train_clip(make_faces(faces, seed, threads), seed=seed, steps=clip_steps)
-        audio = train_audio(make_voices(voices, seed, threads), seed=seed, steps=audio_steps)
-    finally:
-        torch.set_num_threads(before)
+    if threads == 1:
+        clip_state, seen = _clip_job(faces, seed, vision_steps, clip_steps)
+        audio_state = _audio_job(voices, seed, audio_steps)
+    else:
+        with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+            clip_job = pool.submit(_clip_job, faces, seed, vision_steps, clip_steps)
+            audio_job = pool.submit(_audio_job, voices, seed, audio_steps)
+            (clip_state, seen), audio_state = clip_job.result(), audio_job.result()
+    clip, audio = build_clip(CLIP_CONFIG), build_audio(AUDIO_CONFIG)
+    clip.load_state_dict(_tensors(clip_state))
+    audio.load_state_dict(_tensors(audio_state))
     info = {
         "name": "demo",
         "stand_in": True,
@@ -217,18 +288,46 @@ def pretrain_demo_encoders(
         "mean": list(MEAN),
         "std": list(STD),
     }
-    save_encoders(output, clip, audio, info, seen_tokens=seen)
+    save_encoders(output, clip, audio, info, seen_tokens=torch.from_numpy(seen))
 
 
-def _fit(model: nn.Module, loss_of: Callable[[Any], Tensor], batches: Iterator[Any], steps: int, what: str) -> None:
+def _clip_job(faces: int, seed: int, vision_steps: int, clip_steps: int) -> tuple[Arrays, np.ndarray]:
+    with _one_thread():
+        model, seen = train_clip(make_faces(faces, seed), seed=seed, vision_steps=vision_steps, clip_steps=clip_steps)
+    return {name: value.numpy() for name, value in model.state_dict().items()}, seen.numpy()
+
+
+def _audio_job(voices: int, seed: int, steps: int) -> Arrays:
+    with _one_thread():
+        model = train_audio(make_voices(voices, seed), seed=seed, steps=steps)
+    return {name: value.numpy() for name, value in model.state_dict().items()}
+
+
+def _tensors(state: Arrays) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(value) for name, value in state.items()}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fit(
+    model: nn.Module, loss_of: Callable[[Any], Tensor], batches: Iterator[Any], steps: int, rate: float, what: str
+) -> None:
     """AdamW with warm-up and cosine decay; prints the mean loss ten times."""
     # decay would also shrink the token rows that no sentence uses, which must stay as they were drawn
     named = [(p.dim() > 1 and "token_embedding" not in name, p) for name, p in model.named_parameters()]
     decayed, plain = [p for decay, p in named if decay], [p for decay, p in named if not decay]
     groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, 1e-3, total_steps=steps, pct_start=0.1, cycle_momentum=False
+        optimizer, rate, total_steps=steps, pct_start=0.1, cycle_momentum=False
     )
     model.train()
     recent: list[float] = []

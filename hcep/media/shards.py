@@ -19,6 +19,7 @@ from hcep.files import atomic_path
 # kind of shard -> name of its main array, and the flag of a clip that lacks it
 ARRAYS = {"frames": "frames", "audio": "waveform", "text": "text"}
 ABSENT = {"frames": "no_video", "audio": "no_audio", "text": "no_text"}
+PAGE = 4096
 REMAKE = "delete it and run the workflow again"
 
 
@@ -126,7 +127,8 @@ def write_shard(
     digests, flags, reasons = [""] * count, [""] * count, [""] * count
     texts: list[tuple[str, str]] = [("", "none")] * count
     with atomic_path(output) as temporary:
-        with h5py.File(temporary, "w") as file:
+        # chunks on page boundaries are copied faster
+        with h5py.File(temporary, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
             array = None
             if kind != "text":
                 array = file.create_dataset(
@@ -142,7 +144,7 @@ def write_shard(
                 if array is None:
                     texts[number] = value
                 else:
-                    array[number] = value
+                    _write_row(array, number, value, output)
                 digests[number], reasons[number] = _row_digest(value), row.reason
             if "" in digests:
                 raise HcepError(f"clip {clips[digests.index('')]!r} was not written", file=output)
@@ -156,6 +158,31 @@ def write_shard(
             file.attrs["settings"] = json.dumps(dict(settings), sort_keys=True)
             file.attrs["sha256"] = _content_digest(kind, clips, digests, flags, reasons)
         verify_shard(temporary, kind, named=output)
+
+
+def _write_row(array: h5py.Dataset, number: int, value: np.ndarray, output: Path) -> None:
+    if value.shape != array.shape[1:] or value.dtype != array.dtype:
+        raise HcepError(
+            f"row {number} is {value.dtype} {value.shape}, not {array.dtype} {array.shape[1:]}", file=output
+        )
+    # a chunk is one clip, uncompressed: the selection machinery would only copy it once more
+    array.id.write_direct_chunk((number, *(0,) * value.ndim), np.ascontiguousarray(value))
+
+
+def chunk_offsets(array: h5py.Dataset, path: Path) -> list[int]:
+    """Where in the file each row's bytes start; a row that is not one uncompressed chunk is an HcepError."""
+    offsets = [-1] * len(array)
+    if len(array):
+        if array.chunks != (1, *array.shape[1:]) or array.id.get_create_plist().get_nfilters():
+            raise HcepError("does not hold one plain chunk per clip", file=path, remedy=REMAKE)
+
+        def note(chunk: Any) -> None:
+            offsets[chunk.chunk_offset[0]] = chunk.byte_offset
+
+        array.id.chunk_iter(note)
+    if -1 in offsets:
+        raise HcepError(f"lacks the content of row {offsets.index(-1)}", file=path, remedy=REMAKE)
+    return offsets
 
 
 def read_strings(file: h5py.File, name: str) -> list[str]:

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
 from hcep.errors import HcepError
-from hcep.media.shards import ARRAYS, REMAKE, open_shard, read_strings
+from hcep.media.shards import ARRAYS, REMAKE, chunk_offsets, open_shard, read_strings
+
+
+class MappedArray(NamedTuple):
+    """The bytes of a shard, where each row starts in them, and a row's shape, type and width in bytes."""
+
+    content: np.ndarray
+    offsets: list[int]
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    width: int
 
 
 class ClipStore:
     """Read-only access to the clips of one dataset.
 
-    Shards are opened on first use and stay open; in a forked or unpickled process they are opened anew, since HDF5
-    handles survive neither.
+    Shards are opened on first use. What stays is a read-only memory map per shard, since a clip is one uncompressed
+    chunk at a known place; no HDF5 handle is kept, so that a store may be forked and pickled.
 
     Parameters
     ----------
@@ -46,17 +56,15 @@ class ClipStore:
                 raise HcepError(f"is not a whole index ({error})", file=self.index, remedy=REMAKE) from error
         self._place = dict(zip(names, zip(shards, rows, strict=True), strict=True))
         self._flags = dict(zip(names, flags, strict=True))
-        self._open: dict[tuple[str, str], h5py.File] = {}
-        self._process = os.getpid()
+        self._arrays: dict[tuple[str, str], MappedArray] = {}
+        self._words: dict[str, dict[str, list[str]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": {}, "_process": -1}
+        return self.__dict__ | {"_arrays": {}, "_words": {}}
 
     def close(self) -> None:
-        """Close all open shards; they open again on the next read."""
-        for file in self._open.values():
-            file.close()
-        self._open = {}
+        """Forget all open shards; they open again on the next read."""
+        self._arrays, self._words = {}, {}
 
     def clips(self, shard: str | None = None) -> list[str]:
         """Clip ids in manifest order: all, or those of one shard."""
@@ -69,11 +77,11 @@ class ClipStore:
 
     def frames(self, clips: Sequence[str]) -> np.ndarray:
         """Frames of clips: uint8 (n, F, S, S, 3), RGB; zeros where there is no video."""
-        return self._arrays("frames", clips)
+        return self._read("frames", clips)
 
     def waveforms(self, clips: Sequence[str]) -> np.ndarray:
         """Sound of clips: int16 (n, A), 16 kHz; zeros where there is none."""
-        return self._arrays("audio", clips)
+        return self._read("audio", clips)
 
     def texts(self, clips: Sequence[str]) -> list[str]:
         """Words of clips; '' where there are none."""
@@ -93,35 +101,49 @@ class ClipStore:
             places.setdefault(shard, []).append((row, position))
         return {shard: sorted(places[shard]) for shard in sorted(places)}
 
-    def _shard(self, kind: str, name: str) -> h5py.File:
-        if self._process != os.getpid():
-            self._open, self._process = {}, os.getpid()
-        if (kind, name) not in self._open:
-            path = self.folder / kind / f"{name}.h5"
-            file = open_shard(path)
-            if file.attrs.get("sha256") != self._sums[kind].get(name):
-                file.close()
-                raise HcepError("is not the shard that was indexed", file=path, remedy="run index_cache again")
-            self._open[kind, name] = file
-        return self._open[kind, name]
+    def _open(self, kind: str, name: str) -> tuple[Path, h5py.File]:
+        """Open a shard, refusing one that is not the one that was indexed."""
+        path = self.folder / kind / f"{name}.h5"
+        file = open_shard(path)
+        if file.attrs.get("sha256") != self._sums[kind].get(name):
+            file.close()
+            raise HcepError("is not the shard that was indexed", file=path, remedy="run index_cache again")
+        return path, file
 
-    def _arrays(self, kind: str, clips: Sequence[str]) -> np.ndarray:
+    def _mapped(self, kind: str, name: str) -> MappedArray:
+        if (kind, name) not in self._arrays:
+            path, file = self._open(kind, name)
+            with file:
+                array = file[ARRAYS[kind]]
+                offsets, shape, dtype = chunk_offsets(array, path), array.shape[1:], array.dtype
+            width = math.prod(shape) * dtype.itemsize
+            if offsets and max(offsets) + width > path.stat().st_size:
+                raise HcepError("ends before its last clip", file=path, remedy=REMAKE)
+            # a plain array: indexing a memmap object costs more than copying a small clip
+            content = np.asarray(np.memmap(path, np.uint8, "r")) if offsets else np.zeros(0, np.uint8)
+            self._arrays[kind, name] = MappedArray(content, offsets, shape, dtype, width)
+        return self._arrays[kind, name]
+
+    def _read(self, kind: str, clips: Sequence[str]) -> np.ndarray:
         places = self._places(clips)
         # any shard tells the shape, an empty one too
-        first = self._shard(kind, next(iter(places or self._sums[kind])))[ARRAYS[kind]]
-        output = np.empty((len(clips), *first.shape[1:]), first.dtype)
-        zeros = (0,) * (first.ndim - 1)
+        first = self._mapped(kind, next(iter(places or self._sums[kind])))
+        output = np.empty((len(clips), *first.shape), first.dtype)
+        flat = output.reshape(len(clips), math.prod(first.shape)).view(np.uint8)
         for name, pairs in places.items():
-            chunks = self._shard(kind, name)[ARRAYS[kind]].id
+            content, offsets, _, _, width = self._mapped(kind, name)
             for row, position in pairs:
-                # a chunk is one clip, uncompressed: its bytes go straight to their place
-                chunks.read_direct_chunk((row, *zeros), out=output[position].reshape(-1).view(np.uint8))
+                start = offsets[row]
+                flat[position] = content[start : start + width]
         return output
 
     def _strings(self, dataset: str, clips: Sequence[str]) -> list[str]:
         output = [""] * len(clips)
         for name, pairs in self._places(clips).items():
-            values = read_strings(self._shard("text", name), dataset)
+            if name not in self._words:
+                _, file = self._open("text", name)
+                with file:
+                    self._words[name] = {column: read_strings(file, column) for column in ("text", "text_kind")}
             for row, position in pairs:
-                output[position] = values[row]
+                output[position] = self._words[name][dataset][row]
         return output

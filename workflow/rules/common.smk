@@ -1,15 +1,16 @@
 """What the rules share: paths, settings of one stage as one string, digests of code. No torch, no Snakemake API."""
 
-import csv
 import functools
 import json
 import os
+import re
 import sys
 import zlib
 from pathlib import Path
 
 from hcep import registry
 from hcep.datasets.manifest_file import read_manifest
+from hcep.errors import HcepError
 from hcep.media.shards import shard_names, shard_of
 from hcep.protocol.settings import run_settings, task_definition
 from hcep.provenance import code_digest
@@ -23,6 +24,60 @@ FIGURES = sorted(registry.FIGURES)
 def settings_text(values):
     """Settings of one stage, sorted, as the text that the command line takes and that Snakemake compares."""
     return json.dumps(values, sort_keys=True, ensure_ascii=False)
+
+
+def invalid_config(text):
+    """What jsonschema says in a hundred lines, as one."""
+    cause = re.search(r"ValidationError: (.*)", text)
+    place = re.search(r"On instance(.*):\n", text)
+    if not cause or not place:
+        return text
+    keys = ".".join(re.findall(r"\['?(.*?)'?\]", place[1]))
+    error = HcepError(
+        cause[1],
+        file="config",
+        row=keys or None,
+        remedy="correct it; workflow/schemas/config.schema.yaml lists every key and what it may be",
+    )
+    return str(error)
+
+
+def check_names():
+    """Names in the config that lead nowhere, before anything runs: Snakemake is silent where an old output exists."""
+    for name, entry in config["datasets"].items():
+        at_key(f"datasets.{name}", registry.dataset, entry["adapter"])
+    for name in config["methods"]:
+        at_key(f"methods.{name}", method_known, name)
+    for name in config["tasks"]:
+        at_key("tasks", task_definition, config, name)
+    for name, task in config["task_definitions"].items():
+        place = f"task_definitions.{name}"
+        at_key(place, registry.pick, "dataset", task["dataset"], config["datasets"])
+        at_key(place, registry.pick, "encoder", task["encoder"], config["encoders"])
+        for method in task["methods"]:
+            at_key(place, run_settings, config, name, method)
+        for method in task["method_settings"]:
+            at_key(f"{place}.method_settings", registry.pick, "method", method, config["methods"])
+        path = class_splits_of(name)
+        if not os.path.isfile(path):
+            raise HcepError(
+                f"task {name!r} has no file of class splits",
+                file=path,
+                remedy=f"draw them once with `hcep draw_splits --task {name} --labels ... --openness ... --output {path}`"
+                ", or set the task's class_splits",
+            )
+
+
+def method_known(name):
+    registry.method(config["methods"][name]["base"])
+
+
+def at_key(key, function, *arguments):
+    """Call a function and say where in the config its error comes from."""
+    try:
+        function(*arguments)
+    except HcepError as error:
+        raise HcepError(error.cause, file="config", row=key, remedy=error.remedy) from error
 
 
 def digest_of(*modules):
@@ -79,7 +134,9 @@ def release_files(wildcards):
     entry = dataset_of(wildcards)
     if entry["adapter"] != "manifest":
         return []
-    return [f"{entry['root']}/{entry['options'].get('file', 'clips.tsv')}"]
+    path = f"{entry['root']}/{entry['options'].get('file', 'clips.tsv')}"
+    # a missing table that no rule makes is left to `hcep manifest`, which says what to do about it
+    return [path] if entry["root"].startswith("resources/") or os.path.isfile(path) else []
 
 
 @functools.lru_cache(maxsize=None)
@@ -171,8 +228,12 @@ def task_dataset(wildcards):
     return task_of(wildcards)["dataset"]
 
 
+def class_splits_of(task):
+    return task_definition(config, task).get("class_splits", f"config/splits/{task}.yaml")
+
+
 def class_splits_file(wildcards):
-    return task_of(wildcards).get("class_splits", f"config/splits/{wildcards.task}.yaml")
+    return class_splits_of(wildcards.task)
 
 
 def task_manifest(wildcards):
@@ -276,13 +337,13 @@ def known_counts(wildcards):
 def complexity_settings(wildcards):
     task = task_of(wildcards)
     dataset = registry.pick("dataset", task["dataset"], config["datasets"])
-    methods = {
-        name: {
-            "base": config["methods"][name]["base"],
-            "settings": run_settings(config, wildcards.task, name),
-        }
-        for name in task["methods"]
-    }
+    methods = {}
+    for name in task["methods"]:
+        base = config["methods"][name]["base"]
+        settings = run_settings(config, wildcards.task, name)
+        # learning rate, epochs and the like change no count
+        own = {key: settings[key] for key in registry.method(base).settings}
+        methods[name] = {"base": base, "settings": own}
     return settings_text({"frames": dataset["frames"], "samples": dataset["samples"], "methods": methods})
 
 

@@ -87,7 +87,7 @@ rule figure:
     output:
         report(
             "results/{task}/figures/{figure}.svg",
-            caption="../report/{figure}.rst",
+            caption="../report/figure.rst",
             category="Figures",
             labels={"task": "{task}", "what": "{figure}"},
         ),

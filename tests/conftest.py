@@ -1,0 +1,49 @@
+"""Fixtures of the tests that run the workflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from workspace import Workspace, copy_workspace, lay_out, locked
+
+
+@pytest.fixture(scope="session")
+def laid_out(tmp_path_factory) -> Path:
+    """The tiny benchmark before its first run; shared by all test processes, not to be changed."""
+    shared = shared_folder(tmp_path_factory)
+    with locked(shared / "laid_out.lock"):
+        root = shared / "laid_out"
+        if not (root / "tiny.yaml").exists():
+            lay_out(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory, laid_out) -> Path:
+    """The tiny benchmark after a run of everything; shared by all test processes, not to be changed."""
+    shared = shared_folder(tmp_path_factory)
+    with locked(shared / "finished.lock"):
+        root = shared / "finished"
+        if not (root / "run.log").exists():
+            outcome = copy_workspace(laid_out, root).snakemake()
+            (root / "run.log").write_text(outcome.text)
+    return root
+
+
+@pytest.fixture
+def fresh(laid_out, tmp_path) -> Workspace:
+    """A copy of the benchmark before its first run."""
+    return copy_workspace(laid_out, tmp_path / "fresh")
+
+
+@pytest.fixture
+def finished(finished_once, tmp_path) -> Workspace:
+    """A copy of the benchmark after a run of everything."""
+    return copy_workspace(finished_once, tmp_path / "finished")
+
+
+def shared_folder(tmp_path_factory) -> Path:
+    """One folder for all processes of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    return base if base.name.startswith("pytest-") else base.parent

@@ -1,0 +1,156 @@
+"""What runs again after a change, by real runs: the table of docs/design.md, section 3, and nothing more."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from sample_media import make_clip
+from workspace import FIGURES, METHODS, RUN, aggregates, of_method
+
+from hcep.datasets.manifest_file import read_manifest
+from hcep.media.shards import shard_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("reuse")]
+
+RUN_STAGES = ("train", "score", "evaluate")
+# drawn from the metrics; the others from scores and histories
+OF_METRICS = ("curves", "summary_bars", "thresholds")
+COUNTS = "parameters and operations of tiny's methods"
+EVALUATED = [message for method in METHODS for message in of_method(method, "evaluate")]
+LINEAR = f"results/tiny/linear_msp/{RUN}/metrics.json"
+
+
+def test_the_number_of_bootstrap_replicates_reruns_evaluation_and_after(finished):
+    outcome = finished.snakemake(config={"evaluation": {"replicates": 150}})
+    assert outcome.finished == sorted(EVALUATED + aggregates(*OF_METRICS))
+
+
+def test_the_code_of_a_metric_reruns_evaluation_and_after(finished):
+    finished.append("hcep/evaluation/metrics.py", "\nNEW_CONSTANT = 1\n")
+    outcome = finished.snakemake()
+    assert outcome.finished == sorted(EVALUATED + aggregates(*OF_METRICS))
+
+
+@pytest.mark.parametrize("figure", ["training", "summary_bars"])
+def test_the_code_of_a_figure_reruns_that_figure(finished, figure):
+    finished.append(f"hcep/figures/{figure}.py", "\nNEW_CONSTANT = 1\n")
+    assert finished.snakemake().finished == [f"figure {figure} of tiny"]
+
+
+def test_the_learning_rate_of_one_method_reruns_its_training_and_after(finished):
+    before = finished.dates("results")
+    outcome = finished.snakemake(config={"methods": {"linear_msp": {"lr": 0.01}}})
+    assert outcome.finished == sorted(of_method("linear_msp", *RUN_STAGES) + aggregates(*FIGURES))
+    after = finished.dates("results")
+    others = [name for name in before if name.startswith(("results/tiny/hcep", "results/tiny/arpl_mm"))]
+    assert others and all(after[name] == before[name] for name in others)
+
+
+def test_the_code_of_one_method_reruns_its_training_and_after(finished):
+    finished.append("hcep/rivals/linear.py", "\nNEW_CONSTANT = 1\n")
+    outcome = finished.snakemake()
+    # the counts are made by building the method
+    assert outcome.finished == sorted([*of_method("linear_msp", *RUN_STAGES), *aggregates(*FIGURES), COUNTS])
+
+
+def test_one_more_method_runs_itself_and_the_aggregates(finished):
+    config = {
+        "methods": {"linear_slow": {"base": "linear", "lr": 0.001}},
+        "task_definitions": {"tiny": {"methods": [*METHODS, "linear_slow"]}},
+    }
+    outcome = finished.snakemake(config=config)
+    assert outcome.finished == sorted([*of_method("linear_slow", *RUN_STAGES), *aggregates(*FIGURES), COUNTS])
+
+
+def test_one_more_split_and_seed_run_themselves_and_the_aggregates(finished):
+    # of one method, to be quick; that the others go changes the table of counts
+    task = {"methods": ["linear_msp"], "splits": ["split1", "split2"]}
+    outcome = finished.snakemake(config={"task_definitions": {"tiny": task}})
+    new = of_method("linear_msp", *RUN_STAGES, run="k2u2 split2 seed 0")
+    split = "split split2 of tiny k2u2"
+    assert outcome.finished == sorted([*new, split, *aggregates(*FIGURES), COUNTS])
+    outcome = finished.snakemake(config={"task_definitions": {"tiny": task | {"splits": ["split1"], "seeds": [0, 3]}}})
+    new = of_method("linear_msp", *RUN_STAGES, run="k2u2 split1 seed 3")
+    assert outcome.finished == sorted([*new, *aggregates(*FIGURES)])
+
+
+def test_one_clip_added_decodes_its_shard_and_trains_again(finished):
+    make_clip(finished.path("data/tiny/extra.mp4"), seconds=0.6, fps=5, size="40x32", hertz=900)
+    finished.append("data/tiny/clips.tsv", "extra\textra.mp4\tanger\ttrain\ta new clip\n")
+    others = finished.dates("resources/tiny")
+    outcome = finished.snakemake(LINEAR)
+    shard = shard_of_clip(finished, "extra")
+    wanted = [f"{what} of tiny, shard {shard}" for what in ("decode frames", "decode sound", "words")]
+    wanted += ["list the clips of tiny", "index the cache of tiny", "split split1 of tiny k2u2"]
+    # the index says where every clip is, and features are made from it
+    wanted += [f"encode tiny with tiny, shard {i:03}-of-002" for i in (0, 1)]
+    assert outcome.finished == sorted([*wanted, *of_method("linear_msp", *RUN_STAGES)])
+    after = finished.dates("resources/tiny")
+    assert {name for name in others if after[name] == others[name] and "features" not in name} == {
+        f"resources/tiny/{kind}/{other}.h5"
+        for kind in ("frames", "audio", "text")
+        for other in {"000-of-002", "001-of-002"} - {shard}
+    }
+
+
+def test_one_clip_replaced_decodes_its_shard_and_trains_again(finished):
+    shard = shard_of_clip(finished, "fear_2")
+    make_clip(finished.path("data/tiny/fear_2.mp4"), seconds=0.8, fps=5, size="40x32", hertz=900)
+    outcome = finished.snakemake("resources/tiny/index.h5")
+    decode = [f"{what} of tiny, shard {shard}" for what in ("decode frames", "decode sound")]
+    assert outcome.finished == sorted([*decode, "index the cache of tiny"])
+    after = finished.snakemake("-n")
+    wanted = [message for method in METHODS for message in of_method(method, *RUN_STAGES)]
+    wanted += [f"encode tiny with tiny, shard {i:03}-of-002" for i in (0, 1)]
+    assert after.begun == sorted([*wanted, *aggregates(*FIGURES), "quality control page of tiny"])
+
+
+def test_comments_formatting_and_dates_rerun_nothing(finished):
+    finished.edit("hcep/evaluation/metrics.py", "\nimport numpy", "\n\n# a comment\nimport numpy")
+    finished.append("hcep/training/train.py", "\n\n# another comment\n")
+    finished.edit("hcep/media/frames.py", '"""Frames of', '"""Pictures, that is, frames of')
+    finished.append("tiny.yaml", "# a comment\n")
+    finished.append("workflow/rules/runs.smk", "\n# a comment\n")
+    now = finished.path("run.log").stat().st_mtime + 1000
+    for folder in ("hcep", "workflow", "config", "profiles", "envs", "data", "resources"):
+        for path in finished.path(folder).rglob("*"):
+            os.utime(path, (now, now))
+    assert finished.snakemake("-n").begun == []
+    outcome = finished.snakemake()
+    assert outcome.begun == [] and "Nothing to be done" in outcome.text
+
+
+def test_a_touched_large_clip_reruns_nothing_thanks_to_the_profile(finished):
+    path = finished.path("data/tiny/sadness_5.mp4")
+    assert path.stat().st_size > 1_000_000
+    path.touch()
+    assert finished.snakemake().begun == []
+    # the test of the test: without the profile's limit on checksums it does
+    assert finished.snakemake("-n", "--workflow-profile", "none").begun != []
+
+
+def test_a_new_method_and_a_new_adapter_in_the_code_rerun_nothing(finished):
+    finished.path("hcep/rivals/dummy.py").write_text("from hcep.rivals.linear import Linear\n\nDummy = Linear\n")
+    finished.path("hcep/datasets/dummy.py").write_text(
+        "from hcep.datasets.manifest import Manifest\n\nDummy = Manifest\n"
+    )
+    first = '    "hcep": MethodEntry('
+    finished.edit(
+        "hcep/registry.py", first, f'    "dummy": MethodEntry("hcep.rivals.dummy:Dummy", "features", ()),\n{first}'
+    )
+    first = '    "manifest": "hcep'
+    finished.edit("hcep/registry.py", first, f'    "dummy": "hcep.datasets.dummy:Dummy",\n{first}')
+    outcome = finished.snakemake()
+    assert outcome.begun == [] and "Nothing to be done" in outcome.text
+    # both are in use from now on
+    task = {"methods": [*METHODS, "dummy"], "training": {"device": "cpu"}}
+    config = {"methods": {"dummy": {"base": "dummy"}}, "task_definitions": {"tiny": task}}
+    wanted = [*of_method("dummy", *RUN_STAGES), *aggregates(*FIGURES), COUNTS]
+    assert finished.snakemake("-n", config=config).begun == sorted(wanted)
+
+
+def shard_of_clip(workspace, name: str) -> str:
+    """Which of the two shards holds a clip."""
+    clips = {clip.clip: clip for clip in read_manifest(workspace.path("resources/tiny/manifest.tsv"))}
+    return shard_of(clips[name], 2)

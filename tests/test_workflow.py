@@ -1,0 +1,96 @@
+"""The workflow as a user starts it: both entry points, the config's tasks, profiles, lint, and a second run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+
+import pytest
+from workspace import CONFIG, FIGURES, METHODS, RUN, aggregates, of_method
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+
+RUN_STAGES = ("train", "score", "evaluate")
+
+
+def everything() -> list[str]:
+    """All jobs of the tiny benchmark."""
+    shards = [f"{what} of tiny, shard {i:03}-of-002" for i in (0, 1) for what in ("decode frames", "decode sound")]
+    shards += [f"words of tiny, shard {i:03}-of-002" for i in (0, 1)]
+    shards += [f"encode tiny with tiny, shard {i:03}-of-002" for i in (0, 1)]
+    runs = [message for method in METHODS for message in of_method(method, *RUN_STAGES)]
+    single = ["list the clips of tiny", "index the cache of tiny", "split split1 of tiny k2u2"]
+    pages = ["parameters and operations of tiny's methods", "quality control page of tiny"]
+    return sorted([*shards, *runs, *single, *pages, *aggregates(*FIGURES)])
+
+
+def test_both_entry_points_plan_the_same_jobs(fresh):
+    root = fresh.snakemake("-n")
+    inner = fresh.snakemake("-n", "-s", "workflow/Snakefile")
+    assert root.begun == inner.begun == everything()
+
+
+def test_a_run_does_every_job_once_and_leaves_every_result(finished):
+    text = finished.path("run.log").read_text()
+    assert len(re.findall(r"^Finished jobid", text, re.MULTILINE)) == len(everything()) + 1
+    # without this limit of profiles/default all jobs on the accelerator of a workstation start at once
+    assert re.search(r"^Provided resources: .*gpu\D+1\b", text, re.MULTILINE)
+    with finished.path("results/tiny/summary.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert {row["method"] for row in rows} == set(METHODS)
+    assert all(0 <= float(row["auroc"]) <= 100 for row in rows)
+    metrics = json.loads(finished.path(f"results/tiny/hcep/{RUN}/metrics.json").read_text())
+    # two test clips of each class
+    assert (metrics["n_known"], metrics["n_unknown"], metrics["stand_in"]) == (4, 4, True)
+    assert not list(finished.path("work").glob("*")), "resume states stay behind"
+
+
+def test_a_second_run_has_nothing_to_do_from_either_entry_point(finished):
+    before = finished.dates("results") | finished.dates("resources")
+    for arguments in (["-n"], [], ["-s", "workflow/Snakefile"]):
+        outcome = finished.snakemake(*arguments)
+        assert "Nothing to be done" in outcome.text and not outcome.begun
+    assert finished.dates("results") | finished.dates("resources") == before
+
+
+def test_the_default_target_is_the_tasks_of_the_config(fresh):
+    task = CONFIG["task_definitions"]["tiny"] | {"methods": ["linear_msp"]}
+    other = fresh.snakemake("-n", config={"tasks": ["other"], "task_definitions": {"other": task}})
+    assert set(aggregates(*FIGURES, task="other")) <= set(other.begun)
+    assert not set(aggregates(*FIGURES)) & set(other.begun)
+    both = fresh.snakemake("-n", config={"tasks": ["tiny", "other"], "task_definitions": {"other": task}})
+    assert {"summary of tiny", "summary of other"} <= set(both.begun)
+    # what the tasks share is made once
+    assert both.begun.count("index the cache of tiny") == 1
+    named = fresh.snakemake("results/other/summary.csv", "-n", config={"task_definitions": {"other": task}})
+    assert "summary of other" in named.begun and "summary of tiny" not in named.begun
+
+
+@pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
+def test_lint_finds_nothing(fresh, snakefile):
+    assert "good condition" in fresh.snakemake("--lint", "-s", snakefile).text
+
+
+@pytest.mark.parametrize(("device", "wanted"), [("auto", {"hcep"}), ("cuda:0", {"hcep"}), ("cpu", set())])
+def test_only_runs_that_may_use_an_accelerator_claim_one(fresh, device, wanted):
+    rules = fresh.path("workflow/rules/runs.smk")
+    # a job with a message of its own is shown without its resources
+    rules.write_text(re.sub(r"    message:\n.*\n", "", rules.read_text()))
+    outcome = fresh.snakemake("-n", config={"task_definitions": {"tiny": {"training": {"device": device}}}})
+    jobs = re.findall(
+        r"^rule (train|score):\n(?:    .*\n)*?    wildcards: .*method=(\w+),.*\n    resources: (.*)", outcome.text, re.M
+    )
+    assert sorted((rule, method) for rule, method, _ in jobs) == sorted(
+        (rule, method) for rule in ("train", "score") for method in METHODS
+    )
+    assert {method for _, method, claimed in jobs if "gpu=1" in claimed} == wanted
+
+
+@pytest.mark.parametrize("profile", ["slurm", "kubernetes"])
+def test_cluster_profiles_plan_the_same_jobs(fresh, profile):
+    path = fresh.path(f"profiles/{profile}")
+    if not path.is_dir():
+        pytest.skip(f"no profile {profile}")
+    outcome = fresh.snakemake("-n", "--workflow-profile", f"profiles/{profile}")
+    assert outcome.begun == everything()

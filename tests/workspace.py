@@ -1,0 +1,261 @@
+"""A tiny benchmark in a folder of its own, and `snakemake` run on it as a user would.
+
+The folder holds a copy of the package, first on the path of Snakemake and of its jobs, so that a test may edit the code.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from sample_media import make_clip, run_ffmpeg, write_list
+
+REPOSITORY = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+LABELS = ["anger", "fear", "happiness", "sadness"]
+METHODS = ["hcep", "arpl_mm", "linear_msp"]
+FIGURES = ["curves", "scores", "summary_bars", "thresholds", "training"]
+RUN = "k2u2/split1/seed0"
+# above the 1 MB up to which Snakemake compares content when no profile says otherwise
+LARGE = "sadness_5"
+
+CONFIG: dict[str, Any] = {
+    "tasks": ["tiny"],
+    "datasets": {
+        "tiny": {
+            "adapter": "manifest",
+            "root": "data/tiny",
+            "options": {"labels": LABELS},
+            "frames": 2,
+            "size": 32,
+            "samples": 4000,
+            "shards": 2,
+        }
+    },
+    "encoders": {"tiny": {"source": "random"}},
+    "evaluation": {"replicates": 200},
+    "task_definitions": {
+        "tiny": {
+            "dataset": "tiny",
+            "encoder": "tiny",
+            "labels": LABELS,
+            "openness": ["k2u2"],
+            "splits": ["split1"],
+            "class_splits": "config/splits/tiny.yaml",
+            "methods": METHODS,
+            "training": {"device": "cpu", "batch_size": 4, "epochs": 8, "lr": 0.005, "lr_step": 4, "cosine_scale": 1},
+        }
+    },
+}
+SPLITS = {
+    "k2u2": {
+        "split1": {"known": ["anger", "happiness"], "unknown": ["fear", "sadness"]},
+        "split2": {"known": ["fear", "sadness"], "unknown": ["anger", "happiness"]},
+    }
+}
+
+
+class Outcome(NamedTuple):
+    """What a run of Snakemake said: exit code, all its text, and the messages of jobs begun and of jobs finished."""
+
+    code: int
+    text: str
+    begun: list[str]
+    finished: list[str]
+
+
+def read_outcome(code: int, text: str) -> Outcome:
+    """Messages of jobs (without the targets `all`, which have none)."""
+    numbers = dict(re.findall(r"^Job (\d+): (.*)$", text, re.MULTILINE))
+    done = re.findall(r"^Finished jobid: (\d+) ", text, re.MULTILINE)
+    return Outcome(code, text, sorted(numbers.values()), sorted(numbers[key] for key in done if key in numbers))
+
+
+class Workspace:
+    """One folder with the workflow and the tiny benchmark."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, name: str) -> Path:
+        """A file below the folder."""
+        return self.root / name
+
+    def environment(self) -> dict[str, str]:
+        """One thread per job, no network, the folder's own package."""
+        added = {
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.root),
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
+        return {**os.environ, **added}
+
+    def command(self, *arguments: str, config: dict[str, Any] | None = None, cores: int = 2) -> list[str]:
+        """The command line; `config` is laid over the benchmark's own."""
+        files = ["tiny.yaml"]
+        if config is not None:
+            self.path("change.yaml").write_text(yaml.safe_dump(config))
+            files.append("change.yaml")
+        # targets first: --configfile takes all words up to the next option
+        return [str(BIN / "snakemake"), *arguments, "--cores", str(cores), "--configfile", *files]
+
+    def snakemake(self, *arguments: str, config: dict[str, Any] | None = None, fails: bool = False) -> Outcome:
+        """Run Snakemake to its end; its exit code must be 0, or not when `fails`."""
+        command = self.command(*arguments, config=config)
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+        )
+        assert (done.returncode != 0) == fails, done.stdout
+        return read_outcome(done.returncode, done.stdout)
+
+    def kill_during(self, moment: Callable[[], int | None], *arguments: str) -> str:
+        """Start Snakemake, wait for `moment` to name a process, kill that one; 0 kills Snakemake with all its jobs."""
+        log = self.path("killed.log")
+        with log.open("w") as handle:
+            process = subprocess.Popen(
+                self.command(*arguments, cores=1),
+                cwd=self.root,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=handle,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                victim = wait_for(moment, lambda: process.poll() is None)
+                if victim:
+                    os.kill(victim, signal.SIGKILL)
+                    process.wait(timeout=120)
+            finally:
+                # the session's group: Snakemake and every job that it started
+                with_no_process = process.poll() is not None
+                if not with_no_process:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+        return log.read_text()
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace a piece of a file that is there exactly once."""
+        path = self.path(name)
+        text = path.read_text()
+        assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {name}"
+        path.write_text(text.replace(old, new))
+
+    def append(self, name: str, text: str) -> None:
+        """Add text at the end of a file."""
+        with self.path(name).open("a") as handle:
+            handle.write(text)
+
+    def dates(self, folder: str) -> dict[str, int]:
+        """Modification time of every file below a folder."""
+        files = sorted(path for path in self.path(folder).rglob("*") if path.is_file())
+        return {str(path.relative_to(self.root)): path.stat().st_mtime_ns for path in files}
+
+
+def wait_for(moment: Callable[[], int | None], alive: Callable[[], bool], seconds: float = 180) -> int:
+    """Poll until `moment` gives a number."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = moment()
+        if found is not None:
+            return found
+        assert alive(), "Snakemake ended before the moment came"
+        time.sleep(0.002)
+    raise AssertionError("the moment did not come")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Only one test process at a time."""
+    import fcntl
+
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def copy_workspace(source: Path, target: Path) -> Workspace:
+    """Copy with dates, as `cp -a`."""
+    shutil.copytree(source, target, symlinks=True)
+    return Workspace(target)
+
+
+def lay_out(root: Path) -> Workspace:
+    """Write the folder: workflow, package, configuration, clips and encoders; nothing is run."""
+    # the weights of the package are large and not used here
+    skip = shutil.ignore_patterns("__pycache__", "weights", ".*")
+    for name in ("workflow", "config", "profiles", "envs", "hcep"):
+        shutil.copytree(REPOSITORY / name, root / name, ignore=skip)
+    shutil.copy2(REPOSITORY / "Snakefile", root)
+    (root / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
+    (root / "config/splits/tiny.yaml").write_text(yaml.safe_dump(SPLITS))
+    write_clips(root / "data/tiny")
+    write_encoders(root / "resources/encoders/tiny")
+    return Workspace(root)
+
+
+def write_clips(folder: Path) -> None:
+    """Six clips a class, four to train on and two to test; class and clip set grey level and tone."""
+    rows = []
+    for number, label in enumerate(LABELS):
+        for take in range(6):
+            name = f"{label}_{take}"
+            path = folder / f"{name}.mp4"
+            if name == LARGE:
+                noise = ("-f", "lavfi", "-i", "color=gray:s=320x240:r=5:d=2,noise=alls=90:allf=t")
+                run_ffmpeg(*noise, "-f", "lavfi", "-i", "sine=d=2", "-c:v", "libx264", "-qp", "0", path)
+                assert path.stat().st_size > 1_000_000
+            else:
+                make_clip(path, seconds=0.6, fps=5, size="40x32", step=4 + 9 * number, hertz=200 + 150 * number + take)
+            text = f"clip {take} says {label}" if take % 3 else ""
+            rows.append(
+                {
+                    "clip": name,
+                    "video": path.name,
+                    "label": label,
+                    "fold": "test" if take > 3 else "train",
+                    "text": text,
+                }
+            )
+    write_list(folder / "clips.tsv", rows)
+
+
+def write_encoders(folder: Path) -> None:
+    """Small random encoders that keep ten rows of the token table, so that a copy is cheap."""
+    import torch
+    from small import AUDIO, CLIP, INFO
+
+    from hcep.encoders.folder import build_audio, build_clip, save_encoders
+
+    torch.manual_seed(0)
+    info = INFO | {"name": "tiny", "token_seed": 0, "source": "random"}
+    save_encoders(folder, build_clip(CLIP), build_audio(AUDIO), info, seen_tokens=torch.arange(10))
+
+
+def of_method(method: str, *verbs: str, run: str = "k2u2 split1 seed 0", task: str = "tiny") -> list[str]:
+    """Messages of these stages of one run."""
+    return [f"{verb} {method} on {task} {run}" for verb in verbs]
+
+
+def aggregates(*figures: str, task: str = "tiny") -> list[str]:
+    """Messages of the tables made of all runs, and of these figures."""
+    tables = [f"summary of {task}", f"{task} beside the paper's numbers"]
+    return tables + [f"figure {name} of {task}" for name in figures]
