@@ -157,8 +157,8 @@ def probe(path: str | Path, *, timeout: float = 60.0) -> Probe:
     path = Path(path).absolute()
     check_file(path)
     try:
-        # no decoder runs in this process unless the header leaves no choice: it would be six times slower, and a hostile
-        # stream had better meet it in a child
+        # no decoder runs in this process unless the header leaves no choice: that would be six times slower, and a
+        # hostile stream had better meet it in a child
         with _open(path, timeout, codec_whitelist="none") as container:
             if all(s.width and s.height for s in container.streams.video):
                 return _describe(path, container, time.monotonic() + timeout)

@@ -219,5 +219,5 @@ def test_checkpoints_carry_their_settings_and_refuse_other_files(tmp_path):
     state, metadata = read_checkpoint(path)
     assert torch.equal(state["w"], torch.arange(3.0)) and metadata == {"classes": ["a", "b"], "settings": {"lr": 0.1}}
     path.write_bytes(b"no checkpoint")
-    with pytest.raises(HcepError, match=r"model\.safetensors: is no checkpoint"):
+    with pytest.raises(HcepError, match=r"model\.safetensors: cannot be read as a checkpoint"):
         read_checkpoint(path)

@@ -1,0 +1,216 @@
+"""train, score and encode on a small cache: checkpoints, epoch selection, reuse of features, mismatches named."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from small import AUDIO, CLIP, INFO, settings_for
+
+from hcep import registry
+from hcep.datasets.manifest_file import Clip, write_manifest
+from hcep.encoders.folder import build_audio, build_clip, load_encoders, save_encoders
+from hcep.encoders.info import read_info
+from hcep.errors import HcepError
+from hcep.evaluation.scores import read_scores
+from hcep.evaluation.select import judge_on_test
+from hcep.media.index import index_cache
+from hcep.media.shards import Row, shard_names, shard_of, write_shard
+from hcep.protocol.make_split import make_split
+from hcep.training.checkpoint import read_checkpoint
+from hcep.training.encode import encode
+from hcep.training.run import Inputs
+from hcep.training.score import score
+from hcep.training.train import train
+
+LABELS = ["anger", "fear", "happiness", "sadness"]
+SPLITS = "k2u2:\n  split1: {known: [anger, happiness], unknown: [fear, sadness]}\n"
+
+
+def clip_of(label, number):
+    fold = ("train", "train", "train", "test")[number % 4]
+    name = f"{label}{number}"
+    words = "" if number == 2 else f"somebody feels {label}"
+    values = {"clip": name, "dataset": "d", "video": f"{name}.mp4", "audio": f"{name}.mp4", "start": None, "end": None}
+    values |= {"text": words, "text_kind": "caption" if words else "none", "language": "en", "label": label}
+    return Clip(**values, labels=label, group=f"g{label}{number}", fold=fold, flags="", box="")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """32 clips of four classes in two shards, an encoder, features and a split with held-out clips."""
+    root = tmp_path_factory.mktemp("cache")
+    clips = [clip_of(label, number) for label in LABELS for number in range(8)]
+    write_manifest(root / "manifest.tsv", clips)
+    rng = np.random.default_rng(0)
+    shards = {"frames": [], "audio": [], "text": []}
+    for name in shard_names(2):
+        own = [clip for clip in clips if shard_of(clip, 2) == name]
+        ids = [clip.clip for clip in own]
+        tone = [LABELS.index(clip.label) for clip in own]
+        frames = [rng.integers(0, 60, (2, 32, 32, 3)).astype(np.uint8) + np.uint8(60 * t) for t in tone]
+        time = np.arange(4000) / 16000
+        waves = [(8000 * np.sin(2 * np.pi * (150 + 200 * t) * time)).astype(np.int16) for t in tone]
+        texts = [(clip.text, clip.text_kind) if clip.text else None for clip in own]
+        for kind, values, shape, dtype in (
+            ("frames", frames, (2, 32, 32, 3), np.uint8),
+            ("audio", waves, (4000,), np.int16),
+            ("text", texts, (), None),
+        ):
+            rows = [Row(value) if value is not None else Row(None, "absent: no words") for value in values]
+            path = root / kind / f"{name}.h5"
+            path.parent.mkdir(exist_ok=True)
+            write_shard(path, kind, ids, enumerate(rows), {}, shape=shape, dtype=dtype)
+            shards[kind].append(path)
+    index_cache(root / "manifest.tsv", shards, root / "index.h5", root / "qc.tsv")
+    torch.manual_seed(0)
+    save_encoders(root / "encoder", build_clip(CLIP), build_audio(AUDIO), INFO)
+    encoders = load_encoders(root / "encoder")
+    settings = {"batch_size": 4, "precision": "fp32", "device": "cpu"}
+    for name in shard_names(2):
+        encode(root / "index.h5", name, root / "features" / f"{name}.h5", encoders, settings)
+    (root / "splits.yaml").write_text(SPLITS)
+    make_split(
+        root / "manifest.tsv", root / "splits.yaml", "t", "k2u2", "split1", root / "split.json",
+        labels=LABELS, test_folds=["test"], val_fraction=0.3, val_seed=0,
+    )  # fmt: skip
+    return root
+
+
+def inputs_of(cache, base):
+    media = registry.method(base).inputs == "media"
+    features = [] if media else sorted((cache / "features").glob("*.h5"))
+    encoders = load_encoders(cache / "encoder") if media else None
+    return Inputs(cache / "split.json", cache / "index.h5", features, read_info(cache / "encoder"), encoders)
+
+
+def run(cache, folder, base="linear", seed=0, judge=None, **changes):
+    inputs = inputs_of(cache, base)
+    cls = registry.load(registry.method(base).target)
+    train(
+        inputs, cls, settings_for(base, **changes), name=f"{base}_row", seed=seed, code="c",
+        model=folder / "model.safetensors", history=folder / "history.csv", work=folder / "work", judge=judge,
+    )  # fmt: skip
+    score(inputs, cls, folder / "model.safetensors", folder / "scores.h5", dataset="d")
+    with (folder / "history.csv").open() as handle:
+        return read_scores(folder / "scores.h5"), list(csv.DictReader(handle))
+
+
+@pytest.mark.parametrize("base", sorted(registry.METHODS))
+def test_every_method_trains_and_scores_every_clip_of_its_split(cache, tmp_path, base):
+    scores, rows = run(cache, tmp_path, base)
+    split = json.loads((cache / "split.json").read_text())
+    assert scores.clip.tolist() == split["train"] + split["test_known"] + split["test_unknown"]
+    assert (scores.part == "train").sum() == len(split["train"])
+    assert scores.known.tolist() == [label in split["known"] for label in scores.label]
+    assert set(scores.features) == {"text", "vision", "audio", "fused"} and scores.stand_in
+    assert scores.classes == ("anger", "happiness") and scores.text_kind == "caption"
+    assert scores.method == f"{base}_row" and scores.settings["lr"] == 0.005
+    assert len(rows) == 3 and "val_accuracy" in rows[0]
+    assert not (tmp_path / "work").exists() or not list((tmp_path / "work").iterdir())
+
+
+def test_the_checkpoint_says_what_it_was_made_with(cache, tmp_path):
+    run(cache, tmp_path)
+    _, metadata = read_checkpoint(tmp_path / "model.safetensors")
+    assert metadata["classes"] == ["anger", "happiness"] and metadata["encoder"]["name"] == "small"
+    assert metadata["settings"] == settings_for("linear") and "torch" in metadata["versions"] and metadata["epoch"] == 3
+
+
+def test_features_are_the_encoders_own_and_media_methods_see_the_same(cache):
+    media, features = inputs_of(cache, "hcep"), inputs_of(cache, "linear")
+    from hcep.model.features import encode_media
+    from hcep.training.run import Run
+
+    one = Run(media, registry.load("hcep.model.hcep:HCEP"), settings_for("hcep"), 0)
+    two = Run(features, registry.load("hcep.rivals.linear:Linear"), settings_for("linear"), 0)
+    clips = ["fear3", "anger2", "sadness7"]
+    rows = torch.arange(3)
+    with torch.no_grad():
+        direct = encode_media(media.encoders, one.feed(clips).batch(rows))
+    cached = two.feed(clips).batch(rows)
+    for name in ("text", "vision", "audio"):
+        torch.testing.assert_close(getattr(cached, name), getattr(direct, name), atol=1e-5, rtol=1e-4)
+    assert cached.missing.tolist() == [[False] * 3, [True, False, False], [False] * 3]
+    assert cached.label.tolist() == [-1, 0, -1]
+
+
+def test_clips_on_disk_and_in_memory_train_alike(cache, tmp_path):
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    kept, _ = run(cache, tmp_path / "a", "hcep", epochs=1, resident_gb=1)
+    read, _ = run(cache, tmp_path / "b", "hcep", epochs=1, resident_gb=0)
+    np.testing.assert_array_equal(kept.logits, read.logits)
+
+
+def test_selection_by_held_out_known_clips(cache, tmp_path):
+    _, rows = run(cache, tmp_path, selection="val_known", epochs=5)
+    best = max(rows, key=lambda row: float(row["val_accuracy"]))
+    _, metadata = read_checkpoint(tmp_path / "model.safetensors")
+    assert metadata["epoch"] == int(float(best["epoch"]))
+    assert not any(key.startswith("test_") for key in rows[0])
+
+
+def test_selection_on_test_is_recorded_as_such(cache, tmp_path):
+    scores, rows = run(cache, tmp_path, selection="best_on_test", judge=judge_on_test)
+    assert scores.settings["selection"] == "best_on_test" and {"test_auroc", "test_oscr"} <= set(rows[0])
+
+
+def test_selection_without_held_out_clips_is_refused(cache, tmp_path):
+    split = json.loads((cache / "split.json").read_text())
+    other = tmp_path / "split.json"
+    gone = split["val"]
+    split |= {"val": [], "train": split["train"] + gone}
+    other.write_text(json.dumps(split))
+    inputs = inputs_of(cache, "linear")
+    inputs = Inputs(other, inputs.index, inputs.features, inputs.encoder, None)
+    with pytest.raises(HcepError, match=r"split\.json: selection: val_known needs held-out clips.*val_fraction"):
+        train(
+            inputs, registry.load("hcep.rivals.linear:Linear"), settings_for("linear", selection="val_known"),
+            name="x", seed=0, code="c", model=tmp_path / "m", history=tmp_path / "h", work=tmp_path / "w",
+        )  # fmt: skip
+
+
+def test_a_checkpoint_of_other_classes_or_encoders_is_refused(cache, tmp_path):
+    run(cache, tmp_path)
+    cls, inputs = registry.load("hcep.rivals.linear:Linear"), inputs_of(cache, "linear")
+    other = Inputs(inputs.split, inputs.index, inputs.features, inputs.encoder | {"sha256": {"x": "y"}}, None)
+    with pytest.raises(HcepError, match="other weights of small"):
+        score(other, cls, tmp_path / "model.safetensors", tmp_path / "s.h5", dataset="d")
+    text = (cache / "splits.yaml").read_text().replace("anger, happiness", "anger, fear")
+    (tmp_path / "splits.yaml").write_text(text.replace("fear, sadness", "happiness, sadness"))
+    make_split(
+        cache / "manifest.tsv", tmp_path / "splits.yaml", "t", "k2u2", "split1", tmp_path / "split.json",
+        labels=LABELS, test_folds=["test"],
+    )  # fmt: skip
+    moved = Inputs(tmp_path / "split.json", inputs.index, inputs.features, inputs.encoder, None)
+    with pytest.raises(HcepError, match="other classes"):
+        score(moved, cls, tmp_path / "model.safetensors", tmp_path / "s.h5", dataset="d")
+
+
+def test_features_of_an_older_index_are_refused_by_the_first_missing_clip(cache, tmp_path):
+    short = tmp_path / "000-of-001.h5"
+    with h5py.File(cache / "features" / "000-of-002.h5") as source, h5py.File(short, "w") as target:
+        for name in source:
+            target.create_dataset(name, data=source[name][:1])
+    inputs = inputs_of(cache, "linear")
+    with pytest.raises(HcepError, match=r"clips of the split have no features, first .*hcep encode"):
+        train(
+            Inputs(inputs.split, inputs.index, [short], inputs.encoder, None),
+            registry.load("hcep.rivals.linear:Linear"), settings_for("linear"),
+            name="x", seed=0, code="c", model=tmp_path / "m", history=tmp_path / "h", work=tmp_path / "w",
+        )  # fmt: skip
+
+
+def test_a_cache_of_another_frame_size_is_refused(cache, tmp_path):
+    info = INFO | {"clip": CLIP | {"vision_cfg": CLIP["vision_cfg"] | {"image_size": 64}}}
+    save_encoders(tmp_path, build_clip(info["clip"]), build_audio(AUDIO), info)
+    inputs = Inputs(cache / "split.json", cache / "index.h5", [], read_info(tmp_path), load_encoders(tmp_path))
+    with pytest.raises(HcepError, match=r"frames are 32 x 32, encoder small takes 64.*`size`"):
+        train(
+            inputs, registry.load("hcep.model.hcep:HCEP"), settings_for("hcep"), name="x", seed=0, code="c",
+            model=tmp_path / "m", history=tmp_path / "h", work=tmp_path / "w",
+        )  # fmt: skip
