@@ -1,4 +1,4 @@
-"""Time and memory of a dry run over a dataset of MAFW's size: 10,045 clips in 64 shards, 4 levels x 4 splits x 4 methods.
+"""Time and memory of a dry run over a dataset of MAFW's size: 10,045 clips, 64 shards, 4 levels x 4 splits x 4 methods.
 
 python benchmarks/dry_run.py [--clips N]    prints one JSON line; targets: under 15 s and 1 GB
 """

@@ -41,8 +41,18 @@ def write_table(
     path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, delimiter: str = ","
 ) -> None:
     """Write rows as CSV (or TSV) with a header, UTF-8, LF line ends; a missing key is an empty cell."""
+    rows = list(rows)
+    # csv quotes a carriage return only where it is part of the line end, and a reader takes a bare one for a line end
+    returns = any(isinstance(cell, str) and "\r" in cell for row in rows for cell in row.values())
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.DictWriter(handle, columns, restval="", delimiter=delimiter, lineterminator="\n")
+        writer = csv.DictWriter(
+            handle,
+            columns,
+            restval="",
+            delimiter=delimiter,
+            lineterminator="\n",
+            quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL,
+        )
         writer.writeheader()
         writer.writerows(rows)
 

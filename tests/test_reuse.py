@@ -11,13 +11,14 @@ from workspace import FIGURES, METHODS, RUN, aggregates, of_method
 from hcep.datasets.manifest_file import read_manifest
 from hcep.media.shards import shard_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("reuse")]
+pytestmark = pytest.mark.slow
 
 RUN_STAGES = ("train", "score", "evaluate")
 # drawn from the metrics; the others from scores and histories
 OF_METRICS = ("curves", "summary_bars", "thresholds")
 COUNTS = "parameters and operations of tiny's methods"
 EVALUATED = [message for method in METHODS for message in of_method(method, "evaluate")]
+SUMMARY = "results/tiny/summary.csv"
 LINEAR = f"results/tiny/linear_msp/{RUN}/metrics.json"
 
 
@@ -49,9 +50,10 @@ def test_the_learning_rate_of_one_method_reruns_its_training_and_after(finished)
 
 def test_the_code_of_one_method_reruns_its_training_and_after(finished):
     finished.append("hcep/rivals/linear.py", "\nNEW_CONSTANT = 1\n")
-    outcome = finished.snakemake()
     # the counts are made by building the method
-    assert outcome.finished == sorted([*of_method("linear_msp", *RUN_STAGES), *aggregates(*FIGURES), COUNTS])
+    wanted = [*of_method("linear_msp", *RUN_STAGES), *aggregates(*FIGURES), COUNTS]
+    assert finished.snakemake("-n").begun == sorted(wanted)
+    assert finished.snakemake(LINEAR).finished == sorted(of_method("linear_msp", *RUN_STAGES))
 
 
 def test_one_more_method_runs_itself_and_the_aggregates(finished):
@@ -59,20 +61,27 @@ def test_one_more_method_runs_itself_and_the_aggregates(finished):
         "methods": {"linear_slow": {"base": "linear", "lr": 0.001}},
         "task_definitions": {"tiny": {"methods": [*METHODS, "linear_slow"]}},
     }
-    outcome = finished.snakemake(config=config)
-    assert outcome.finished == sorted([*of_method("linear_slow", *RUN_STAGES), *aggregates(*FIGURES), COUNTS])
+    new = of_method("linear_slow", *RUN_STAGES)
+    planned = finished.snakemake("-n", config=config)
+    assert planned.begun == sorted([*new, *aggregates(*FIGURES), COUNTS])
+    outcome = finished.snakemake(SUMMARY, config=config)
+    assert outcome.finished == sorted([*new, "summary of tiny"])
 
 
-def test_one_more_split_and_seed_run_themselves_and_the_aggregates(finished):
-    # of one method, to be quick; that the others go changes the table of counts
-    task = {"methods": ["linear_msp"], "splits": ["split1", "split2"]}
-    outcome = finished.snakemake(config={"task_definitions": {"tiny": task}})
-    new = of_method("linear_msp", *RUN_STAGES, run="k2u2 split2 seed 0")
-    split = "split split2 of tiny k2u2"
-    assert outcome.finished == sorted([*new, split, *aggregates(*FIGURES), COUNTS])
-    outcome = finished.snakemake(config={"task_definitions": {"tiny": task | {"splits": ["split1"], "seeds": [0, 3]}}})
-    new = of_method("linear_msp", *RUN_STAGES, run="k2u2 split1 seed 3")
-    assert outcome.finished == sorted([*new, *aggregates(*FIGURES)])
+@pytest.mark.parametrize(
+    ("change", "run"),
+    [({"splits": ["split1", "split2"]}, "k2u2 split2 seed 0"), ({"seeds": [0, 3]}, "k2u2 split1 seed 3")],
+)
+def test_one_more_split_or_seed_runs_itself_and_the_aggregates(finished, change, run):
+    config = {"task_definitions": {"tiny": change}}
+    split = ["split split2 of tiny k2u2"] if "splits" in change else []
+    planned = finished.snakemake("-n", config=config)
+    new = [message for method in METHODS for message in of_method(method, *RUN_STAGES, run=run)]
+    assert planned.begun == sorted([*new, *split, *aggregates(*FIGURES)])
+    # really run for one method, to be quick
+    config["task_definitions"]["tiny"] = change | {"methods": ["linear_msp"]}
+    outcome = finished.snakemake(SUMMARY, config=config)
+    assert outcome.finished == sorted([*of_method("linear_msp", *RUN_STAGES, run=run), *split, "summary of tiny"])
 
 
 def test_one_clip_added_decodes_its_shard_and_trains_again(finished):
@@ -103,7 +112,8 @@ def test_one_clip_replaced_decodes_its_shard_and_trains_again(finished):
     after = finished.snakemake("-n")
     wanted = [message for method in METHODS for message in of_method(method, *RUN_STAGES)]
     wanted += [f"encode tiny with tiny, shard {i:03}-of-002" for i in (0, 1)]
-    assert after.begun == sorted([*wanted, *aggregates(*FIGURES), "quality control page of tiny"])
+    # qc.tsv is written anew and says the same: its page stays
+    assert after.begun == sorted([*wanted, *aggregates(*FIGURES)])
 
 
 def test_comments_formatting_and_dates_rerun_nothing(finished):

@@ -9,7 +9,7 @@ import re
 import pytest
 from workspace import CONFIG, FIGURES, METHODS, RUN, aggregates, of_method
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 RUN_STAGES = ("train", "score", "evaluate")
 
@@ -72,7 +72,7 @@ def test_lint_finds_nothing(fresh, snakefile):
     assert "good condition" in fresh.snakemake("--lint", "-s", snakefile).text
 
 
-@pytest.mark.parametrize(("device", "wanted"), [("auto", {"hcep"}), ("cuda:0", {"hcep"}), ("cpu", set())])
+@pytest.mark.parametrize(("device", "wanted"), [("auto", {"hcep"}), ("cpu", set())])
 def test_only_runs_that_may_use_an_accelerator_claim_one(fresh, device, wanted):
     rules = fresh.path("workflow/rules/runs.smk")
     # a job with a message of its own is shown without its resources

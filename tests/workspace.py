@@ -1,6 +1,6 @@
 """A tiny benchmark in a folder of its own, and `snakemake` run on it as a user would.
 
-The folder holds a copy of the package, first on the path of Snakemake and of its jobs, so that a test may edit the code.
+The folder holds a copy of the package, first on the path of Snakemake and its jobs: a test may edit the code.
 """
 
 from __future__ import annotations
@@ -145,9 +145,8 @@ class Workspace:
                     os.kill(victim, signal.SIGKILL)
                     process.wait(timeout=120)
             finally:
-                # the session's group: Snakemake and every job that it started
-                with_no_process = process.poll() is not None
-                if not with_no_process:
+                if process.poll() is None:
+                    # the session's group: Snakemake and every job that it started
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
         return log.read_text()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from hcep.errors import HcepError
-from hcep.files import atomic_path
+from hcep.files import write_table
 
 TEXT_KINDS = ("caption", "transcript", "asr", "none")
 FLAGS = ("no_audio", "no_video", "no_text")
@@ -198,22 +198,6 @@ def read_manifest(path: str | Path) -> list[Clip]:
     return clips
 
 
-def write_tsv(path: str | Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
-    """Write a tab-separated table, atomically, such that any text in a cell is read back as it is."""
-    # csv quotes a carriage return only where it is part of the line end, and a reader takes a bare one for a line end
-    returns = any("\r" in cell for row in rows for cell in row.values())
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.DictWriter(
-            handle,
-            columns,
-            delimiter="\t",
-            lineterminator="\n",
-            quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL,
-        )
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
     """Check clips and write them as manifest.tsv, atomically, in the order given."""
     clips = list(clips)
@@ -223,7 +207,7 @@ def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
         # repr keeps every digit, so that a segment is the same after a round trip
         seconds = {name: "" if value is None else repr(float(value)) for name, value in _seconds(clip).items()}
         rows.append({**clip._asdict(), **seconds})
-    write_tsv(path, COLUMNS, rows)
+    write_table(path, COLUMNS, rows, delimiter="\t")
 
 
 def _seconds(clip: Clip) -> dict[str, float | None]:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import h5py
 
-from hcep.datasets.manifest_file import Clip, join_flags, read_manifest, write_tsv
+from hcep.datasets.manifest_file import Clip, join_flags, read_manifest
 from hcep.errors import HcepError
-from hcep.files import atomic_path, digest
+from hcep.files import atomic_path, digest, write_table
 from hcep.media.shards import ARRAYS, REMAKE, Shard, shard_of, verify_shard
 from hcep.progress import progress
 
@@ -69,14 +69,14 @@ def index_cache(
     print(f"index_cache: {len(rows)} clips, {len(failed)} with a modality that failed", file=sys.stderr)
     if len(failed) > max_failures * len(rows):
         # a declared output is deleted when its job fails; this one is not declared
-        write_tsv(aside, QC_COLUMNS, rows)
+        write_table(aside, QC_COLUMNS, rows, delimiter="\t")
         some = "; ".join(f"{row['clip']}: {row['reason']}" for row in failed[:3])
         raise HcepError(
             f"{len(failed)} of {len(rows)} clips failed, the limit is {max_failures:.2%} ({some})",
             file=aside,
             remedy="mend the release, or raise `max_failures` of the dataset entry",
         )
-    write_tsv(qc, QC_COLUMNS, rows)
+    write_table(qc, QC_COLUMNS, rows, delimiter="\t")
     aside.unlink(missing_ok=True)
     _write_index(Path(output), clips, places, read)
 

@@ -1,0 +1,100 @@
+"""The ways to set the project up agree with each other, and every command that is written down exists."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+from workspace import REPOSITORY
+
+from hcep.cli import VERBS
+
+LOCK = REPOSITORY / "requirements.lock"
+
+
+def pins(lines) -> dict[str, Version]:
+    """Name and version of lines such as ``numpy==2.4.6``."""
+    found = {}
+    for line in lines:
+        text = line.partition("#")[0].strip()
+        if text and not text.startswith("-"):
+            name, _, version = text.partition("==")
+            found[canonicalize_name(name)] = Version(version.partition(";")[0].strip())
+    return found
+
+
+def locked() -> dict[str, Version]:
+    """The pins of requirements.lock."""
+    return pins(LOCK.read_text().splitlines())
+
+
+def project() -> dict:
+    """pyproject.toml's [project]."""
+    return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+
+
+def test_the_conda_environment_is_the_lock_file():
+    environment = yaml.safe_load((REPOSITORY / "envs" / "hcep.yaml").read_text())
+    names = [entry for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert len(names) == 1
+    assert pins(names[0]["pip"]) == locked()
+
+
+def test_the_conda_environment_has_a_python_that_the_package_allows():
+    environment = yaml.safe_load((REPOSITORY / "envs" / "hcep.yaml").read_text())
+    python = next(entry for entry in environment["dependencies"] if str(entry).startswith("python="))
+    assert Requirement(f"python{project()['requires-python']}").specifier.contains(python.partition("=")[2].strip("="))
+
+
+def test_every_dependency_is_locked_at_a_version_that_it_allows():
+    table = project()
+    wanted = [*table["dependencies"], *(line for lines in table["optional-dependencies"].values() for line in lines)]
+    pinned = locked()
+    for requirement in map(Requirement, wanted):
+        version = pinned.get(canonicalize_name(requirement.name))
+        assert version is not None, f"{requirement.name} is not in requirements.lock"
+        assert requirement.specifier.contains(version, prereleases=True), f"{requirement} against {version}"
+
+
+def test_snakemake_is_as_new_as_the_workflow_asks_for():
+    text = (REPOSITORY / "workflow" / "Snakefile").read_text()
+    least = re.search(r'min_version\("([\d.]+)"\)', text)
+    assert least and f"snakemake>={least[1]}" in project()["dependencies"]
+
+
+def test_commands_of_the_documents_exist():
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    assert {"demo", "test", "lint", "clean"} <= targets
+    texts = {path: path.read_text() for path in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"))}
+    texts[REPOSITORY / "config/README.md"] = (REPOSITORY / "config/README.md").read_text()
+    for path, text in texts.items():
+        # in code only: a sentence may well "make sense"
+        code = re.findall(r"```.*?```|`[^`\n]+`", text, re.DOTALL)
+        for piece in code:
+            for target in re.findall(r"(?:^|[\s`])make ([a-z]+)", piece):
+                assert target in targets, f"{path.name}: make {target}"
+            for verb in re.findall(r"(?:^|[\s`])hcep ([a-z_]+)", piece):
+                assert verb in VERBS, f"{path.name}: hcep {verb}"
+            for profile in re.findall(r"--workflow-profile (\S+?)[\s`]", piece):
+                assert (REPOSITORY / profile / "config.yaml").is_file(), f"{path.name}: {profile}"
+
+
+def test_every_command_of_a_rule_is_a_verb_and_is_the_rules_name():
+    for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
+        blocks = re.split(r"^(?:rule|checkpoint) (\w+):", path.read_text(), flags=re.MULTILINE)
+        for name, body in zip(blocks[1::2], blocks[2::2], strict=True):
+            verbs = re.findall(r'"hcep (\w+) ', body)
+            assert verbs == [name], f"{path.name}: rule {name} runs {verbs}"
+            assert name in VERBS
+
+
+def test_every_rule_logs_and_names_the_environment():
+    for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
+        blocks = re.split(r"^(?:rule|checkpoint) (\w+):", path.read_text(), flags=re.MULTILINE)
+        for name, body in zip(blocks[1::2], blocks[2::2], strict=True):
+            assert f'"logs/{name}' in body and "2> {log:q}" in body, name
+            assert "../../envs/hcep.yaml" in body, name
