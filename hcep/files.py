@@ -21,6 +21,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
+        temporary.chmod(0o644)  # safetensors makes private files, which nobody else on a cluster could read
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -181,12 +181,7 @@ def train_clip(faces: Faces, *, seed: int, vision_steps: int, clip_steps: int, b
         pictures = look(rows)
         words = text(text.tokenize([describe(people[k], faces.actions[k], rng)[0] for k in rows]))
         _say("vision: held-out R2: " + _explained(readout(pictures), actions[rows], Action._fields))
-    rank = ranks(pictures, words)
-    _say(
-        f"clip: of {HELD_OUT} held-out sentences the right one is first {float((rank == 1).float().mean()):.1%}, "
-        f"in the first ten {float((rank <= 10).float().mean()):.1%}; feature norms: "
-        f"vision {float(pictures.norm(dim=1).mean()):.2f}, text {float(words.norm(dim=1).mean()):.2f}"
-    )
+    _say(_retrieval(pictures, words))
     return model, seen
 
 
@@ -202,6 +197,15 @@ def ranks(pictures: Tensor, words: Tensor) -> Tensor:
     """Place ``(B,)`` of the right sentence among all, 1 = nearest, for every picture."""
     similarity = functional.normalize(pictures, dim=1) @ functional.normalize(words, dim=1).T
     return (similarity >= similarity.diagonal()[:, None]).sum(1)
+
+
+def _retrieval(pictures: Tensor, words: Tensor) -> str:
+    rank = ranks(pictures, words)
+    return (
+        f"clip: of {len(rank)} held-out sentences the right one is first {float((rank == 1).float().mean()):.1%}, "
+        f"in the first ten {float((rank <= 10).float().mean()):.1%}; feature norms: "
+        f"vision {float(pictures.norm(dim=1).mean()):.2f}, text {float(words.norm(dim=1).mean()):.2f}"
+    )
 
 
 def _explained(guess: Tensor, truth: Tensor, names: Sequence[str]) -> str:
