@@ -72,11 +72,16 @@ def test_the_file_names_no_script_or_style_of_another_machine(workspace):
 
 
 def test_the_first_page_explains_the_numbers_and_draws_the_rules(page):
-    page.wait("document.querySelectorAll('svg text').length > 10")
     text = page.text()
     assert "on the task(s) tiny" in text and "200 bootstrap replicates" in text and "95 %" in text
     assert {"Figures", "Quality control", "Results"} <= set(text.splitlines())
-    rules = set(page.evaluate("[...document.querySelectorAll('svg text')].map(e => e.textContent)"))
+    # the graph of rules is a picture; something is drawn on it, and its data name the rules
+    page.wait("document.querySelector('canvas') !== null")
+    page.wait(
+        "[...document.querySelectorAll('canvas')].some(c => "
+        "new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size > 20)"
+    )
+    rules = set(page.evaluate("rulegraph_spec.data[0].values.map(node => node.rule)"))
     assert {"decode_frames", "train", "score", "evaluate", "aggregate", "figure"} <= rules
 
 

@@ -69,8 +69,8 @@ def test_snakemake_is_as_new_as_the_workflow_asks_for():
 def test_commands_of_the_documents_exist():
     targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     assert {"demo", "test", "lint", "clean"} <= targets
-    texts = {path: path.read_text() for path in (*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"))}
-    texts[REPOSITORY / "config/README.md"] = (REPOSITORY / "config/README.md").read_text()
+    texts = {path: path.read_text() for where in ("", "docs/", "config/") for path in REPOSITORY.glob(f"{where}*.md")}
+    assert "make demo" in texts[REPOSITORY / "README.md"] and "make test" in texts[REPOSITORY / "README.md"]
     for path, text in texts.items():
         # in code only: a sentence may well "make sense"
         code = re.findall(r"```.*?```|`[^`\n]+`", text, re.DOTALL)
