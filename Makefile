@@ -32,4 +32,4 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf results resources/demo resources/encoders logs work .snakemake
+	rm -rf results/demo resources/demo resources/encoders/demo logs work

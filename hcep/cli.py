@@ -55,6 +55,7 @@ def _shard_arguments(parser: argparse.ArgumentParser, keys: str) -> None:
     _add(parser, "root", help="folder of the release")
     _add(parser, "shard", type=str, metavar="III-of-NNN", help="which shard, as 007-of-064")
     _settings(parser, keys)
+    parser.add_argument("--threads", type=int, default=1, help="files decoded at a time")
     _add(parser, "output", help="HDF5 file to write")
 
 
@@ -132,7 +133,7 @@ def decode_frames(args: Arguments) -> None:
     """Decode the frames of one shard's clips into HDF5."""
     from hcep.media.frames import decode_frames as run
 
-    run(**_shard_settings(args), **args.settings)
+    run(**_shard_settings(args), threads=args.threads, **args.settings)
 
 
 def decode_audio(args: Arguments) -> None:
@@ -140,7 +141,7 @@ def decode_audio(args: Arguments) -> None:
     from hcep.media.audio import decode_audio as run
 
     settings = dict(args.settings)
-    run(**_shard_settings(args), window=settings.pop("audio_window"), **settings)
+    run(**_shard_settings(args), threads=args.threads, window=settings.pop("audio_window"), **settings)
 
 
 def transcribe(args: Arguments) -> None:
@@ -253,19 +254,20 @@ def train(args: Arguments) -> None:
     from hcep.training.train import train as run
 
     entry = registry.method(args.base)
-    code = code_digest(["hcep.training.train", registry.module_of(entry.target)])
+    modules = ["hcep.training.train", registry.module_of(entry.target)]
     judge = None
     if args.settings["selection"] == "best_on_test":
         from hcep.evaluation.select import judge_on_test
 
         judge = judge_on_test
+        modules.append("hcep.evaluation.select")
     run(
         _inputs(args),
         registry.load(entry.target),
         args.settings,
         name=args.method,
         seed=args.seed,
-        code=code,
+        code=code_digest(modules),
         model=args.model,
         history=args.history,
         work=args.work,
@@ -386,6 +388,19 @@ def qc_page(args: Arguments) -> None:
     write_qc_page(args.qc, args.output)
 
 
+def _summary_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", required=True)
+    _add(parser, "summary", help="summary.csv")
+    _add(parser, "output", help="HTML page to write")
+
+
+def summary_page(args: Arguments) -> None:
+    """The summary table as a page for the report."""
+    from hcep.figures.summary_page import write_summary_page
+
+    write_summary_page(args.summary, args.output, title=args.task)
+
+
 VERBS: dict[str, Verb] = {
     "generate_demo": (_generate_demo_arguments, generate_demo),
     "pretrain_demo_encoders": (_pretrain_arguments, pretrain_demo_encoders),
@@ -407,6 +422,7 @@ VERBS: dict[str, Verb] = {
     "complexity": (_complexity_arguments, complexity),
     "figure": (_figure_arguments, figure),
     "qc_page": (_qc_arguments, qc_page),
+    "summary_page": (_summary_arguments, summary_page),
 }
 
 

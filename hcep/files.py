@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +13,14 @@ from typing import Any
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the target's folder; rename it to `path` on success, delete it on failure."""
+    """Yield a temporary path in the target's folder; rename it to `path` on success, delete it on failure.
+
+    The name is always the same, so that what a killed process left is overwritten by the next; one writer at a time.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # the suffix stays last: some writers choose their format by it
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     try:
         yield temporary
         temporary.chmod(0o644)  # safetensors makes private files, which nobody else on a cluster could read

@@ -23,6 +23,7 @@ from hcep.figures.qc_page import write_qc_page
 from hcep.figures.score_histogram import draw_score_histogram, score_histogram_figure
 from hcep.figures.style import PALETTE, figure_style, save_figure, series_styles
 from hcep.figures.summary_bars import draw_summary_bars, summary_bars_figure
+from hcep.figures.summary_page import SHOWN, write_summary_page
 from hcep.figures.thresholds import draw_thresholds, thresholds_figure
 from hcep.figures.training import draw_training, training_figure
 from hcep.files import write_json, write_table
@@ -398,6 +399,30 @@ def qc_page(tmp_path: Path, rows: Sequence[Sequence[Any]], title: str = "QC") ->
     write_qc_page(tmp_path / "qc.tsv", tmp_path / "qc.html", title=title)
     text = (tmp_path / "qc.html").read_text(encoding="utf-8")
     return text, Page(text)
+
+
+def test_summary_page_shows_values_intervals_and_notes(tmp_path: Path) -> None:
+    values = {
+        f"{name}{part}": f"{50 + i}.{j}"
+        for i, (name, _) in enumerate(SHOWN)
+        for j, part in enumerate(("", "_lo", "_hi"))
+    }
+    row = {
+        "splits": "2",
+        "seeds": "1",
+        "stand_in": "true",
+        "text_kind": "asr",
+        "selection": "last",
+        "note": "<b>few</b>",
+    }
+    rows = [values | row | {"method": m, "openness": o} for m in ("hcep", "<i>x</i>") for o in ("k8u2", "mean")]
+    write_table(tmp_path / "summary.csv", list(rows[0]), rows)
+    write_summary_page(tmp_path / "summary.csv", tmp_path / "summary.html", title="t")
+    page = Page((tmp_path / "summary.html").read_text(encoding="utf-8"))
+    (table,) = page.tables
+    assert table[0] == ["openness", "method", "splits", "seeds", "AUROC", "OSCR", "accuracy", "macro F1", "FPR95"]
+    assert [line[:2] for line in table[1:]] == [[o, m] for o in ("k8u2", "mean") for m in ("hcep", "<i>x</i>")]
+    assert table[1][4] == "50.0 [50.1, 50.2]" and table[1][8] == "54.0 [54.1, 54.2]"
 
 
 def test_qc_page_counts(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import os
 import re
 import shutil
@@ -110,10 +111,21 @@ def test_the_tables_are_in_it_and_explained(page, workspace):
     page.wait("document.body.innerText.includes('One row per method and openness')")
 
 
+def test_the_summary_table_can_be_read_inside(page, workspace):
+    page.click("Results")
+    page.wait("document.body.innerText.includes('summary, to read')")
+    press(page, "summary, to read", "eye")
+    page.wait("document.querySelectorAll('iframe').length === 1")
+    text = page.evaluate("fetch(document.querySelector('iframe').src).then(answer => answer.text())")
+    summary = list(csv.DictReader(workspace.path("results/tiny/summary.csv").open(newline="")))
+    assert all(f"{row['auroc']} [{row['auroc_lo']}, {row['auroc_hi']}]" in text for row in summary)
+    assert "not comparable with published results" in text
+
+
 def test_the_quality_control_page_opens_inside(page):
     page.click("Quality control")
     page.wait("document.body.innerText.includes('every clip')")
-    page.click("summary")
+    page.click("page")
     press(page, "tiny", "eye")
     page.wait("document.querySelectorAll('iframe').length === 1")
     held = page.evaluate("document.querySelector('iframe').src")

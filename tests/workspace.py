@@ -256,5 +256,5 @@ def of_method(method: str, *verbs: str, run: str = "k2u2 split1 seed 0", task: s
 
 def aggregates(*figures: str, task: str = "tiny") -> list[str]:
     """Messages of the tables made of all runs, and of these figures."""
-    tables = [f"summary of {task}", f"{task} beside the paper's numbers"]
+    tables = [f"summary of {task}", f"summary page of {task}", f"{task} beside the paper's numbers"]
     return tables + [f"figure {name} of {task}" for name in figures]

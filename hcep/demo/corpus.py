@@ -44,7 +44,7 @@ from hcep.progress import progress
 COLUMNS = ("clip", "video", "text", "text_kind", "language", "label", "group", "fold")
 SPEAKERS, TRAIN_SPEAKERS = 20, 12
 FPS = 25
-NEUTRAL_SHARE, MISLEADING_SHARE = 0.25, 0.08
+NEUTRAL_SHARE, MISLEADING_SHARE = 0.15, 0.05
 WITHOUT_SOUND, WITHOUT_WORDS = 5, 5
 
 
@@ -132,7 +132,7 @@ def render_sound(clip: DemoClip, seed: int) -> np.ndarray:
     speaker = draw_speaker(clip.speaker)
     target = np.array(VOICES[clip.voice] if clip.voice else NEUTRAL_VOICE)
     neutral = np.array(NEUTRAL_VOICE)
-    strength = rng.uniform(0.6, 1.0) * speaker.expressiveness
+    strength = rng.uniform(0.8, 1.1) * speaker.expressiveness
     values = neutral + strength * (target - neutral) + rng.normal(0, VOICE_JITTER)
     return speak(speaker, clip.sentence, voice.clamp(values), rng)
 
@@ -145,7 +145,7 @@ def render_frames(clip: DemoClip, sound: np.ndarray, seed: int) -> Iterator[np.n
     rng = np.random.default_rng([seed, 3, clip.order])
     speaker = draw_speaker(clip.speaker)
     target = np.array(FACES[clip.face] if clip.face else NEUTRAL_FACE)
-    target = rng.uniform(0.6, 1.0) * speaker.expressiveness * target
+    target = rng.uniform(0.8, 1.1) * speaker.expressiveness * target
     for name in ("skew", "tilt", "gaze_x"):  # a sided action takes either side
         column = face.Action._fields.index(name)
         target[column] *= rng.choice([-1, 1])

@@ -54,7 +54,7 @@ EMOTIONS = tuple(FACES)
 NEUTRAL_FACE, NEUTRAL_VOICE = Action(), Prosody()
 
 # standard deviations of one clip around its prototype
-FACE_JITTER = Action(*[0.16] * len(Action._fields))
+FACE_JITTER = Action(*[0.12] * len(Action._fields))
 VOICE_JITTER = Prosody(1.0, 0.7, 1.2, 0.4, 0.10, 0.08, 0.10, 0.015)
 
 

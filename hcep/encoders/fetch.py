@@ -11,6 +11,7 @@ from hcep.errors import HcepError
 from hcep.files import atomic_path, sha256_file
 
 CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
+PAPER = {"clip": "ViT-B-32-quickgelu", "pretrained": "openai", "audio": "facebook/wav2vec2-base"}
 CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
 
 
@@ -105,5 +106,7 @@ def _build(output: Path, settings: dict[str, Any], name: str) -> None:
             f"{settings['clip']} has GELU, OpenAI's weights need QuickGELU", remedy="use ViT-B-32-quickgelu"
         )
     source = "random weights" if random else f"{settings['clip']} {settings['pretrained']}, {settings['audio']}"
-    info = _describe(name, config, audio.config, random, source)
+    # anything but the paper's weights stands in for them, and every table says so
+    stand_in = random or any(settings[key] != value for key, value in PAPER.items())
+    info = _describe(name, config, audio.config, stand_in, source)
     save_encoders(output, clip, audio, info)

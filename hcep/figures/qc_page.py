@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hcep.figures.page import html_page, html_table, html_text
 from hcep.figures.run_files import read_rows
 from hcep.files import write_text
 
@@ -17,19 +17,6 @@ NEEDED = ("clip", "dataset", "label", "fold", "flags", "reason", *KINDS)
 # a page with every clip of a broken corpus would not open; qc.tsv has them all
 MOST_LISTED = 2000
 MOST_REASONS = 50
-
-_CSS = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #8886; text-align: left; vertical-align: top; }
-td { unicode-bidi: isolate; overflow-wrap: anywhere; }
-th { white-space: nowrap; } .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-tr.sum > * { font-weight: 600; border-top: 2px solid #8888; }
-.reason { min-width: 18rem; } .none { opacity: .45; }
-""".strip()
 
 
 def write_qc_page(qc: str | Path, output: str | Path, *, title: str = "Quality control") -> None:
@@ -56,8 +43,8 @@ def write_qc_page(qc: str | Path, output: str | Path, *, title: str = "Quality c
     listed = failed + [row for row in rows if _has(row, "note") and not _has(row, "failed")]
     datasets = ", ".join(sorted({row["dataset"] for row in rows}))
     parts = [
-        f"<h1>{_text(title)}</h1>",
-        f"<p>Dataset: {_text(datasets)}. {len(rows)} clips, {len(failed)} with a part that failed "
+        f"<h1>{html_text(title)}</h1>",
+        f"<p>Dataset: {html_text(datasets)}. {len(rows)} clips, {len(failed)} with a part that failed "
         f"({100 * len(failed) / len(rows):.2f} %). No clip is dropped: what one lacks is flagged and stands as zeros "
         "in the cache.</p>",
         "<h2>Parts</h2>",
@@ -73,23 +60,7 @@ def write_qc_page(qc: str | Path, output: str | Path, *, title: str = "Quality c
         "<h2>Clips with a failed part or a note</h2>",
         _clip_table(listed),
     ]
-    write_text(output, _page(title, parts))
-
-
-def _page(title: str, parts: Iterable[str]) -> str:
-    # the policy makes the browser itself refuse scripts and requests, whatever a clip's name holds
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    head = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(title)}</title>\n<style>\n{_CSS}\n</style>\n</head>\n<body>\n"
-    )
-    return head + "\n".join(parts) + "\n</body>\n</html>\n"
-
-
-def _text(value: Any) -> str:
-    return html.escape(str(value), quote=True)
+    write_text(output, html_page(title, parts))
 
 
 def _flags(row: dict[str, str]) -> list[str]:
@@ -103,7 +74,7 @@ def _has(row: dict[str, str], status: str) -> bool:
 def _status_table(rows: Sequence[dict[str, str]]) -> str:
     counts = {kind: Counter(row[kind] for row in rows) for kind in KINDS}
     names = [*STATUSES, *sorted({name for found in counts.values() for name in found} - set(STATUSES))]
-    return _table(["part", *names], [[kind, *(counts[kind][name] for name in names)] for kind in KINDS])
+    return html_table(["part", *names], [[kind, *(counts[kind][name] for name in names)] for kind in KINDS])
 
 
 def _flag_table(rows: Sequence[dict[str, str]]) -> str:
@@ -111,7 +82,7 @@ def _flag_table(rows: Sequence[dict[str, str]]) -> str:
     if not counts:
         return "<p>None: every clip has all its parts.</p>"
     body = [[flag, count, f"{100 * count / len(rows):.2f} %"] for flag, count in _most_first(counts)]
-    return _table(["flag", "clips", "share"], body)
+    return html_table(["flag", "clips", "share"], body)
 
 
 def _class_table(rows: Sequence[dict[str, str]]) -> str:
@@ -127,7 +98,7 @@ def _class_table(rows: Sequence[dict[str, str]]) -> str:
     totals = [sum(per_cell[label, fold] for label in per_class) for fold in folds]
     body.append(["all", *totals, len(rows), flagged.total(), failed.total()])
     head = ["class", *(f"fold {fold}" if fold else "(no fold)" for fold in folds)]
-    return _table([*head, "clips", "with a flag", "with a failed part"], body, sum_row=True)
+    return html_table([*head, "clips", "with a flag", "with a failed part"], body, sum_row=True)
 
 
 def _reason_table(explained: Sequence[dict[str, str]], total: int) -> str:
@@ -136,7 +107,7 @@ def _reason_table(explained: Sequence[dict[str, str]], total: int) -> str:
     counts = Counter(row["reason"] for row in explained)
     body = [[reason, count, f"{100 * count / total:.2f} %"] for reason, count in _most_first(counts)[:MOST_REASONS]]
     left = len(counts) - len(body)
-    return _table(["reason", "clips", "share"], body) + (f"<p>And {left} more reasons.</p>" if left else "")
+    return html_table(["reason", "clips", "share"], body) + (f"<p>And {left} more reasons.</p>" if left else "")
 
 
 def _clip_table(rows: Sequence[dict[str, str]]) -> str:
@@ -146,28 +117,7 @@ def _clip_table(rows: Sequence[dict[str, str]]) -> str:
     shown = rows[:MOST_LISTED]
     left = len(rows) - len(shown)
     note = f"<p>And {left} more: see the table qc.tsv.</p>" if left else ""
-    return _table(columns, [[row[column] for column in columns] for row in shown]) + note
-
-
-def _table(head: Sequence[str], body: Sequence[Sequence[Any]], *, sum_row: bool = False) -> str:
-    lines = ['<div class="scroll"><table>']
-    numeric = [bool(body) and all(isinstance(row[place], int) for row in body) for place in range(len(head))]
-    cells = (f"<th{_mark(name, right)}>{_text(name)}</th>" for name, right in zip(head, numeric, strict=True))
-    lines.append(f"<thead><tr>{''.join(cells)}</tr></thead><tbody>")
-    for place, row in enumerate(body):
-        last = sum_row and place == len(body) - 1
-        filled = (
-            f"<td{_mark(name, right, value)}>{_text(value)}</td>"
-            for name, right, value in zip(head, numeric, row, strict=True)
-        )
-        lines.append(f"<tr{' class=sum' if last else ''}>{''.join(filled)}</tr>")
-    lines.append("</tbody></table></div>")
-    return "\n".join(lines)
-
-
-def _mark(name: str, right: bool, value: Any = None) -> str:
-    classes = ["n"] * (right or name == "share") + ["none"] * (right and value == 0) + ["reason"] * (name == "reason")
-    return f' class="{" ".join(classes)}"' if classes else ""
+    return html_table(columns, [[row[column] for column in columns] for row in shown]) + note
 
 
 def _most_first(counts: Counter[str]) -> list[tuple[str, int]]:

@@ -15,7 +15,7 @@ from hcep.model.features import encode_media
 from hcep.model.method import Features
 from hcep.progress import progress
 from hcep.training.feed import FEATURES, MediaFeed
-from hcep.training.run import choose_device
+from hcep.training.run import check_side, choose_device
 
 
 @torch.no_grad()
@@ -33,6 +33,8 @@ def encode(index: Path, shard: str, output: Path, encoders: Encoders, settings: 
     store = ClipStore(index, index.parent)
     clips = store.clips(shard)
     feed = MediaFeed(store, clips, [-1] * len(clips), encoders.text.tokenize, device, 0)
+    if clips:
+        check_side(store.frames(clips[:1]).shape[2], encoders, index)
     dims = (encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
     parts = [Features(*(torch.zeros((0, dim)) for dim in dims))]
     batches = feed.batches(settings["batch_size"])

@@ -56,12 +56,24 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def check_side(side: int, encoders: Any, index: Path) -> None:
+    """Refuse frames of another size than the encoder takes."""
+    if side != encoders.vision.size:
+        raise HcepError(
+            f"frames are {side} x {side}, encoder {encoders.info['name']} takes {encoders.vision.size}",
+            file=index,
+            remedy="set the dataset entry's `size` to the encoder's",
+        )
+
+
 class Run:
     """What training and scoring of a run share: data, device, and how its method is built."""
 
     def __init__(self, inputs: Inputs, method_class: type[Method], settings: dict[str, Any], seed: int) -> None:
         self.inputs, self.method_class, self.settings, self.seed = inputs, method_class, settings, seed
-        self.device = choose_device(settings["device"])
+        # cached features train in seconds: an accelerator that no job has reserved is left alone
+        auto = settings["device"] == "auto" and inputs.encoders is None
+        self.device = choose_device("cpu" if auto else settings["device"])
         self.split: Split = read_split(inputs.split)
         self.store = ClipStore(inputs.index, inputs.index.parent)
 
@@ -91,11 +103,6 @@ class Run:
             return Sizes(0, 0, 0, *widths)
         assert sample.frames is not None and sample.waveform is not None
         frames, side = sample.frames.shape[1:3]
-        if side != encoders.vision.size:
-            raise HcepError(
-                f"frames are {side} x {side}, encoder {encoders.info['name']} takes {encoders.vision.size}",
-                file=self.inputs.index,
-                remedy="set the dataset entry's `size` to the encoder's",
-            )
+        check_side(side, encoders, self.inputs.index)
         samples = int(sample.waveform.shape[1])
         return Sizes(int(frames), int(side), samples, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)

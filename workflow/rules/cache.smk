@@ -42,7 +42,7 @@ rule decode_frames:
         "decode frames of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
         "hcep decode_frames --manifest resources/{wildcards.dataset}/manifest.tsv --root {params.root:q}"
-        " --shard {wildcards.shard} --settings {params.settings:q} --output {output:q} 2> {log:q}"
+        " --shard {wildcards.shard} --threads {threads} --settings {params.settings:q} --output {output:q} 2> {log:q}"
 
 
 rule decode_audio:
@@ -64,7 +64,7 @@ rule decode_audio:
         "decode sound of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
         "hcep decode_audio --manifest resources/{wildcards.dataset}/manifest.tsv --root {params.root:q}"
-        " --shard {wildcards.shard} --settings {params.settings:q} --output {output:q} 2> {log:q}"
+        " --shard {wildcards.shard} --threads {threads} --settings {params.settings:q} --output {output:q} 2> {log:q}"
 
 
 rule transcribe:
@@ -77,6 +77,8 @@ rule transcribe:
     conda:
         "../../envs/hcep.yaml"
     threads: 1
+    resources:
+        gpu=transcribe_gpus,
     params:
         settings=transcribe_settings,
         rows=shard_rows("audio", "start", "end", "text", "text_kind", "flags"),

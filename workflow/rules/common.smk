@@ -216,6 +216,11 @@ def encode_gpus(wildcards):
     return int(json.loads(encode_settings(wildcards))["device"] != "cpu")
 
 
+def transcribe_gpus(wildcards):
+    """Speech recognition takes an accelerator where there is one."""
+    return int(dataset_of(wildcards)["text"] == "asr")
+
+
 def encoder_settings(wildcards):
     return settings_text(registry.pick("encoder", wildcards.encoder, config["encoders"]))
 
@@ -263,7 +268,7 @@ def train_code(wildcards):
         registry.module_of(method_entry(wildcards).target).removeprefix("hcep."),
     ]
     if run_settings(config, wildcards.task, wildcards.method)["selection"] == "best_on_test":
-        modules.append("evaluation.metrics")
+        modules.append("evaluation.select")
     return digest_of(*modules)
 
 
@@ -379,6 +384,10 @@ def task_qc(wildcards):
     return f"resources/{task_dataset(wildcards)}/qc.tsv"
 
 
+def qc_labels(wildcards):
+    return {"dataset": task_dataset(wildcards), "what": "page"}
+
+
 def all_targets(wildcards):
     """Everything about the config's tasks."""
     names = [
@@ -386,6 +395,7 @@ def all_targets(wildcards):
         "comparisons.csv",
         "versus_paper.csv",
         "complexity.csv",
+        "summary.html",
         "qc.html",
     ]
     names += [f"figures/{figure}.svg" for figure in FIGURES]

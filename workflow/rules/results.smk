@@ -35,6 +35,29 @@ rule aggregate:
         " --comparisons {output.comparisons:q} 2> {log:q}"
 
 
+rule summary_page:
+    input:
+        "results/{task}/summary.csv",
+    output:
+        report(
+            "results/{task}/summary.html",
+            caption="../report/summary.rst",
+            category="Results",
+            labels={"task": "{task}", "what": "summary, to read"},
+        ),
+    log:
+        "logs/summary_page/{task}.log",
+    localrule: True
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        code=digest_of("figures.summary_page"),
+    message:
+        "summary page of {wildcards.task}"
+    shell:
+        "hcep summary_page --task {wildcards.task} --summary {input:q} --output {output:q} 2> {log:q}"
+
+
 rule versus_paper:
     input:
         summary="results/{task}/summary.csv",
@@ -115,7 +138,7 @@ rule qc_page:
             "results/{task}/qc.html",
             caption="../report/qc.rst",
             category="Quality control",
-            labels={"dataset": "{task}", "what": "summary"},
+            labels=qc_labels,
         ),
     log:
         "logs/qc_page/{task}.log",

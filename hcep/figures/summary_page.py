@@ -1,0 +1,61 @@
+"""summary.csv as a page: one row per method and openness, the intervals beside the values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hcep.figures.page import html_page, html_table, html_text
+from hcep.figures.run_files import read_rows
+from hcep.files import write_text
+
+SHOWN = (("auroc", "AUROC"), ("oscr", "OSCR"), ("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("fpr95", "FPR95"))
+NEEDED = ("method", "openness", "splits", "seeds", "stand_in", "text_kind", "selection", "note")
+
+
+def write_summary_page(summary: str | Path, output: str | Path, *, title: str) -> None:
+    """Write the page for one task.
+
+    Parameters
+    ----------
+    summary : path
+        ``summary.csv``, percent.
+    output : path
+        HTML file to write; it loads nothing from elsewhere.
+    title : str
+        The task.
+
+    Raises
+    ------
+    HcepError
+        The table is missing, empty, or lacks a column.
+    """
+    columns = [*NEEDED, *(f"{name}{part}" for name, _ in SHOWN for part in ("", "_lo", "_hi"))]
+    rows = [row for _, row in read_rows(Path(summary), columns)]
+    head = ["openness", "method", "splits", "seeds", *(label for _, label in SHOWN)]
+    printed = [name for name in ("paper_auroc", "paper_oscr") if any(row.get(name) for row in rows)]
+    body = [
+        [row["openness"], row["method"], row["splits"], row["seeds"]]
+        + [_cell(row, name) for name, _ in SHOWN]
+        + [row[name] for name in printed]
+        for row in sorted(rows, key=lambda row: list(dict.fromkeys(r["openness"] for r in rows)).index(row["openness"]))
+    ]
+    facts = [
+        f"Words: {', '.join(sorted({row['text_kind'] for row in rows}))}.",
+        f"Epoch: {', '.join(sorted({row['selection'] for row in rows}))}.",
+    ]
+    if any(row["stand_in"] == "true" for row in rows):
+        facts.append("Stand-in encoders or composite data: not comparable with published results.")
+    notes = list(dict.fromkeys(f"{row['method']}, {row['openness']}: {row['note']}" for row in rows if row["note"]))
+    parts = [
+        f"<h1>{html_text(title)}</h1>",
+        f"<p>Percent; in brackets the bootstrap interval over groups of test clips. {html_text(' '.join(facts))}</p>",
+        html_table([*head, *printed], body),
+        "<h2>Notes</h2>",
+        "".join(f"<p>{html_text(note)}</p>" for note in notes) or "<p>None.</p>",
+    ]
+    write_text(output, html_page(title, parts))
+
+
+def _cell(row: dict[str, str], name: str) -> str:
+    interval = f" [{row[f'{name}_lo']}, {row[f'{name}_hi']}]" if row[f"{name}_lo"] else ""
+    return row[name] + interval
