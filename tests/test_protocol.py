@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hcep.datasets.manifest_file import Clip, read_manifest, write_manifest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hcep.datasets.manifest_file import Clip, read_manifest, write_manifest
 from hcep.errors import HcepError
 from hcep.protocol.class_splits import draw_class_splits, read_class_splits, write_class_splits
 from hcep.protocol.make_split import make_split, read_split

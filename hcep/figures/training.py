@@ -101,7 +101,11 @@ def _draw_panel(ax: Axes, histories: Sequence[History], styles: Mapping[str, dic
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     if kind == "accuracy":
         ax.set_ylim(0, 1.02)
-    elif kind in ("movement", "gap"):
+    elif kind == "movement":
+        # pixel and waveform prompts move thousands of times less than the text prompt: both must be seen
+        ax.set_yscale("symlog", linthresh=1e-4)
+        ax.set_ylim(bottom=0)
+    elif kind == "gap":
         # from zero, with room for a line that stays there
         top = ax.get_ylim()[1]
         ax.set_ylim(-0.04 * top, top)
