@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import suppress
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 from safetensors.numpy import load_file
 from workspace import RUN, of_method
@@ -18,11 +20,16 @@ MODEL = f"results/tiny/hcep/{RUN}/model.safetensors"
 
 
 def writer_of(workspace, folder: str):
-    """Number of the process that is writing a shard below a folder: it is in the temporary file's name."""
+    """Number of the process that has a half-written shard below a folder open."""
+    wanted = str(workspace.path(folder))
 
     def look() -> int | None:
-        for path in workspace.path(folder).glob(".*.tmp.h5"):
-            return int(path.name.split(".")[2])
+        if not list(workspace.path(folder).glob(".*.tmp.h5")):
+            return None
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if any(file.path.startswith(wanted) for file in process.open_files()):
+                    return process.pid
         return None
 
     return look
@@ -43,6 +50,7 @@ def test_a_decoder_killed_half_way_leaves_no_shard_and_the_next_run_makes_the_sa
     wanted, found = content(finished_once / SHARD), content(fresh.path(SHARD))
     assert wanted.keys() == found.keys()
     assert all(np.array_equal(wanted[name], found[name]) for name in wanted)
+    assert not list(fresh.path("resources/tiny/frames").glob(".*")), "the killed job's half-written file stays"
 
 
 def test_training_killed_with_snakemake_goes_on_and_ends_with_the_same_weights(finished):
