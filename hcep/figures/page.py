@@ -8,15 +8,15 @@ from typing import Any
 
 _CSS = """
 :root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #8886; text-align: left; vertical-align: top; }
-td { unicode-bidi: isolate; overflow-wrap: anywhere; }
+td { unicode-bidi: isolate; white-space: nowrap; }
 th { white-space: nowrap; } .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.sum > * { font-weight: 600; border-top: 2px solid #8888; }
-.reason { min-width: 18rem; } .none { opacity: .45; }
+.reason { min-width: 18rem; white-space: normal; overflow-wrap: anywhere; } .none { opacity: .45; }
 """.strip()
 
 

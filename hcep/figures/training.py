@@ -105,6 +105,7 @@ def _draw_panel(ax: Axes, histories: Sequence[History], styles: Mapping[str, dic
         # pixel and waveform prompts move thousands of times less than the text prompt: both must be seen
         ax.set_yscale("symlog", linthresh=1e-4)
         ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_formatter("{x:g}")
     elif kind == "gap":
         # from zero, with room for a line that stays there
         top = ax.get_ylim()[1]
