@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -16,10 +17,13 @@ from hcep.datasets.manifest_file import Clip, write_manifest
 from hcep.encoders.folder import build_audio, build_clip, load_encoders, save_encoders
 from hcep.encoders.info import read_info
 from hcep.errors import HcepError
+from hcep.evaluation.runs import _kept_history
 from hcep.evaluation.scores import read_scores
 from hcep.evaluation.select import judge_on_test
+from hcep.files import write_table
 from hcep.media.index import index_cache
 from hcep.media.shards import Row, shard_names, shard_of, write_shard
+from hcep.media.store import ClipStore
 from hcep.protocol.make_split import make_split
 from hcep.training.checkpoint import read_checkpoint
 from hcep.training.encode import encode
@@ -146,6 +150,26 @@ def test_clips_on_disk_and_in_memory_train_alike(cache, tmp_path):
     np.testing.assert_array_equal(kept.logits, read.logits)
 
 
+def test_movement_in_the_tables_is_of_the_epoch_that_was_kept(tmp_path):
+    write_table(
+        tmp_path / "history.csv", ["epoch", "movement_x"], [{"epoch": e, "movement_x": e / 10} for e in (1, 2, 3)]
+    )
+    assert _kept_history(tmp_path / "history.csv", 2) == {"movement_x": "0.2"}
+    assert _kept_history(tmp_path / "history.csv", None) == {"movement_x": "0.3"}
+    assert _kept_history(tmp_path / "none.csv", 2) == {}
+
+
+def test_an_empty_shard_is_encoded_to_no_rows(cache, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClipStore, "clips", lambda self, shard=None: [])
+        settings = {"batch_size": 4, "precision": "fp32", "device": "cpu"}
+        encode(cache / "index.h5", "000-of-002", tmp_path / "f.h5", load_encoders(cache / "encoder"), settings)
+    with h5py.File(tmp_path / "f.h5") as file:
+        assert {name: file[name].shape for name in file} == {
+            "clip": (0,), "flags": (0,), "text": (0, 32), "vision": (0, 32), "audio": (0, 40),
+        }  # fmt: skip
+
+
 def test_selection_by_held_out_known_clips(cache, tmp_path):
     _, rows = run(cache, tmp_path, selection="val_known", epochs=5)
     best = max(rows, key=lambda row: float(row["val_accuracy"]))
@@ -196,6 +220,7 @@ def test_features_of_an_older_index_are_refused_by_the_first_missing_clip(cache,
     with h5py.File(cache / "features" / "000-of-002.h5") as source, h5py.File(short, "w") as target:
         for name in source:
             target.create_dataset(name, data=source[name][:1])
+        target.attrs.update(source.attrs)
     inputs = inputs_of(cache, "linear")
     with pytest.raises(HcepError, match=r"clips of the split have no features, first .*hcep encode"):
         train(
@@ -203,6 +228,27 @@ def test_features_of_an_older_index_are_refused_by_the_first_missing_clip(cache,
             registry.load("hcep.rivals.linear:Linear"), settings_for("linear"),
             name="x", seed=0, code="c", model=tmp_path / "m", history=tmp_path / "h", work=tmp_path / "w",
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("attribute", ["encoder", "index"])
+def test_features_of_another_encoder_or_index_are_refused(cache, tmp_path, attribute):
+    other = tmp_path / "000-of-002.h5"
+    shutil.copy(cache / "features" / other.name, other)
+    with h5py.File(other, "a") as file:
+        file.attrs[attribute] = "another"
+    inputs = inputs_of(cache, "linear")
+    with pytest.raises(HcepError, match=rf"000-of-002\.h5: was made with another {attribute}.*hcep encode"):
+        train(
+            Inputs(inputs.split, inputs.index, [other], inputs.encoder, None),
+            registry.load("hcep.rivals.linear:Linear"),
+            settings_for("linear"),
+            name="x",
+            seed=0,
+            code="c",
+            model=tmp_path / "m",
+            history=tmp_path / "h",
+            work=tmp_path / "w",
+        )
 
 
 def test_a_cache_of_another_frame_size_is_refused(cache, tmp_path):

@@ -221,3 +221,44 @@ def test_checkpoints_carry_their_settings_and_refuse_other_files(tmp_path):
     path.write_bytes(b"no checkpoint")
     with pytest.raises(HcepError, match=r"model\.safetensors: cannot be read as a checkpoint"):
         read_checkpoint(path)
+
+
+def test_frozen_prompts_resume_to_the_same_bits_whatever_the_batches(tmp_path):
+    # a text's feature depends in its last bits on the longest text beside it
+    def trainer(work):
+        encoders = small_encoders()
+        settings = settings_for("hcep", epochs=4, batch_size=3, prompts="frozen")
+        batch = media_batch(encoders, 8)
+        texts = [" ".join(["word"] * (1 + 9 * i)) for i in range(8)]
+        torch.manual_seed(0)
+        method = HCEP(CLASSES, SIZES, encoders, settings)
+        feed = MemoryFeed(batch._replace(tokens=encoders.text.tokenize(texts)))
+        return Trainer(method, feed, settings, 0, work)
+
+    whole = trainer(tmp_path / "whole")
+    whole.run()
+    broken = trainer(tmp_path / "broken")
+    broken.settings = broken.settings | {"epochs": 2}
+    broken.run()
+    again = trainer(tmp_path / "broken")
+    again.run()
+    assert all(torch.equal(again.method.state_dict()[key], value) for key, value in whole.method.state_dict().items())
+
+
+def test_bf16_rounds_the_encoders_alone():
+    encoders = small_encoders()
+    outputs = {}
+    for precision in ("fp32", "bf16"):
+        torch.manual_seed(0)
+        method = HCEP(CLASSES, SIZES, encoders, settings_for("hcep", precision=precision))
+        method.begin([])
+        outputs[precision] = method.predict(media_batch(encoders))
+    fine, coarse = outputs["fp32"], outputs["bf16"]
+    assert not torch.equal(fine.features["audio"], coarse.features["audio"])
+    torch.testing.assert_close(coarse.features["audio"], fine.features["audio"], atol=0.05, rtol=0.05)
+    # a head run in bf16 would leave fused features that are all representable in it
+    assert not torch.equal(coarse.features["fused"], coarse.features["fused"].bfloat16().float())
+
+
+def test_no_clips_are_no_batches():
+    assert list(MemoryFeed(feature_batch(3)).batches(2, torch.arange(0))) == []

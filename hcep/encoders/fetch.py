@@ -62,7 +62,8 @@ def _describe(name: str, config: dict[str, Any], audio: Any, stand_in: bool, sou
         "stand_in": stand_in,
         "clip": {key: config[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
         | {"quick_gelu": config.get("quick_gelu", False)},
-        "audio": audio.to_diff_dict() | {"model_type": audio.model_type},
+        "audio": {key: value for key, value in audio.to_diff_dict().items() if key != "dtype"}
+        | {"model_type": audio.model_type},
         "mean": CLIP_MEAN,
         "std": CLIP_STD,
         "source": source,
@@ -79,6 +80,7 @@ def _copy(source: Path, output: Path) -> None:
 def _build(output: Path, settings: dict[str, Any], name: str) -> None:
     # here, not at the top: copying the package's weights needs neither library
     import open_clip
+    import torch
     from transformers import AutoConfig, AutoModel
 
     from hcep.encoders.folder import build_audio, build_clip, save_encoders
@@ -87,24 +89,25 @@ def _build(output: Path, settings: dict[str, Any], name: str) -> None:
     if config is None:
         raise HcepError(f"open_clip has no model {settings['clip']!r}", remedy="see open_clip.list_models()")
     random = settings["source"] == "random"
+    if not random and settings["pretrained"] == "openai" and not config.get("quick_gelu", False):
+        raise HcepError(
+            f"{settings['clip']} has GELU, OpenAI's weights need QuickGELU", remedy="use ViT-B-32-quickgelu"
+        )
     try:
         if random:
+            torch.manual_seed(0)  # the same weights wherever they are made
             audio_config = AutoConfig.for_model("wav2vec2")
             clip, audio = build_clip(config), build_audio(audio_config.to_diff_dict() | {"model_type": "wav2vec2"})
         else:
             # plain ViT-B-32 with `openai` weights would run with the wrong activation: the name must say quickgelu
             clip = open_clip.create_model(settings["clip"], pretrained=settings["pretrained"])
-            audio = AutoModel.from_pretrained(settings["audio"], revision=settings.get("revision"))
+            audio = AutoModel.from_pretrained(settings["audio"], revision=settings.get("revision"), dtype=torch.float32)
     except (OSError, RuntimeError) as error:
         raise HcepError(
             f"encoder {name!r} could not be fetched ({error})",
             remedy="run `hcep fetch_encoders` on a machine with network access and copy the folder "
             f"{output}, or set `audio` to a local folder",
         ) from error
-    if settings["pretrained"] == "openai" and not config.get("quick_gelu", False):
-        raise HcepError(
-            f"{settings['clip']} has GELU, OpenAI's weights need QuickGELU", remedy="use ViT-B-32-quickgelu"
-        )
     source = "random weights" if random else f"{settings['clip']} {settings['pretrained']}, {settings['audio']}"
     # anything but the paper's weights stands in for them, and every table says so
     stand_in = random or any(settings[key] != value for key, value in PAPER.items())

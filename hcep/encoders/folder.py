@@ -59,7 +59,7 @@ def build_audio(config: dict[str, Any]) -> PreTrainedModel:
 def assemble(clip: CLIP, audio: PreTrainedModel, info: dict[str, Any]) -> Encoders:
     """Freeze both models, put them in eval mode for good, and wrap their towers."""
     for model in (clip, audio):
-        model.requires_grad_(False).eval()
+        model.requires_grad_(False).float().eval()
     vision = VisionEncoder(clip, info["mean"], info["std"])
     return Encoders(TextEncoder(clip).eval(), vision.eval(), AudioEncoder(audio).eval(), info)
 

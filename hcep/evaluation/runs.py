@@ -91,7 +91,7 @@ def read_runs(folders: Sequence[str | Path], task: str, *, replicates: int, seed
         test = scores.part == "test"
         draws = bootstrap(open_set(scores), group_keys(scores)[test], replicates=replicates, seed=seed)
         identity = {name: getattr(scores, name) for name in IDENTITY}
-        history = _last_history(folder / "history.csv")
+        history = _kept_history(folder / "history.csv", scores.settings.get("epoch"))
         selection = str(scores.settings.get("selection", ""))
         runs.append(
             Run(
@@ -149,9 +149,11 @@ def _refuse_other_clips(
     )
 
 
-def _last_history(file: Path) -> dict[str, str]:
+def _kept_history(file: Path, epoch: int | None) -> dict[str, str]:
+    """Movement and gaps of the epoch that was kept; of the last one where the scores name none."""
     rows = read_table(file) if file.exists() else []
-    return {name: value for name, value in rows[-1].items() if name.startswith(HISTORY_PREFIXES)} if rows else {}
+    kept = [row for row in rows if epoch is not None and float(row.get("epoch", "nan")) == epoch] or rows[-1:]
+    return {name: value for row in kept for name, value in row.items() if name.startswith(HISTORY_PREFIXES)}
 
 
 def check_grid(runs: Iterable[Run]) -> None:

@@ -93,10 +93,14 @@ class HCEP(Method):
 
     @torch.no_grad()
     def begin(self, batches: Iterable[Batch]) -> None:
-        """Encode the fixed sentences of the classes, once for the run."""
+        """Encode the fixed sentences of the classes, and all clips when no prompt will move, once for the run."""
         positive, negative = self.cuep.text_features(self.encoders)
         self.text_positive.copy_(positive)
         self.text_negative.copy_(negative)
+        if not self.learn_prompts:
+            # in one fixed order, so that a resumed run has the same features to the last bit
+            for batch in batches:
+                self.features(batch)
 
     def parameter_groups(self, settings: dict[str, Any]) -> list[OptimiserGroup]:
         """Head, semantic prompts and pixel/waveform prompts; `prompt_step: adam` moves the prompts by Adam."""
@@ -118,13 +122,15 @@ class HCEP(Method):
         if not self.learn_prompts and all(int(i) in self._known_features for i in batch.row):
             rows = [self._known_features[int(i)] for i in batch.row]
             return Features(*(torch.stack(column) for column in zip(*rows, strict=True)))
-        encoded = encode_media(
-            self.encoders,
-            batch,
-            self.smep(),
-            audio_place=self.settings["audio_prompt"],
-            audio_pool=self.settings["audio_pool"],
-        )
+        prompts = self.smep()
+        with self.encoding():
+            encoded = encode_media(
+                self.encoders,
+                batch,
+                prompts,
+                audio_place=self.settings["audio_prompt"],
+                audio_pool=self.settings["audio_pool"],
+            )
         encoded = mask_missing(encoded, batch.missing, self.settings)
         if self.settings["normalise_features"]:
             encoded = Features(*(functional.normalize(value, dim=-1) for value in encoded))
@@ -137,7 +143,9 @@ class HCEP(Method):
     def class_text(self) -> tuple[Tensor, Tensor]:
         """``F_T^+`` and ``F_T^-``."""
         if self.settings["class_text_prompted"]:
-            return self.cuep.text_features(self.encoders, self.smep.text_prompts())
+            prompts = self.smep.text_prompts()
+            with self.encoding():
+                return self.cuep.text_features(self.encoders, prompts)
         return self.text_positive, self.text_negative
 
     def class_points(self, text: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -165,7 +173,8 @@ class HCEP(Method):
         """Features of the class prompts (eq. 4); encoded once when no prompt moves."""
         if self._opposing is not None:
             return self._opposing
-        opposing = self.cuep(self.encoders, text)
+        with self.encoding():
+            opposing = self.cuep(self.encoders, text)
         if self.settings["normalise_features"]:
             sides = (Features(*(functional.normalize(value, dim=-1) for value in side)) for side in opposing)
             opposing = OpposingFeatures(*sides)
@@ -185,18 +194,14 @@ class HCEP(Method):
         """``loss_emo`` (eq. 5) and ``loss_osr`` (eq. 8); their sum is eq. 9."""
         features = self.features(batch)
         text = self.class_text()
-        # losses stay in float32: softmax of distances is where bf16 loses the ranking
-        with torch.autocast(batch.label.device.type, enabled=False):
-            fused = self.head(*features)
-            emotion = self.emotion_logits(features, fused, text[0])
-        points = self.class_points(text)
-        with torch.autocast(batch.label.device.type, enabled=False):
-            osr = self.osr_logits(features, fused, (points[0].float(), points[1].float()))
-            return {
-                "loss_emo": functional.cross_entropy(emotion, batch.label, reduction=self.reduction),
-                "loss_osr": functional.cross_entropy(osr, batch.label, reduction=self.reduction),
-                "accuracy": accuracy(osr, batch.label),
-            }
+        fused = self.head(*features)
+        emotion = self.emotion_logits(features, fused, text[0])
+        osr = self.osr_logits(features, fused, self.class_points(text))
+        return {
+            "loss_emo": functional.cross_entropy(emotion, batch.label, reduction=self.reduction),
+            "loss_osr": functional.cross_entropy(osr, batch.label, reduction=self.reduction),
+            "accuracy": accuracy(osr, batch.label),
+        }
 
     def before_step(self) -> None:
         """`prompt_step: normalised`: a step of fixed RMS along each class's own gradient (HESP's manual step)."""

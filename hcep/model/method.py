@@ -114,6 +114,11 @@ class Method(nn.Module):
         """The optimiser over `parameter_groups`."""
         return Optimiser(self.parameter_groups(settings))
 
+    def encoding(self) -> torch.autocast:
+        """Context for the encoders' passes: bf16 with ``precision: bf16``; heads, distances and losses stay float32."""
+        device = next(self.parameters()).device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.settings["precision"] == "bf16")
+
     def begin(self, batches: Iterable[Batch]) -> None:
         """Called once before the first step with the training clips, in order."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,5 +48,5 @@ def encode(index: Path, shard: str, output: Path, encoders: Encoders, settings: 
         file.create_dataset("flags", data=store.flags(clips), dtype=text, shape=(len(clips),))
         for name, values in zip(FEATURES, zip(*parts, strict=True), strict=True):
             file.create_dataset(name, data=torch.cat(values).numpy())
-        file.attrs["encoder"] = encoders.info["name"]
+        file.attrs["encoder"] = json.dumps(encoders.info["sha256"], sort_keys=True)
         file.attrs["index"] = store.digest

@@ -67,7 +67,7 @@ class Feed:
     def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
         """All clips in batches of `size` (the last one smaller), the next one read while the current one is used."""
         order = torch.arange(len(self)) if order is None else order
-        parts = order.split(size)
+        parts = order.split(size) if len(order) else ()
         with ThreadPoolExecutor(1) as reader:
             pending = [reader.submit(self.batch, part) for part in parts[:1]]
             for i in range(len(parts)):
@@ -126,15 +126,27 @@ class FeatureFeed(Feed):
     ----------
     shards : sequence of path
         Files written by ``hcep encode``.
+    made_with : dict
+        What their attributes must say: ``encoder`` (digests of its weights, as JSON) and ``index`` (its digest).
     """
 
     def __init__(
-        self, shards: Sequence[Path], clips: Sequence[str], labels: Sequence[int], device: torch.device
+        self,
+        shards: Sequence[Path],
+        clips: Sequence[str],
+        labels: Sequence[int],
+        device: torch.device,
+        made_with: dict[str, str],
     ) -> None:
         found: dict[str, tuple[list[np.ndarray], str]] = {}
         wanted = set(clips)
         for path in shards:
             with h5py.File(path, "r") as file:
+                for key, value in made_with.items():
+                    if file.attrs.get(key) != value:
+                        raise HcepError(
+                            f"was made with another {key} than this run's", file=path, remedy="run `hcep encode` again"
+                        )
                 columns = [file[name][()] for name in FEATURES]
                 flags = file["flags"].asstr()[()]
                 for row, clip in enumerate(file["clip"].asstr()[()]):

@@ -94,6 +94,7 @@ class Trainer:
             self._save(epoch + 1)
         if self.best is not None:
             self.method.load_state_dict(self.best["method"])
+            self.method.after_step(self.step)
         self.method.finish(self.feed.batches(size))
         return self.history
 
@@ -137,8 +138,7 @@ class Trainer:
         terms: dict[str, Tensor] = {}
         for part in batch.split(self.settings["micro_batch"] or total):
             share = len(part.row) / total
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings["precision"] == "bf16"):
-                values = self.method.loss(part)
+            values = self.method.loss(part)
             losses = [value for key, value in values.items() if key.startswith("loss_")]
             # a mean over the batch is the share-weighted mean of its parts; a sum is the sum of its parts
             weight = share if self.method.reduction == "mean" else 1.0
@@ -175,7 +175,7 @@ class Trainer:
             "history": self.history,
             "best": self.best,
             "rng": torch.get_rng_state(),
-            "device_rng": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "device_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
         save_state(self.state_file, state)
 
@@ -188,6 +188,6 @@ class Trainer:
         self.history, self.best, self.step = state["history"], state["best"], state["step"]
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda":
-            torch.cuda.set_rng_state_all(state["device_rng"])
+            torch.cuda.set_rng_state(state["device_rng"], self.device)
         print(f"{self.name}: goes on after epoch {state['epochs_done']}", file=sys.stderr, flush=True)
         return int(state["epochs_done"])

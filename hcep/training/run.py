@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,8 @@ class Run:
         # cached features train in seconds: an accelerator that no job has reserved is left alone
         auto = settings["device"] == "auto" and inputs.encoders is None
         self.device = choose_device("cpu" if auto else settings["device"])
+        # float32 means float32: by default an accelerator may round convolutions to TF32
+        torch.backends.cudnn.allow_tf32 = False
         self.split: Split = read_split(inputs.split)
         self.store = ClipStore(inputs.index, inputs.index.parent)
 
@@ -82,7 +85,9 @@ class Run:
         place = {name: i for i, name in enumerate(self.split.known)}
         labels = [place.get(self.split.labels[clip], -1) for clip in clips]
         if self.inputs.encoders is None:
-            return FeatureFeed(self.inputs.features, clips, labels, self.device)
+            encoder = json.dumps(self.inputs.encoder["sha256"], sort_keys=True)
+            made_with = {"encoder": encoder, "index": self.store.digest}
+            return FeatureFeed(self.inputs.features, clips, labels, self.device, made_with)
         resident = int(self.settings["resident_gb"] * 1e9)
         return MediaFeed(self.store, clips, labels, self.inputs.encoders.text.tokenize, self.device, resident)
 

@@ -39,10 +39,8 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
     method.eval()
     count = -(-len(clips) // settings["batch_size"])
     title = f"score {metadata['method']} {run.split.openness} {run.split.split}"
-    with torch.autocast(run.device.type, torch.bfloat16, enabled=settings["precision"] == "bf16"):
-        outputs = [
-            method.predict(batch) for batch in progress(feed.batches(settings["batch_size"]), count, title, "batch")
-        ]
+    batches = progress(feed.batches(settings["batch_size"]), count, title, "batch")
+    outputs = [method.predict(batch) for batch in batches]
     logits = torch.cat([out.logits.double() for out in outputs]).cpu().numpy()
     classes = np.array(run.split.known)
     names = [name for name in (*MODALITIES, "fused") if name in outputs[0].features]

@@ -59,9 +59,8 @@ def train(
     if not run.split.train:
         raise HcepError("the split has no training clip", file=inputs.split)
     torch.use_deterministic_algorithms(run.device.type == "cpu")
-    fingerprint = digest(
-        [name, seed, settings, code, run.store.digest, sha256_file(inputs.split), inputs.encoder["sha256"]]
-    )
+    data = [run.store.digest, sha256_file(inputs.split), inputs.encoder["sha256"], *map(sha256_file, inputs.features)]
+    fingerprint = digest([name, seed, settings, code, run.device.type, data])
     feed = run.feed(run.split.train)
     method = run.build(feed)
     title = f"train {name} {run.split.openness} {run.split.split} seed{seed}"
@@ -78,6 +77,7 @@ def train(
         "seed": seed,
         "settings": settings,
         "versions": versions(),
+        "device": str(run.device),
         "encoder": {key: inputs.encoder[key] for key in ("name", "stand_in", "sha256")},
         "epoch": trainer.best["epoch"] if trainer.best else len(rows),
     }

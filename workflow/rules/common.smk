@@ -11,6 +11,7 @@ from pathlib import Path
 from hcep import registry
 from hcep.datasets.manifest_file import read_manifest
 from hcep.errors import HcepError
+from hcep.files import sha256_file
 from hcep.media.shards import shard_names, shard_of
 from hcep.protocol.settings import run_settings, task_definition
 from hcep.provenance import code_digest
@@ -221,6 +222,18 @@ def transcribe_gpus(wildcards):
     return int(dataset_of(wildcards)["text"] == "asr")
 
 
+def package_data(name):
+    """Digest of a data file of the package, which no digest of code covers."""
+    path = Path(registry.__file__).parent / name
+    return sha256_file(path) if path.is_file() else "none"
+
+
+def package_weights(wildcards):
+    """The weights that come with the package, for the encoder that is a copy of them."""
+    source = registry.pick("encoder", wildcards.encoder, config["encoders"])["source"]
+    return package_data("demo/weights/encoder.json") if source == "package" else "none"
+
+
 def encoder_settings(wildcards):
     return settings_text(registry.pick("encoder", wildcards.encoder, config["encoders"]))
 
@@ -308,9 +321,9 @@ def run_inputs(wildcards):
 
 
 def gpus(wildcards):
-    """One accelerator for a run on media that may use one, none for the others."""
-    settings = run_settings(config, wildcards.task, wildcards.method)
-    return int(method_entry(wildcards).inputs == "media" and settings["device"] != "cpu")
+    """One accelerator for a run that will use one: methods on features do so only when the setting names it."""
+    device = run_settings(config, wildcards.task, wildcards.method)["device"]
+    return int(device.startswith("cuda") or (device == "auto" and method_entry(wildcards).inputs == "media"))
 
 
 def runs_of(wildcards):

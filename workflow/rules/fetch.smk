@@ -12,6 +12,7 @@ rule generate_demo:
     params:
         seed=0,
         folder=subpath(output.clips, parent=True),
+        words=package_data("demo/words/transcripts.json"),
         code=digest_of("demo.corpus"),
     message:
         "generate the demo clips"
@@ -51,6 +52,7 @@ rule fetch_encoders:
         "../../envs/hcep.yaml"
     params:
         settings=encoder_settings,
+        weights=package_weights,
         folder=subpath(output.info, parent=True),
         code=digest_of("encoders.fetch", "encoders.folder"),
     message:
