@@ -248,7 +248,7 @@ def _read_until(process: subprocess.Popen[bytes], deadline: float) -> bytes | No
     poll.register(process.stdout, select.POLLIN | select.POLLHUP)
     chunks: list[bytes] = []
     while (left := deadline - time.monotonic()) > 0 and poll.poll(1000 * left):
-        chunk = os.read(process.stdout.fileno(), 1 << 20)
+        chunk = os.read(process.stdout.fileno(), 1 << 16)
         if not chunk:
             try:
                 process.wait(max(deadline - time.monotonic(), 0))
