@@ -115,7 +115,9 @@ def _read_all(
             limit = timeout * len(part)
             taken = read_frames(path, media, needed.tolist(), size=size, box=parse_box(box), timeout=limit)
             for position, chosen, note in part:
-                rows.append((position, Row(taken[np.searchsorted(needed, chosen)], note)))
+                # one clip alone, no frame twice: what was taken is the row
+                same = len(chosen) == len(needed)
+                rows.append((position, Row(taken if same else taken[np.searchsorted(needed, chosen)], note)))
     return rows
 
 
