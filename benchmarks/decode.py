@@ -20,9 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hcep.datasets.manifest_file import Clip, write_manifest
-from hcep.ffmpeg import ffmpeg_executable, probe
+from hcep.ffmpeg import ffmpeg_executable
 from hcep.media.audio import decode_audio
 from hcep.media.frames import choose_frames, decode_frames
+from hcep.probe import probe
 
 FRAMES, SIZE, SAMPLES = 8, 224, 80_000
 

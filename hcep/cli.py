@@ -129,6 +129,41 @@ def manifest(args: Arguments) -> None:
     build_manifest(args.settings["adapter"], args.root, args.dataset, options, args.output)
 
 
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", help="dataset entry of the config, e.g. mafw")
+    parser.add_argument("--root", type=Path, help="folder of the release; the entry's `root` when absent")
+    parser.add_argument("--config", type=Path, nargs="+", default=[Path("config/config.yaml")], help="config files")
+    parser.add_argument("--settings", type=settings_argument, metavar="JSON", help="adapter, options, text, root")
+    parser.add_argument(
+        "--expected", type=Path, nargs="*", help="published counts; config/expected/DATASET.yaml when not given"
+    )
+    parser.add_argument("--output", type=Path, help="also write the report to this file")
+
+
+def check(args: Arguments) -> None:
+    """Say what a release on disk holds, beside the published counts, and what is missing; nothing is decoded."""
+    from hcep.datasets.check import check_release, dataset_entry, report_text
+    from hcep.files import write_text
+
+    entry = args.settings or dataset_entry(args.config, args.dataset)
+    usual = [path for path in [Path("config/expected") / f"{args.dataset}.yaml"] if path.is_file()]
+    expected = usual if args.expected is None else args.expected
+    found = check_release(
+        entry["adapter"],
+        args.root or Path(entry["root"]),
+        args.dataset,
+        entry.get("options", {}) | {"text": entry.get("text", "manifest")},
+        expected=expected[0] if expected else None,
+        max_failures=entry.get("max_failures", 0.01),
+    )
+    text = report_text(found)
+    print(text, end="")
+    if args.output:
+        write_text(args.output, text)
+    if not found.usable:
+        raise HcepError("this release cannot be used as it is", file=found.root, remedy="see the errors above")
+
+
 def decode_frames(args: Arguments) -> None:
     """Decode the frames of one shard's clips into HDF5."""
     from hcep.media.frames import decode_frames as run
@@ -205,9 +240,9 @@ def draw_splits(args: Arguments) -> None:
 def _split_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("task", "openness", "split"):
         parser.add_argument(f"--{name}", required=True)
-    _add(parser, "manifest", help="manifest.tsv of the dataset")
+    _add(parser, "manifest", nargs="+", help="manifest.tsv of every dataset of the task")
     _add(parser, "classes", help="file of class splits")
-    _settings(parser, "labels, test_folds, val_fraction, val_seed")
+    _settings(parser, "labels, test_folds, train_folds, val_folds, val_fraction, val_seed, min_train")
     _add(parser, "output", help="split JSON to write")
 
 
@@ -221,7 +256,7 @@ def make_split(args: Arguments) -> None:
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", required=True, help=f"base method: {', '.join(registry.METHODS)}")
     _add(parser, "split", help="split JSON")
-    _add(parser, "index", help="index.h5 of the dataset")
+    _add(parser, "index", nargs="+", help="index.h5 of every dataset of the task")
     parser.add_argument("--features", type=Path, nargs="*", default=[], help="feature shards, if it reads features")
     _add(parser, "encoder", help="encoder folder")
 
@@ -277,7 +312,6 @@ def train(args: Arguments) -> None:
 
 def _score_arguments(parser: argparse.ArgumentParser) -> None:
     _run_arguments(parser)
-    parser.add_argument("--dataset", required=True, help="name of the dataset entry")
     _add(parser, "model", help="checkpoint")
     _add(parser, "output", help="scores.h5 to write")
 
@@ -287,7 +321,7 @@ def score(args: Arguments) -> None:
     from hcep.training.score import score as run
 
     entry = registry.method(args.base)
-    run(_inputs(args), registry.load(entry.target), args.model, args.output, dataset=args.dataset)
+    run(_inputs(args), registry.load(entry.target), args.model, args.output)
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -377,7 +411,7 @@ def figure(args: Arguments) -> None:
 
 
 def _qc_arguments(parser: argparse.ArgumentParser) -> None:
-    _add(parser, "qc", help="qc.tsv of a dataset")
+    _add(parser, "qc", nargs="+", help="qc.tsv of every dataset of the task")
     _add(parser, "output", help="HTML page to write")
 
 
@@ -406,6 +440,7 @@ VERBS: dict[str, Verb] = {
     "pretrain_demo_encoders": (_pretrain_arguments, pretrain_demo_encoders),
     "fetch_encoders": (_fetch_arguments, fetch_encoders),
     "download_ravdess": (_download_arguments, download_ravdess),
+    "check": (_check_arguments, check),
     "manifest": (_manifest_arguments, manifest),
     "decode_frames": (lambda p: _shard_arguments(p, "frames, size, timeout"), decode_frames),
     "decode_audio": (lambda p: _shard_arguments(p, "samples, audio_window, timeout"), decode_audio),

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 from sample_media import grey_numbers, make_clip, make_still, run_ffmpeg
 
+from hcep.container import MediaError
 from hcep.errors import HcepError
-from hcep.ffmpeg import MediaError, count_frames, ffmpeg_executable, probe, read_audio, read_frames
+from hcep.ffmpeg import count_frames, ffmpeg_executable, read_audio, read_frames
+from hcep.probe import probe
 
 
 def test_probe_reads_what_the_file_holds(tmp_path):

@@ -396,7 +396,7 @@ class Page(html.parser.HTMLParser):
 
 def qc_page(tmp_path: Path, rows: Sequence[Sequence[Any]], title: str = "QC") -> tuple[str, Page]:
     write_table(tmp_path / "qc.tsv", QC, [dict(zip(QC, row, strict=True)) for row in rows], delimiter="\t")
-    write_qc_page(tmp_path / "qc.tsv", tmp_path / "qc.html", title=title)
+    write_qc_page([tmp_path / "qc.tsv"], tmp_path / "qc.html", title=title)
     text = (tmp_path / "qc.html").read_text(encoding="utf-8")
     return text, Page(text)
 
@@ -496,4 +496,4 @@ def test_long_qc_page_says_what_it_leaves_out(tmp_path: Path) -> None:
 def test_faulty_qc_tables(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "qc.tsv").write_text(text)
     with pytest.raises(HcepError, match=message):
-        write_qc_page(tmp_path / "qc.tsv", tmp_path / "qc.html")
+        write_qc_page([tmp_path / "qc.tsv"], tmp_path / "qc.html")

@@ -15,14 +15,16 @@ import pytest
 from PIL import Image
 from sample_media import grey_numbers, make_clip, run_ffmpeg, write_list
 
+from hcep.container import MediaError
 from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import read_manifest
-from hcep.ffmpeg import MediaError, ffmpeg_executable, probe, read_audio, read_frames
+from hcep.ffmpeg import ffmpeg_executable, read_audio, read_frames
 from hcep.media.audio import decode_audio
 from hcep.media.frames import decode_frames
 from hcep.media.index import index_cache
 from hcep.media.store import ClipStore
 from hcep.media.transcribe import transcribe
+from hcep.probe import probe
 
 
 def playlist(target: str) -> str:

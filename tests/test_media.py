@@ -15,16 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_media import grey_numbers, make_clip, write_list
 
+from hcep.container import MediaError
 from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import Clip, read_manifest
 from hcep.errors import HcepError
-from hcep.ffmpeg import MediaError, Probe, count_frames, probe, read_audio
+from hcep.ffmpeg import count_frames, read_audio
 from hcep.media.audio import decode_audio, fit
 from hcep.media.frames import choose_frames, decode_frames, read_video
 from hcep.media.index import index_cache
 from hcep.media.shards import Row, clips_of_shard, shard_names, shard_of, verify_shard, write_shard
 from hcep.media.store import ClipStore
 from hcep.media.transcribe import transcribe
+from hcep.probe import Probe, probe
 
 F, S, A = 4, 16, 8000
 KINDS = ("frames", "audio", "text")

@@ -18,7 +18,7 @@ from hcep.errors import HcepError
 from hcep.protocol.class_splits import draw_class_splits, read_class_splits, write_class_splits
 from hcep.protocol.make_split import make_split, read_split
 from hcep.protocol.openness import openness_value, parse_openness
-from hcep.protocol.partition import partition
+from hcep.protocol.partition import Folds, partition
 
 SPLITS = Path(__file__).parents[1] / "config" / "splits"
 MAFW = [
@@ -42,6 +42,8 @@ COMMITTED = {
     "mafw": (MAFW, ["k8u2", "k6u4", "k4u6", "k2u8"]),
     "cmu_mosei": (MOSEI, ["k5u1", "k4u2", "k3u3", "k2u4"]),
     "ravdess": (RAVDESS, ["k5u2", "k3u4"]),
+    "meld": (["neutral", "happiness", "surprise", "anger", "sadness", "disgust", "fear"], ["k5u2", "k3u4"]),
+    "crema_d": (["neutral", "happiness", "sadness", "anger", "fear", "disgust"], ["k4u2", "k2u4"]),
 }
 
 
@@ -180,7 +182,7 @@ def test_written_splits_read_back_whatever_the_names(labels: list[str], tmp_path
         ("k2u1: {a: {known: [fear, anger], unknown: [fear]}}", "fear on both sides"),
         ("k2u1: {a: {known: [fear], unknown: [anger]}}", "known has 1 classes, the openness says 2"),
         ("k2u1: {a: {known: [fear, fear], unknown: [anger]}}", "lists 'fear' twice"),
-        ("k2u1: {a: {known: [fear, anger]}}", "exactly the keys known and unknown"),
+        ("k2u1: {a: {known: [fear, anger]}}", "needs the keys known and unknown"),
         ("k2u1: {a: {known: fear, unknown: [anger]}}", "not a list"),
         (
             "k2u1: {a: {known: [fear, anger], unknown: [disgust]}, b: {known: [anger, fear], unknown: [disgust]}}",
@@ -214,11 +216,26 @@ def test_class_ids_follow_the_label_order(tmp_path: Path) -> None:
 # --- partition -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("task", "known", "unknown", "value"),
+    [("mafw_compound", 10, 32, 0.51), ("ov_merd", 6, 1, 0.84), ("cross", 6, 4, 0.23)],
+)
+def test_tasks_with_one_partition(task: str, known: int, unknown: int, value: float) -> None:
+    config = yaml.safe_load((SPLITS.parent / "config.yaml").read_text(encoding="utf-8"))
+    entry = config["task_definitions"][task]
+    (openness,) = entry["openness"]
+    splits = read_class_splits(SPLITS / f"{task}.yaml", openness, entry["labels"])
+    assert list(splits) == entry["splits"] == ["split1"] and len(entry["seeds"]) == 4
+    assert (len(splits["split1"].known), len(splits["split1"].unknown)) == (known, unknown)
+    # openness as the paper prints it
+    assert round(openness_value(*parse_openness(openness)), 2) == value
+
+
 @settings(deadline=None)
 @given(corpora(), st.sampled_from(["1", "2", "3"]), st.sampled_from([0.0, 0.3, 0.5]), st.integers(0, 9))
 def test_partition_rules(clips: list[Clip], fold: str, fraction: float, seed: int) -> None:
     known, unknown = MAFW[:3], MAFW[3:5]
-    found = partition(clips, known, unknown, test_folds=[fold], val_fraction=fraction, val_seed=seed)
+    found = partition(clips, known, unknown, Folds([fold]), val_fraction=fraction, val_seed=seed)
     by_name = {clip.clip: clip for clip in clips}
     # every clip of the test fold that has a label of the split is used exactly once, and nothing else is tested
     tested = Counter(found.test_known + found.test_unknown)
@@ -249,7 +266,7 @@ def test_partition_rules(clips: list[Clip], fold: str, fraction: float, seed: in
 @given(corpora(), st.randoms(use_true_random=False))
 def test_partition_ignores_the_order_of_rows(clips: list[Clip], shuffler: random.Random) -> None:
     shuffled = shuffler.sample(clips, len(clips))
-    arguments = {"test_folds": ["2"], "val_fraction": 0.3, "val_seed": 4}
+    arguments = {"folds": Folds(["2"]), "val_fraction": 0.3, "val_seed": 4}
     first = partition(clips, MAFW[:3], MAFW[3:5], **arguments)
     assert first == partition(shuffled, MAFW[:3], MAFW[3:5], **arguments)
     assert list(first.labels) == sorted(first.labels)
@@ -259,15 +276,15 @@ def test_val_is_stratified_where_groups_are_clips() -> None:
     sizes = {"anger": 40, "disgust": 20, "fear": 10}
     clips = [a_clip(f"{label}{i}", label, "1") for label, size in sizes.items() for i in range(size)]
     clips += [a_clip(f"t-{label}", label, "2") for label in [*sizes, "happiness"]]
-    found = partition(clips, list(sizes), ["happiness"], test_folds=["2"], val_fraction=0.2, val_seed=1)
+    found = partition(clips, list(sizes), ["happiness"], Folds(["2"]), val_fraction=0.2, val_seed=1)
     assert Counter(found.labels[clip] for clip in found.val) == {"anger": 8, "disgust": 4, "fear": 2}
-    other = partition(clips, list(sizes), ["happiness"], test_folds=["2"], val_fraction=0.2, val_seed=2)
+    other = partition(clips, list(sizes), ["happiness"], Folds(["2"]), val_fraction=0.2, val_seed=2)
     assert other.val != found.val and other.test_known == found.test_known
 
 
 def test_left_out_is_counted_by_reason() -> None:
     clips = [a_clip(f"{label}{fold}", label, fold) for label in ("anger", "fear", "boredom", "") for fold in "12"]
-    found = partition(clips, ["anger"], ["fear"], test_folds=["2"])
+    found = partition(clips, ["anger"], ["fear"], Folds(["2"]))
     assert found.left_out == {
         "label outside the split": {"boredom": 2},
         "unknown class in a training fold": {"fear": 1},
@@ -279,7 +296,7 @@ def test_left_out_is_counted_by_reason() -> None:
 def test_unknown_training_clips_may_share_a_group_with_test() -> None:
     clips = [a_clip("a1", "anger", "1"), a_clip("a2", "anger", "2", "g"), a_clip("f2", "fear", "2", "g")]
     dropped = a_clip("f1", "fear", "1", "g")
-    assert partition([*clips, dropped], ["anger"], ["fear"], test_folds=["2"]).train == ("a1",)
+    assert partition([*clips, dropped], ["anger"], ["fear"], Folds(["2"])).train == ("a1",)
 
 
 @pytest.mark.parametrize("label", ["anger", "fear"])
@@ -287,13 +304,13 @@ def test_group_on_both_sides_is_refused(label: str) -> None:
     clips = [a_clip(f"{name}{fold}", name, fold) for name in ("anger", "fear") for fold in "12"]
     clips += [a_clip("trained", "anger", "1", "speaker 7"), a_clip("tested", label, "2", "speaker 7")]
     with pytest.raises(HcepError, match=r"'speaker 7' is on both sides: clip 'trained' .* clip 'tested'"):
-        partition(clips, ["anger"], ["fear"], test_folds=["2"])
+        partition(clips, ["anger"], ["fear"], Folds(["2"]))
 
 
 def test_groups_of_two_datasets_are_not_confused() -> None:
     clips = [a_clip(f"{name}{fold}", name, fold) for name in ("anger", "fear") for fold in "12"]
     clips += [a_clip("x", "anger", "1", "7", dataset="one"), a_clip("y", "anger", "2", "7", dataset="two")]
-    found = partition(clips, ["anger"], ["fear"], test_folds=["2"])
+    found = partition(clips, ["anger"], ["fear"], Folds(["2"]))
     assert (found.groups["x"], found.groups["y"]) == ("one/7", "two/7")
 
 
@@ -303,8 +320,13 @@ def test_groups_of_two_datasets_are_not_confused() -> None:
         ("anger1", {}, "known class 'anger' has no clip outside the test fold"),
         ("anger2", {}, "known class 'anger' has no clip in the test fold"),
         ("fear2", {}, "no clip of the unknown classes fear in fold"),
-        ("", {"test_folds": ["tset 2"]}, "no clip has the test fold 'tset 2'"),
-        ("", {"test_folds": []}, "no test fold is named"),
+        ("", {"folds": Folds(["tset 2"])}, "no clip has the test fold 'tset 2'"),
+        ("", {"folds": Folds([])}, "no test fold is named"),
+        ("", {"folds": Folds(["2"], ["3"])}, "no clip has the training fold '3'"),
+        ("", {"folds": Folds(["2"], ["1"], ["vla"])}, "no clip has the validation fold 'vla'"),
+        ("", {"folds": Folds(["2"], ["1", "2"])}, "fold '2' is named for two parts"),
+        ("", {"folds": Folds(["2"], ["1"], ["1"])}, "fold '1' is named for two parts"),
+        ("", {"min_train": 2}, "only 0 of the known classes have 2 training clips"),
         ("", {"val_fraction": 1.0}, r"not in \[0, 1\)"),
         ("", {"val_fraction": 0.3}, "no group can be held out"),
     ],
@@ -313,13 +335,51 @@ def test_partition_refuses(drop: str, arguments: dict[str, object], message: str
     clips = [a_clip(f"{label}{fold}", label, fold) for label in ("anger", "disgust", "fear") for fold in "12"]
     kept = [clip for clip in clips if clip.clip != drop]
     with pytest.raises(HcepError, match=message):
-        partition(kept, ["anger", "disgust"], ["fear"], **({"test_folds": ["2"]} | arguments))
+        partition(kept, ["anger", "disgust"], ["fear"], **({"folds": Folds(["2"])} | arguments))
+
+
+def test_unused_folds_are_left_out_and_counted() -> None:
+    clips = [a_clip(f"{label}{fold}", label, fold) for label in ("anger", "fear") for fold in ("1", "2", "3", "none")]
+    found = partition(clips, ["anger"], ["fear"], Folds(["2"], ["1"], ["3"]))
+    assert (found.train, found.val) == (("anger1",), ("anger3",))
+    assert (found.test_known, found.test_unknown) == (("anger2",), ("fear2",))
+    assert found.left_out == {
+        "fold neither trained nor tested on": {"anger": 1, "fear": 1},
+        "unknown class in a training fold": {"fear": 2},
+    }
+
+
+def test_a_validation_group_in_test_is_refused() -> None:
+    clips = [a_clip(f"{label}{fold}", label, fold) for label in ("anger", "fear") for fold in "12"]
+    clips += [a_clip("v", "anger", "3", "speaker 7"), a_clip("t", "anger", "2", "speaker 7")]
+    with pytest.raises(HcepError, match="'speaker 7' is on both sides"):
+        partition(clips, ["anger"], ["fear"], Folds(["2"], ["1"], ["3"]))
+
+
+def test_classes_with_too_few_training_clips_are_named_and_left_out() -> None:
+    sizes = {"anger": 5, "disgust": 1, "fear": 0, "happiness": 4, "open": 3}
+    clips = [a_clip(f"{name}{i}", name, "1") for name, size in sizes.items() for i in range(size)]
+    clips += [a_clip(f"t-{name}", name, "2") for name in sizes]
+    found = partition(clips, ["anger", "disgust", "fear", "happiness"], ["open"], Folds(["2"]), min_train=2)
+    assert found.known == ("anger", "happiness") and found.left_out_classes == ("disgust", "fear")
+    assert found.test_known == ("t-anger", "t-happiness") and found.test_unknown == ("t-open",)
+    # neither known nor unknown: a class that could not be learnt says nothing about either
+    assert found.left_out["class with too few training clips"] == {"disgust": 2, "fear": 1}
+
+
+def test_one_unknown_class_may_stand_for_many_names(tmp_path: Path) -> None:
+    sides = "known: [anger, fear], unknown: [disgust]"
+    (tmp_path / "s.yaml").write_text(f"k2u236: {{split1: {{{sides}, unknown_stands_for: 236}}}}")
+    assert read_class_splits(tmp_path / "s.yaml", "k2u236", MAFW)["split1"].unknown == ("disgust",)
+    (tmp_path / "s.yaml").write_text(f"k2u236: {{split1: {{{sides}, unknown_stands_for: 200}}}}")
+    with pytest.raises(HcepError, match=r"k2u236.split1: unknown_stands_for is 200, the openness says 236"):
+        read_class_splits(tmp_path / "s.yaml", "k2u236", MAFW)
 
 
 def test_repeated_clip_ids_are_refused() -> None:
     clips = [a_clip("same", "anger", "1"), a_clip("same", "anger", "2")]
     with pytest.raises(HcepError, match="'same' occurs more than once"):
-        partition(clips, ["anger"], ["fear"], test_folds=["2"])
+        partition(clips, ["anger"], ["fear"], Folds(["2"]))
 
 
 # --- the split file ------------------------------------------------------------------------------------------------

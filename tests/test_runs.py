@@ -89,7 +89,7 @@ def inputs_of(cache, base):
     media = registry.method(base).inputs == "media"
     features = [] if media else sorted((cache / "features").glob("*.h5"))
     encoders = load_encoders(cache / "encoder") if media else None
-    return Inputs(cache / "split.json", cache / "index.h5", features, read_info(cache / "encoder"), encoders)
+    return Inputs(cache / "split.json", [cache / "index.h5"], features, read_info(cache / "encoder"), encoders)
 
 
 def run(cache, folder, base="linear", seed=0, judge=None, **changes):
@@ -99,7 +99,7 @@ def run(cache, folder, base="linear", seed=0, judge=None, **changes):
         inputs, cls, settings_for(base, **changes), name=f"{base}_row", seed=seed, code="c",
         model=folder / "model.safetensors", history=folder / "history.csv", work=folder / "work", judge=judge,
     )  # fmt: skip
-    score(inputs, cls, folder / "model.safetensors", folder / "scores.h5", dataset="d")
+    score(inputs, cls, folder / "model.safetensors", folder / "scores.h5")
     with (folder / "history.csv").open() as handle:
         return read_scores(folder / "scores.h5"), list(csv.DictReader(handle))
 
@@ -203,7 +203,7 @@ def test_a_checkpoint_of_other_classes_or_encoders_is_refused(cache, tmp_path):
     cls, inputs = registry.load("hcep.rivals.linear:Linear"), inputs_of(cache, "linear")
     other = Inputs(inputs.split, inputs.index, inputs.features, inputs.encoder | {"sha256": {"x": "y"}}, None)
     with pytest.raises(HcepError, match="other weights of small"):
-        score(other, cls, tmp_path / "model.safetensors", tmp_path / "s.h5", dataset="d")
+        score(other, cls, tmp_path / "model.safetensors", tmp_path / "s.h5")
     text = (cache / "splits.yaml").read_text().replace("anger, happiness", "anger, fear")
     (tmp_path / "splits.yaml").write_text(text.replace("fear, sadness", "happiness, sadness"))
     make_split(
@@ -212,7 +212,7 @@ def test_a_checkpoint_of_other_classes_or_encoders_is_refused(cache, tmp_path):
     )  # fmt: skip
     moved = Inputs(tmp_path / "split.json", inputs.index, inputs.features, inputs.encoder, None)
     with pytest.raises(HcepError, match="other classes"):
-        score(moved, cls, tmp_path / "model.safetensors", tmp_path / "s.h5", dataset="d")
+        score(moved, cls, tmp_path / "model.safetensors", tmp_path / "s.h5")
 
 
 def test_features_of_an_older_index_are_refused_by_the_first_missing_clip(cache, tmp_path):
@@ -254,7 +254,7 @@ def test_features_of_another_encoder_or_index_are_refused(cache, tmp_path, attri
 def test_a_cache_of_another_frame_size_is_refused(cache, tmp_path):
     info = INFO | {"clip": CLIP | {"vision_cfg": CLIP["vision_cfg"] | {"image_size": 64}}}
     save_encoders(tmp_path, build_clip(info["clip"]), build_audio(AUDIO), info)
-    inputs = Inputs(cache / "split.json", cache / "index.h5", [], read_info(tmp_path), load_encoders(tmp_path))
+    inputs = Inputs(cache / "split.json", [cache / "index.h5"], [], read_info(tmp_path), load_encoders(tmp_path))
     with pytest.raises(HcepError, match=r"frames are 32 x 32, encoder small takes 64.*`size`"):
         train(
             inputs, registry.load("hcep.model.hcep:HCEP"), settings_for("hcep"), name="x", seed=0, code="c",

@@ -31,16 +31,21 @@ def build_manifest(adapter: str, root: Path, dataset: str, settings: dict[str, A
     HcepError
         When the root is missing, the adapter is unknown, or the release is not as its layout says.
     """
-    root = Path(root)
     kind = registry.load(registry.dataset(adapter))
-    if not root.is_dir():
+    root = require_root(root, dataset)
+    clips = [clip._replace(dataset=dataset, flags=known_flags(clip)) for clip in kind(root, settings).clips()]
+    write_manifest(output, sorted(clips, key=lambda clip: clip.clip))
+
+
+def require_root(root: Path, dataset: str) -> Path:
+    """The release's folder, which must be there."""
+    if not Path(root).is_dir():
         raise HcepError(
             f"the release of dataset {dataset!r} is missing",
             file=root,
             remedy=f"get it, and set `root` of the dataset entry {dataset!r} in the config to its folder",
         )
-    clips = [clip._replace(dataset=dataset, flags=known_flags(clip)) for clip in kind(root, settings).clips()]
-    write_manifest(output, sorted(clips, key=lambda clip: clip.clip))
+    return Path(root)
 
 
 def known_flags(clip: Clip) -> str:

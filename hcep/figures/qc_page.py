@@ -19,13 +19,13 @@ MOST_LISTED = 2000
 MOST_REASONS = 50
 
 
-def write_qc_page(qc: str | Path, output: str | Path, *, title: str = "Quality control") -> None:
-    """Write the page for one dataset.
+def write_qc_page(qc: Sequence[Path], output: str | Path, *, title: str = "Quality control") -> None:
+    """Write the page of one task.
 
     Parameters
     ----------
-    qc : path
-        ``qc.tsv``: one row a clip, columns ``clip dataset label fold flags reason frames audio text`` and any others.
+    qc : sequence of path
+        ``qc.tsv`` of each dataset: one row a clip, columns ``clip dataset label fold flags reason frames audio text`` and any others.
         `flags` are joined by ``;``; the last three hold ``ok``, ``note``, ``absent`` or ``failed``.
     output : path
         HTML file to write; it loads nothing from elsewhere.
@@ -35,9 +35,9 @@ def write_qc_page(qc: str | Path, output: str | Path, *, title: str = "Quality c
     Raises
     ------
     HcepError
-        The table is missing, empty, or lacks a column.
+        A table is missing, empty, or lacks a column.
     """
-    rows = [row for _, row in read_rows(Path(qc), NEEDED, delimiter="\t")]
+    rows = [row for path in qc for _, row in read_rows(path, NEEDED, delimiter="\t")]
     failed = [row for row in rows if _has(row, "failed")]
     # absent parts are a property of the release and are only counted: they may be in every row
     listed = failed + [row for row in rows if _has(row, "note") and not _has(row, "failed")]

@@ -10,9 +10,10 @@ import numpy as np
 
 from hcep.datasets.manifest_file import Clip
 from hcep.errors import HcepError
-from hcep.ffmpeg import RATE, probe, read_audio
+from hcep.ffmpeg import RATE, read_audio
 from hcep.media.shards import Row, clips_of_shard, write_shard
 from hcep.media.sources import Rows, read_sources
+from hcep.probe import probe
 from hcep.progress import progress
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from hcep.container import MediaError
 from hcep.datasets.manifest_file import Clip, parse_box
-from hcep.ffmpeg import MediaError, Probe, TooFewFrames, count_frames, probe, read_frames
+from hcep.ffmpeg import TooFewFrames, count_frames, read_frames
 from hcep.media.shards import Row, clips_of_shard, write_shard
 from hcep.media.sources import Rows, read_sources
+from hcep.probe import Probe, probe
 from hcep.progress import progress
 
 # a pass holds its frames in memory: 512 of 224 x 224 are 77 MB

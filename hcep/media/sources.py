@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from hcep.container import MediaError
 from hcep.datasets.manifest_file import Clip
-from hcep.ffmpeg import MediaError
 from hcep.media.shards import Row
 
 Rows = list[tuple[int, Row]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from hcep.errors import HcepError
+from hcep.files import digest
 from hcep.media.shards import ARRAYS, REMAKE, chunk_offsets, open_shard, read_strings
 
 
@@ -42,6 +43,8 @@ class ClipStore:
     ----------
     digest : str
         Digest of the index: of every clip's place and every shard's content.
+    digests : list of str
+        The same as a list, as `JoinedStore` has it.
     """
 
     def __init__(self, index: Path, folder: Path) -> None:
@@ -54,6 +57,7 @@ class ClipStore:
                 self.digest = str(file.attrs["digest"])
             except (KeyError, OSError, ValueError) as error:
                 raise HcepError(f"is not a whole index ({error})", file=self.index, remedy=REMAKE) from error
+        self.digests = [self.digest]
         self._place = dict(zip(names, zip(shards, rows, strict=True), strict=True))
         self._flags = dict(zip(names, flags, strict=True))
         self._arrays: dict[tuple[str, str], MappedArray] = {}
@@ -147,3 +151,93 @@ class ClipStore:
             for row, position in pairs:
                 output[position] = self._words[name][dataset][row]
         return output
+
+
+class JoinedStore:
+    """The clips of several datasets behind the same calls as one `ClipStore`.
+
+    Parameters
+    ----------
+    stores : sequence of ClipStore
+        Clip ids must not repeat over them.
+
+    Attributes
+    ----------
+    digest : str
+        Of all indexes together.
+    digests : list of str
+        Of each.
+    """
+
+    def __init__(self, stores: Sequence[ClipStore]) -> None:
+        self.stores = list(stores)
+        self.digests = [store.digest for store in self.stores]
+        self.digest = digest(self.digests)
+        self._home: dict[str, int] = {}
+        for number, store in enumerate(self.stores):
+            for clip in store.clips():
+                if clip in self._home:
+                    raise HcepError(
+                        f"clip {clip!r} is in {self.stores[self._home[clip]].index} too",
+                        file=store.index,
+                        remedy="clip ids must be unique over all datasets of a task",
+                    )
+                self._home[clip] = number
+
+    def flags(self, clips: Sequence[str]) -> list[str]:
+        """As `ClipStore.flags`."""
+        return self._strings(clips, ClipStore.flags)
+
+    def texts(self, clips: Sequence[str]) -> list[str]:
+        """As `ClipStore.texts`."""
+        return self._strings(clips, ClipStore.texts)
+
+    def text_kinds(self, clips: Sequence[str]) -> list[str]:
+        """As `ClipStore.text_kinds`."""
+        return self._strings(clips, ClipStore.text_kinds)
+
+    def frames(self, clips: Sequence[str]) -> np.ndarray:
+        """As `ClipStore.frames`; all datasets must have been decoded to one size."""
+        return self._arrays(clips, ClipStore.frames)
+
+    def waveforms(self, clips: Sequence[str]) -> np.ndarray:
+        """As `ClipStore.waveforms`; all datasets must have been decoded to one length."""
+        return self._arrays(clips, ClipStore.waveforms)
+
+    def _parts(self, clips: Sequence[str]) -> list[tuple[ClipStore, list[int]]]:
+        """Each store with the positions of its clips."""
+        positions: list[list[int]] = [[] for _ in self.stores]
+        for position, clip in enumerate(clips):
+            if clip not in self._home:
+                named = " or ".join(str(store.index) for store in self.stores)
+                raise HcepError(f"clip {clip!r} is not in the index", file=named, remedy="rebuild the index")
+            positions[self._home[clip]].append(position)
+        return list(zip(self.stores, positions, strict=True))
+
+    def _strings(self, clips: Sequence[str], read: Callable[[ClipStore, Sequence[str]], list[str]]) -> list[str]:
+        output = [""] * len(clips)
+        for store, positions in self._parts(clips):
+            for position, value in zip(positions, read(store, [clips[i] for i in positions]), strict=True):
+                output[position] = value
+        return output
+
+    def _arrays(self, clips: Sequence[str], read: Callable[[ClipStore, Sequence[str]], np.ndarray]) -> np.ndarray:
+        parts = [(store, where, read(store, [clips[i] for i in where])) for store, where in self._parts(clips)]
+        shape, dtype = parts[0][2].shape[1:], parts[0][2].dtype
+        for store, _, values in parts:
+            if values.shape[1:] != shape:
+                raise HcepError(
+                    f"its clips are {values.shape[1:]}, those of {self.stores[0].index} {shape}",
+                    file=store.index,
+                    remedy="give all datasets of a task the same frames, size and samples",
+                )
+        output = np.empty((len(clips), *shape), dtype)
+        for _, positions, values in parts:
+            output[positions] = values
+        return output
+
+
+def open_stores(indexes: Sequence[Path]) -> ClipStore | JoinedStore:
+    """The clips behind one or several ``index.h5``, the shards beside each."""
+    stores = [ClipStore(index, Path(index).parent) for index in indexes]
+    return stores[0] if len(stores) == 1 else JoinedStore(stores)

@@ -22,6 +22,10 @@ from hcep.files import write_text
 from hcep.protocol.openness import parse_openness
 
 
+# key of a split whose one unknown class stands for that many names: open vocabularies cannot be listed in advance
+STANDS_FOR = "unknown_stands_for"
+
+
 class ClassSplit(NamedTuple):
     """One division of the classes, each side in the task's label order; position in `known` is the class id."""
 
@@ -189,8 +193,14 @@ def read_class_splits(path: str | Path, openness: str, labels: Sequence[str]) ->
 def _checked_sides(
     sides: Any, counts: Mapping[str, int], labels: Sequence[str], path: Path, place: str
 ) -> tuple[list[str], list[str]]:
-    if not isinstance(sides, dict) or set(sides) != set(counts):
-        raise HcepError("needs exactly the keys known and unknown", file=path, row=place)
+    if not isinstance(sides, dict) or set(sides) - {STANDS_FOR} != set(counts):
+        raise HcepError(f"needs the keys known and unknown, and may have {STANDS_FOR}", file=path, row=place)
+    if STANDS_FOR in sides:
+        if sides[STANDS_FOR] != counts["unknown"]:
+            raise HcepError(
+                f"{STANDS_FOR} is {sides[STANDS_FOR]!r}, the openness says {counts['unknown']}", file=path, row=place
+            )
+        counts = {**counts, "unknown": 1}
     for side, count in counts.items():
         names = sides[side]
         if not isinstance(names, list):

@@ -13,7 +13,7 @@ from hcep.errors import HcepError
 from hcep.files import write_json
 from hcep.protocol.class_splits import ClassSplit, read_class_splits
 from hcep.protocol.openness import openness_value, parse_openness
-from hcep.protocol.partition import partition
+from hcep.protocol.partition import Folds, partition
 
 PARTS = ("train", "val", "test_known", "test_unknown")
 
@@ -22,7 +22,8 @@ class Split(NamedTuple):
     """Content of a split file.
 
     `known` is in label-id order: class id k = position k. `train`, `val`, `test_known`, `test_unknown` hold clip ids,
-    no id in two of them; `labels` and `groups` map each of those ids to its class name and to its group.
+    no id in two of them; `labels`, `groups` and `datasets` map each of those ids to its class name, its group and its
+    dataset. `left_out_classes` were drawn as known and have too few training clips.
     """
 
     task: str
@@ -36,6 +37,8 @@ class Split(NamedTuple):
     test_unknown: tuple[str, ...]
     labels: dict[str, str]
     groups: dict[str, str]
+    datasets: dict[str, str]
+    left_out_classes: tuple[str, ...]
 
 
 def make_split(
@@ -48,8 +51,11 @@ def make_split(
     *,
     labels: Sequence[str],
     test_folds: Collection[str],
+    train_folds: Collection[str] | None = None,
+    val_folds: Collection[str] = (),
     val_fraction: float = 0.0,
     val_seed: int = 0,
+    min_train: int = 1,
 ) -> Split:
     """Divide a task's clips and write the split file.
 
@@ -66,7 +72,9 @@ def make_split(
         the number of clips per part and class, and how many clips were left out and why.
     labels : sequence of str
         Every class of the task, in its label order.
-    test_folds, val_fraction, val_seed
+    test_folds, train_folds, val_folds
+        As in `Folds`.
+    val_fraction, val_seed, min_train
         As in `partition`.
 
     Returns
@@ -84,7 +92,13 @@ def make_split(
     clips = [clip for path in manifests for clip in read_manifest(path)]
     try:
         divided = partition(
-            clips, chosen.known, chosen.unknown, test_folds=test_folds, val_fraction=val_fraction, val_seed=val_seed
+            clips,
+            chosen.known,
+            chosen.unknown,
+            Folds(test_folds, train_folds, val_folds),
+            val_fraction=val_fraction,
+            val_seed=val_seed,
+            min_train=min_train,
         )
     except HcepError as error:
         # partition knows no files: say in which manifest to look
@@ -96,6 +110,9 @@ def make_split(
     content = result._asdict() | {
         "openness_value": openness_value(*parse_openness(openness)),
         "test_folds": sorted(test_folds),
+        "train_folds": None if train_folds is None else sorted(train_folds),
+        "val_folds": sorted(val_folds),
+        "min_train": min_train,
         "val_fraction": val_fraction,
         "val_seed": val_seed,
         "counts": counts,

@@ -19,11 +19,14 @@ from hcep.errors import HcepError
 UNLABELLED = "no label"
 OUTSIDE = "label outside the split"
 UNKNOWN_IN_TRAINING = "unknown class in a training fold"
+UNUSED_FOLD = "fold neither trained nor tested on"
+TOO_FEW = "class with too few training clips"
 
 
 class Partition(NamedTuple):
-    """Clip ids of each part, sorted; `labels` and `groups` cover all of them.
+    """Clip ids of each part, sorted; `labels`, `groups` and `datasets` cover all of them.
 
+    `known` are the classes that can be trained; `left_out_classes` were to be known and have too few training clips.
     `left_out` counts what is in no part: reason -> label -> clips.
     """
 
@@ -35,17 +38,36 @@ class Partition(NamedTuple):
     test_unknown: tuple[str, ...]
     labels: dict[str, str]
     groups: dict[str, str]
+    datasets: dict[str, str]
+    left_out_classes: tuple[str, ...]
     left_out: dict[str, dict[str, int]]
+
+
+class Folds(NamedTuple):
+    """Names of the folds that are tested on, trained on (None = every other) and held out for validation."""
+
+    test: Collection[str]
+    train: Collection[str] | None = None
+    val: Collection[str] = ()
+
+    def part(self, fold: str) -> str:
+        """``test``, ``val``, ``train`` or, for a fold that is not used, ``""``."""
+        if fold in self.test:
+            return "test"
+        if fold in self.val:
+            return "val"
+        return "train" if self.train is None or fold in self.train else ""
 
 
 def partition(
     clips: Sequence[Clip],
     known: Sequence[str],
     unknown: Sequence[str],
+    folds: Folds,
     *,
-    test_folds: Collection[str],
     val_fraction: float = 0.0,
     val_seed: int = 0,
+    min_train: int = 1,
 ) -> Partition:
     """Divide clips into train, validation, known test and unknown test.
 
@@ -56,13 +78,16 @@ def partition(
         group means that the clip is its own group.
     known, unknown : sequence of str
         Class names; the position in `known` is the class id.
-    test_folds : collection of str
-        Names of the folds that are tested on; every other fold is for training.
+    folds : Folds
+        Which folds are tested on, trained on and held out.
     val_fraction : float
         Share of each known class to hold out of train, in [0, 1); 0 = none. Whole groups are held out, so the shares
         are met as far as the groups allow, and no class is held out entirely.
     val_seed : int
         Which groups are held out.
+    min_train : int
+        A known class with fewer training clips is left out of the known classes, and its clips of every part. With 1 a
+        class that cannot be trained is an error instead.
 
     Returns
     -------
@@ -71,40 +96,46 @@ def partition(
     Raises
     ------
     HcepError
-        If a test fold does not exist, a clip id repeats, a group has clips in both train and test, a known class has no
-        clip in train or in test, no unknown clip is tested, or no group can be held out.
+        If a fold does not exist, a clip id repeats, a group has clips in both train and test, a known class has no
+        clip in train or in test, fewer than two known classes are left, no unknown clip is tested, or no group can be
+        held out.
     """
     if not 0 <= val_fraction < 1:
         raise HcepError(
             f"the validation share is {val_fraction}, not in [0, 1)", remedy="choose e.g. 0.1, or 0 for none"
         )
-    _check_inputs(clips, known, unknown, test_folds)
+    _check_inputs(clips, known, unknown, folds)
     several = len({clip.dataset for clip in clips}) > 1
     groups = {clip.clip: _group(clip, several) for clip in clips}
     label_of = {clip.clip: clip.label for clip in clips}
-    parts: dict[str, list[str]] = {"train": [], "test_known": [], "test_unknown": []}
-    left_out: dict[str, Counter[str]] = {OUTSIDE: Counter(), UNKNOWN_IN_TRAINING: Counter(), UNLABELLED: Counter()}
+    trained = Counter(clip.label for clip in clips if folds.part(clip.fold) == "train")
+    dropped = tuple(label for label in known if min_train > 1 and trained[label] < min_train)
+    known = [label for label in known if label not in dropped]
+    if dropped and len(known) < 2:
+        raise HcepError(
+            f"only {len(known)} of the known classes have {min_train} training clips",
+            remedy="lower the task's min_train, or train on more folds",
+        )
+    parts: dict[str, list[str]] = {"train": [], "val": [], "test_known": [], "test_unknown": []}
+    left_out: dict[str, Counter[str]] = {}
     for clip in sorted(clips, key=lambda clip: clip.clip):
-        tested = clip.fold in test_folds
-        if clip.label in known:
-            parts["test_known" if tested else "train"].append(clip.clip)
-        elif clip.label in unknown and tested:
-            parts["test_unknown"].append(clip.clip)
+        part, reason = _place(clip, folds.part(clip.fold), known, unknown, dropped)
+        if part:
+            parts[part].append(clip.clip)
         else:
-            reason = UNKNOWN_IN_TRAINING if clip.label in unknown else OUTSIDE if clip.label else UNLABELLED
-            left_out[reason][clip.label] += 1
-    _check_groups(parts["train"], parts["test_known"] + parts["test_unknown"], groups)
+            left_out.setdefault(reason, Counter())[clip.label] += 1
+    _check_groups(parts["train"] + parts["val"], parts["test_known"] + parts["test_unknown"], groups)
     for part in ("train", "test_known"):
-        _check_classes(parts[part], part, known, label_of, test_folds)
+        _check_classes(parts[part], part, known, label_of, folds.test)
     if not parts["test_unknown"]:
         raise HcepError(
-            f"no clip of the unknown classes {', '.join(unknown)} in fold(s) {', '.join(sorted(test_folds))}",
+            f"no clip of the unknown classes {', '.join(unknown)} in fold(s) {', '.join(sorted(folds.test))}",
             remedy="without unknown test clips nothing can be rejected: choose other test folds or another split",
         )
-    val = _held_out(parts["train"], label_of, groups, val_fraction, val_seed) if val_fraction else set()
-    parts["val"] = [clip for clip in parts["train"] if clip in val]
-    parts["train"] = [clip for clip in parts["train"] if clip not in val]
-    used = sorted(clip for part in parts.values() for clip in part)
+    held = _held_out(parts["train"], label_of, groups, val_fraction, val_seed) if val_fraction else set()
+    parts["val"] = sorted([*parts["val"], *held])
+    parts["train"] = [clip for clip in parts["train"] if clip not in held]
+    used = {clip for part in parts.values() for clip in part}
     return Partition(
         known=tuple(known),
         unknown=tuple(unknown),
@@ -112,15 +143,32 @@ def partition(
         val=tuple(parts["val"]),
         test_known=tuple(parts["test_known"]),
         test_unknown=tuple(parts["test_unknown"]),
-        labels={clip: label_of[clip] for clip in used},
-        groups={clip: groups[clip] for clip in used},
-        left_out={reason: dict(sorted(counts.items())) for reason, counts in left_out.items() if counts},
+        labels={clip: label_of[clip] for clip in sorted(used)},
+        groups={clip: groups[clip] for clip in sorted(used)},
+        datasets={clip.clip: clip.dataset for clip in sorted(clips, key=lambda clip: clip.clip) if clip.clip in used},
+        left_out_classes=dropped,
+        left_out={reason: dict(sorted(counts.items())) for reason, counts in sorted(left_out.items())},
     )
 
 
-def _check_inputs(
-    clips: Sequence[Clip], known: Sequence[str], unknown: Sequence[str], test_folds: Collection[str]
-) -> None:
+def _place(
+    clip: Clip, part: str, known: Sequence[str], unknown: Sequence[str], dropped: Sequence[str]
+) -> tuple[str, str]:
+    """The part that a clip belongs to, or '' and the reason why it is in none."""
+    if not clip.label:
+        return "", UNLABELLED
+    if clip.label not in (*known, *unknown, *dropped):
+        return "", OUTSIDE
+    if not part:
+        return "", UNUSED_FOLD
+    if clip.label in dropped:
+        return "", TOO_FEW
+    if clip.label in known:
+        return ("test_known" if part == "test" else part), ""
+    return ("test_unknown", "") if part == "test" else ("", UNKNOWN_IN_TRAINING)
+
+
+def _check_inputs(clips: Sequence[Clip], known: Sequence[str], unknown: Sequence[str], folds: Folds) -> None:
     repeats = [name for name, count in Counter([*known, *unknown]).items() if count > 1]
     if repeats:
         raise HcepError(f"class {repeats[0]!r} is named twice among known and unknown")
@@ -130,18 +178,21 @@ def _check_inputs(
             f"clip {min(repeated)!r} occurs more than once",
             remedy="clip ids must be unique over all manifests of a task: give one dataset's clips a prefix",
         )
-    folds = sorted({clip.fold for clip in clips})
-    for fold in sorted(test_folds):
-        if fold not in folds:
-            close = difflib.get_close_matches(fold, folds, n=1)
-            raise HcepError(
-                f"no clip has the test fold {fold!r}",
-                remedy=f"did you mean {close[0]!r}?"
-                if close
-                else f"the manifest's folds are {', '.join(folds) or 'none'}",
-            )
-    if not test_folds:
-        raise HcepError("no test fold is named", remedy=f"choose from {', '.join(folds) or 'none'}")
+    present = sorted({clip.fold for clip in clips})
+    if not folds.test:
+        raise HcepError("no test fold is named", remedy=f"choose from {', '.join(present) or 'none'}")
+    for kind, names in (("test", folds.test), ("training", folds.train or ()), ("validation", folds.val)):
+        for fold in sorted(names):
+            if fold not in present:
+                close = difflib.get_close_matches(fold, present, n=1)
+                raise HcepError(
+                    f"no clip has the {kind} fold {fold!r}",
+                    remedy=f"did you mean {close[0]!r}?"
+                    if close
+                    else f"the manifest's folds are {', '.join(present) or 'none'}",
+                )
+    for fold in sorted({*folds.test} & {*(folds.train or ()), *folds.val} | {*(folds.train or ())} & {*folds.val}):
+        raise HcepError(f"fold {fold!r} is named for two parts", remedy="a fold is for test, training or validation")
 
 
 def _group(clip: Clip, several_datasets: bool) -> str:

@@ -43,6 +43,12 @@ def run_settings(config: Mapping[str, Any], task: str, name: str) -> dict[str, A
     return {key: merged[key] for key in sorted(readable)}
 
 
+def task_datasets(config: Mapping[str, Any], task: str) -> list[str]:
+    """The dataset entries that a task spans, one or several."""
+    named = task_definition(config, task)["dataset"]
+    return [named] if isinstance(named, str) else list(named)
+
+
 def task_definition(config: Mapping[str, Any], task: str) -> dict[str, Any]:
     """The entry of a task in ``task_definitions``."""
     return registry.pick("task", task, config["task_definitions"])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hcep.errors import HcepError
-from hcep.media.store import ClipStore
+from hcep.media.store import ClipStore, JoinedStore
 from hcep.model.method import Batch
 
 MISSING_FLAGS = ("no_text", "no_video", "no_audio")  # in the order of hcep.model.method.MODALITIES
@@ -81,8 +81,8 @@ class MediaFeed(Feed):
 
     Parameters
     ----------
-    store : ClipStore
-        The cache of the dataset.
+    store : ClipStore or JoinedStore
+        The cache of the task's datasets.
     tokenize : callable
         Texts to tokens ``(n, L)``.
     resident_bytes : int
@@ -91,7 +91,7 @@ class MediaFeed(Feed):
 
     def __init__(
         self,
-        store: ClipStore,
+        store: ClipStore | JoinedStore,
         clips: Sequence[str],
         labels: Sequence[int],
         tokenize: Callable[[Sequence[str]], Tensor],
@@ -127,7 +127,7 @@ class FeatureFeed(Feed):
     shards : sequence of path
         Files written by ``hcep encode``.
     made_with : dict
-        What their attributes must say: ``encoder`` (digests of its weights, as JSON) and ``index`` (its digest).
+        What their attributes may say: ``encoder`` (digests of its weights, as JSON) and ``index`` (digests).
     """
 
     def __init__(
@@ -136,14 +136,14 @@ class FeatureFeed(Feed):
         clips: Sequence[str],
         labels: Sequence[int],
         device: torch.device,
-        made_with: dict[str, str],
+        made_with: dict[str, Sequence[str]],
     ) -> None:
         found: dict[str, tuple[list[np.ndarray], str]] = {}
         wanted = set(clips)
         for path in shards:
             with h5py.File(path, "r") as file:
-                for key, value in made_with.items():
-                    if file.attrs.get(key) != value:
+                for key, values in made_with.items():
+                    if file.attrs.get(key) not in values:
                         raise HcepError(
                             f"was made with another {key} than this run's", file=path, remedy="run `hcep encode` again"
                         )

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from hcep.errors import HcepError
-from hcep.media.store import ClipStore
+from hcep.media.store import open_stores
 from hcep.model.method import Batch, Method, Sizes
 from hcep.protocol.make_split import Split, read_split
 from hcep.training.feed import FeatureFeed, Feed, MediaFeed
@@ -25,8 +25,8 @@ class Inputs:
     ----------
     split : path
         Split JSON.
-    index : path
-        ``index.h5`` of the dataset; the shards lie beside it.
+    index : sequence of path
+        ``index.h5`` of every dataset of the task; the shards lie beside each.
     features : sequence of path
         Feature shards, empty for methods on media.
     encoder : dict
@@ -36,7 +36,7 @@ class Inputs:
     """
 
     split: Path
-    index: Path
+    index: Sequence[Path]
     features: Sequence[Path]
     encoder: dict[str, Any]
     encoders: Any
@@ -78,7 +78,7 @@ class Run:
         # float32 means float32: by default an accelerator may round convolutions to TF32
         torch.backends.cudnn.allow_tf32 = False
         self.split: Split = read_split(inputs.split)
-        self.store = ClipStore(inputs.index, inputs.index.parent)
+        self.store = open_stores(inputs.index)
 
     def feed(self, clips: Sequence[str]) -> Feed:
         """The clips of one part with their class ids."""
@@ -86,7 +86,7 @@ class Run:
         labels = [place.get(self.split.labels[clip], -1) for clip in clips]
         if self.inputs.encoders is None:
             encoder = json.dumps(self.inputs.encoder["sha256"], sort_keys=True)
-            made_with = {"encoder": encoder, "index": self.store.digest}
+            made_with = {"encoder": [encoder], "index": self.store.digests}
             return FeatureFeed(self.inputs.features, clips, labels, self.device, made_with)
         resident = int(self.settings["resident_gb"] * 1e9)
         return MediaFeed(self.store, clips, labels, self.inputs.encoders.text.tokenize, self.device, resident)
@@ -108,6 +108,6 @@ class Run:
             return Sizes(0, 0, 0, *widths)
         assert sample.frames is not None and sample.waveform is not None
         frames, side = sample.frames.shape[1:3]
-        check_side(side, encoders, self.inputs.index)
+        check_side(side, encoders, self.inputs.index[0])
         samples = int(sample.waveform.shape[1])
         return Sizes(int(frames), int(side), samples, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)

@@ -15,7 +15,7 @@ from hcep.training.checkpoint import read_checkpoint
 from hcep.training.run import Inputs, Run
 
 
-def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: Path, *, dataset: str) -> None:
+def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: Path) -> None:
     """Score the training and test clips of a run with its checkpoint and write ``scores.h5``.
 
     Raises
@@ -48,7 +48,7 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
     write_scores(
         output,
         Scores(
-            dataset=np.array([dataset] * len(clips)),
+            dataset=np.array([run.split.datasets[clip] for clip in clips]),
             clip=np.array(clips),
             part=np.array(["train"] * len(run.split.train) + ["test"] * (len(clips) - len(run.split.train))),
             label=np.array([run.split.labels[clip] for clip in clips]),

@@ -23,6 +23,28 @@ checkpoint manifest:
         " --output {output:q} 2> {log:q}"
 
 
+rule check:
+    input:
+        expected=expected_counts,
+    output:
+        "resources/{dataset}/check.txt",
+    log:
+        "logs/check/{dataset}.log",
+    localrule: True
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        settings=dataset_settings("adapter", "options", "text", "max_failures"),
+        root=dataset_root,
+        watch=adapter_watch,
+        code=check_code,
+    message:
+        "check the release of {wildcards.dataset}"
+    shell:
+        "hcep check {wildcards.dataset} --root {params.root:q} --settings {params.settings:q}"
+        " --expected {input.expected:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule decode_frames:
     input:
         media_files("video"),

@@ -13,7 +13,7 @@ from hcep.datasets.manifest_file import read_manifest
 from hcep.errors import HcepError
 from hcep.files import sha256_file
 from hcep.media.shards import shard_names, shard_of
-from hcep.protocol.settings import run_settings, task_definition
+from hcep.protocol.settings import run_settings, task_datasets, task_definition
 from hcep.provenance import code_digest
 
 # `hcep` of the environment that runs Snakemake, whether or not that environment is activated
@@ -53,7 +53,8 @@ def check_names():
         at_key("tasks", task_definition, config, name)
     for name, task in config["task_definitions"].items():
         place = f"task_definitions.{name}"
-        at_key(place, registry.pick, "dataset", task["dataset"], config["datasets"])
+        for dataset in task_datasets(config, name):
+            at_key(place, registry.pick, "dataset", dataset, config["datasets"])
         at_key(place, registry.pick, "encoder", task["encoder"], config["encoders"])
         for method in task["methods"]:
             at_key(place, run_settings, config, name, method)
@@ -116,6 +117,17 @@ def dataset_value(key):
 def adapter_code(wildcards):
     target = registry.dataset(dataset_of(wildcards)["adapter"])
     return digest_of("datasets.build", registry.module_of(target).removeprefix("hcep."))
+
+
+def check_code(wildcards):
+    target = registry.dataset(dataset_of(wildcards)["adapter"])
+    return digest_of("datasets.check", registry.module_of(target).removeprefix("hcep."))
+
+
+def expected_counts(wildcards):
+    """The published counts of a dataset, where the config folder has them."""
+    path = f"config/expected/{wildcards.dataset}.yaml"
+    return [path] if os.path.isfile(path) else []
 
 
 def adapter_watch(wildcards):
@@ -242,8 +254,13 @@ def task_of(wildcards):
     return task_definition(config, wildcards.task)
 
 
-def task_dataset(wildcards):
-    return task_of(wildcards)["dataset"]
+def of_datasets(name):
+    """Input function: this file of every dataset of a task."""
+
+    def read(wildcards):
+        return [f"resources/{dataset}/{name}" for dataset in task_datasets(config, wildcards.task)]
+
+    return read
 
 
 def class_splits_of(task):
@@ -254,13 +271,10 @@ def class_splits_file(wildcards):
     return class_splits_of(wildcards.task)
 
 
-def task_manifest(wildcards):
-    return f"resources/{task_dataset(wildcards)}/manifest.tsv"
-
-
 def split_settings(wildcards):
     task = task_of(wildcards)
-    return settings_text({key: task[key] for key in ("labels", "test_folds", "val_fraction", "val_seed")})
+    keys = ("labels", "test_folds", "train_folds", "val_folds", "val_fraction", "val_seed", "min_train")
+    return settings_text({key: task[key] for key in keys})
 
 
 def settings_of_run(wildcards):
@@ -303,20 +317,21 @@ def encoder_info(wildcards):
 def run_inputs(wildcards):
     """What training and scoring read: the split, the index, the encoder, and media or features."""
     task = task_of(wildcards)
-    base = f"resources/{task['dataset']}"
-    names = shard_names(registry.pick("dataset", task["dataset"], config["datasets"])["shards"])
     files = {
         "split": f"results/{wildcards.task}/splits/{wildcards.openness}/{wildcards.split}.json",
-        "index": f"{base}/index.h5",
+        "index": of_datasets("index.h5")(wildcards),
         "encoder": f"{encoder_folder(wildcards)}/encoder.json",
         "features": [],
         "media": [],
     }
-    if method_entry(wildcards).inputs == "features":
-        files["features"] = [f"{base}/features/{task['encoder']}/{name}.h5" for name in names]
-    else:
-        # the index holds their digests: a shard that was only touched is no reason to train again
-        files["media"] = [ancient(f"{base}/{kind}/{name}.h5") for kind in ("frames", "audio", "text") for name in names]
+    for dataset in task_datasets(config, wildcards.task):
+        base, names = f"resources/{dataset}", shard_names(config["datasets"][dataset]["shards"])
+        if method_entry(wildcards).inputs == "features":
+            files["features"] += [f"{base}/features/{task['encoder']}/{name}.h5" for name in names]
+        else:
+            # the index holds their digests: a shard that was only touched is no reason to train again
+            kinds = ("frames", "audio", "text")
+            files["media"] += [ancient(f"{base}/{kind}/{name}.h5") for kind in kinds for name in names]
     return files
 
 
@@ -354,7 +369,7 @@ def known_counts(wildcards):
 
 def complexity_settings(wildcards):
     task = task_of(wildcards)
-    dataset = registry.pick("dataset", task["dataset"], config["datasets"])
+    dataset = config["datasets"][task_datasets(config, wildcards.task)[0]]
     methods = {}
     for name in task["methods"]:
         base = config["methods"][name]["base"]
@@ -393,12 +408,8 @@ def figure_sources(wildcards):
     return figure_inputs(wildcards) if wildcards.figure == "summary_bars" else runs_of(wildcards)
 
 
-def task_qc(wildcards):
-    return f"resources/{task_dataset(wildcards)}/qc.tsv"
-
-
 def qc_labels(wildcards):
-    return {"dataset": task_dataset(wildcards), "what": "page"}
+    return {"dataset": ", ".join(task_datasets(config, wildcards.task)), "what": "page"}
 
 
 def all_targets(wildcards):

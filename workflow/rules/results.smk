@@ -132,7 +132,7 @@ rule figure:
 
 rule qc_page:
     input:
-        qc=task_qc,
+        qc=of_datasets("qc.tsv"),
     output:
         report(
             "results/{task}/qc.html",

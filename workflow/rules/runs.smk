@@ -3,7 +3,7 @@
 
 rule make_split:
     input:
-        manifest=task_manifest,
+        manifest=of_datasets("manifest.tsv"),
         classes=class_splits_file,
     output:
         "results/{task}/splits/{openness}/{split}.json",
@@ -66,15 +66,13 @@ rule score:
         gpu=gpus,
     params:
         base=base_of,
-        dataset=task_dataset,
         encoder=encoder_folder,
         code=score_code,
     message:
         "score {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
     shell:
-        "hcep score --base {params.base} --dataset {params.dataset} --split {input.split:q} --index {input.index:q}"
-        " --features {input.features:q} --encoder {params.encoder:q} --model {input.model:q} --output {output:q}"
-        " 2> {log:q}"
+        "hcep score --base {params.base} --split {input.split:q} --index {input.index:q} --features {input.features:q}"
+        " --encoder {params.encoder:q} --model {input.model:q} --output {output:q} 2> {log:q}"
 
 
 rule evaluate:

@@ -1,0 +1,32 @@
+"""What an adapter tells `hcep check` about a release beyond its clips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+
+class Fault(NamedTuple):
+    """Something wrong with a release.
+
+    `severity` is ``error`` when the release cannot be used as it is, ``warning`` when it can; `what` says what is wrong
+    in words, `cases` how many there are, `examples` names a few of them, `remedy` says what to do.
+    """
+
+    severity: Literal["error", "warning"]
+    what: str
+    cases: int
+    examples: Sequence[str] = ()
+    remedy: str = ""
+
+
+class Survey(NamedTuple):
+    """What was found in a release.
+
+    `found` maps a part of the release to where it lies below the root; `counts` maps a section to name -> number, to be
+    compared with the published numbers of the same section and name; `faults` lists what is wrong.
+    """
+
+    found: Mapping[str, str]
+    counts: Mapping[str, Mapping[str, int]]
+    faults: Sequence[Fault]
