@@ -15,17 +15,26 @@ from hcep.errors import HcepError
 T = TypeVar("T")
 
 DATASETS: Final = {
+    "cmu_mosei": "hcep.datasets.cmu_mosei:CmuMosei",
+    "crema_d": "hcep.datasets.crema_d:CremaD",
+    "mafw": "hcep.datasets.mafw:Mafw",
     "manifest": "hcep.datasets.manifest:Manifest",
+    "meld": "hcep.datasets.meld:Meld",
+    "ov_merd": "hcep.datasets.ov_merd:OvMerd",
     "ravdess": "hcep.datasets.ravdess:Ravdess",
 }
 
 
 class MethodEntry(NamedTuple):
-    """A base method: class, what it reads (media, or the features that `encode` caches), and its own settings."""
+    """A base method: class, what it reads (media, or the features that `encode` caches), and its own settings.
+
+    `features_of` names the encoder whose features the user supplies in a file, for methods on none of ours.
+    """
 
     target: str
     inputs: Literal["media", "features"]
     settings: tuple[str, ...]
+    features_of: str = ""
 
 
 # what the training loop itself reads, for every method
@@ -47,11 +56,15 @@ LOOP_SETTINGS: Final = (
 HCEP_SETTINGS: Final = (
     "audio_pool",
     "audio_prompt",
+    "class_text",
     "class_text_prompted",
     "cosine_scale",
     "emo_features",
+    "emo_points",
+    "guide",
     "inference",
     "loss_reduction",
+    "losses",
     "missing",
     "normalise_features",
     "pixel_normalisation",
@@ -64,6 +77,7 @@ HCEP_SETTINGS: Final = (
     "prompt_tokens",
     "prompt_words",
     "prompts",
+    "sample_prompts",
     "score",
     "text_prompt",
     "vision_prompt",
@@ -75,6 +89,28 @@ METHODS: Final = {
     "hcep": MethodEntry("hcep.model.hcep:HCEP", "media", HCEP_SETTINGS),
     "arpl_mm": MethodEntry("hcep.rivals.arpl_mm:ArplMM", "features", ("missing", "rival_score")),
     "linear": MethodEntry("hcep.rivals.linear:Linear", "features", ("missing", "score")),
+    "cpn_mm": MethodEntry(
+        "hcep.rivals.cpn_mm:CpnMM", "features", ("cpn_delta", "missing", "rival_optimiser", "rival_score")
+    ),
+    "lpl_mm": MethodEntry("hcep.rivals.lpl_mm:LplMM", "features", ("missing", "rival_score")),
+    "cssr_mm": MethodEntry("hcep.rivals.cssr_mm:CssrMM", "features", ("cssr_logits", "missing", "rival_score")),
+    "arpl": MethodEntry("hcep.rivals.arpl:Arpl", "media", ("augmentation", "rival_score")),
+    "cssr": MethodEntry(
+        "hcep.rivals.cssr:Cssr", "media", ("augmentation", "cssr_depth", "cssr_logits", "cssr_widen", "rival_score")
+    ),
+    "hesp": MethodEntry(
+        "hcep.rivals.hesp:HESP", "media", ("augmentation", "cosine_scale", "hesp_defects", "rival_score", "words")
+    ),
+    "open_vclip": MethodEntry(
+        "hcep.rivals.open_vclip:OpenVclip", "media", ("augmentation", "cosine_scale", "fine_tune", "score", "words")
+    ),
+    "momke": MethodEntry("hcep.rivals.momke:Momke", "features", ("rival_optimiser", "score")),
+    "arpl_imagebind": MethodEntry(
+        "hcep.rivals.arpl_features:ArplImageBind", "features", ("missing", "rival_score"), "imagebind"
+    ),
+    "arpl_languagebind": MethodEntry(
+        "hcep.rivals.arpl_features:ArplLanguageBind", "features", ("missing", "rival_score"), "languagebind"
+    ),
 }
 
 # figure name -> function(sources, output, *, title)
@@ -85,6 +121,9 @@ FIGURES: Final = {
     "training": "hcep.figures.training:draw_training",
     "thresholds": "hcep.figures.thresholds:draw_thresholds",
 }
+
+# drawn from a table of the paper instead of a task
+TABLE_FIGURES: Final = {"fig4": "hcep.figures.fig4:draw_fig4"}
 
 
 def pick(kind: str, name: str, table: Mapping[str, T]) -> T:

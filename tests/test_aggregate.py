@@ -302,7 +302,7 @@ def test_bad_paper_files_are_refused(tmp_path):
     head = "source,task,method,openness,metric,value\n"
     for body, cause in (
         (head + "table2,mafw,hcep,k8u2,auroc,high\n", "row 2: value 'high'"),
-        (head + 2 * "table2,mafw,hcep,k8u2,auroc,1\n", "row 3: hcep/k8u2/auroc is listed twice"),
+        (head + 2 * "table2,mafw,hcep,k8u2,auroc,1\n", "row 3: table2/mafw/hcep/k8u2/auroc is listed twice"),
         ("source,task\ntable2,mafw\n", "column method is missing"),
     ):
         file.write_text(body)

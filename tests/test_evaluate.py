@@ -217,6 +217,7 @@ def test_bad_threshold_arguments_raise(train, rates, cause):
 def test_the_stage_does_not_import_torch():
     code = (
         "import sys, hcep.evaluation.evaluate, hcep.evaluation.aggregate, hcep.evaluation.versus_paper\n"
+        "import hcep.evaluation.corpora, hcep.evaluation.tables\n"
         "sys.exit(any(name.split('.')[0] in ('torch', 'snakemake') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -24,12 +24,14 @@ from hcep.files import write_table
 from hcep.media.index import index_cache
 from hcep.media.shards import Row, shard_names, shard_of, write_shard
 from hcep.media.store import ClipStore
-from hcep.protocol.make_split import make_split
+from hcep.protocol.make_split import make_split, read_split
 from hcep.training.checkpoint import read_checkpoint
 from hcep.training.encode import encode
+from hcep.training.feed import FeatureFeed
 from hcep.training.run import Inputs
 from hcep.training.score import score
 from hcep.training.train import train
+from hcep.training.tune import tune, with_validation
 
 LABELS = ["anger", "fear", "happiness", "sadness"]
 SPLITS = "k2u2:\n  split1: {known: [anger, happiness], unknown: [fear, sadness]}\n"
@@ -99,7 +101,7 @@ def run(cache, folder, base="linear", seed=0, judge=None, **changes):
         inputs, cls, settings_for(base, **changes), name=f"{base}_row", seed=seed, code="c",
         model=folder / "model.safetensors", history=folder / "history.csv", work=folder / "work", judge=judge,
     )  # fmt: skip
-    score(inputs, cls, folder / "model.safetensors", folder / "scores.h5")
+    score(inputs, cls, folder / "model.safetensors", folder / "scores.h5", folder / "timing.json")
     with (folder / "history.csv").open() as handle:
         return read_scores(folder / "scores.h5"), list(csv.DictReader(handle))
 
@@ -203,7 +205,7 @@ def test_a_checkpoint_of_other_classes_or_encoders_is_refused(cache, tmp_path):
     cls, inputs = registry.load("hcep.rivals.linear:Linear"), inputs_of(cache, "linear")
     other = Inputs(inputs.split, inputs.index, inputs.features, inputs.encoder | {"sha256": {"x": "y"}}, None)
     with pytest.raises(HcepError, match="other weights of small"):
-        score(other, cls, tmp_path / "model.safetensors", tmp_path / "s.h5")
+        score(other, cls, tmp_path / "model.safetensors", tmp_path / "s.h5", tmp_path / "t.json")
     text = (cache / "splits.yaml").read_text().replace("anger, happiness", "anger, fear")
     (tmp_path / "splits.yaml").write_text(text.replace("fear, sadness", "happiness, sadness"))
     make_split(
@@ -212,7 +214,7 @@ def test_a_checkpoint_of_other_classes_or_encoders_is_refused(cache, tmp_path):
     )  # fmt: skip
     moved = Inputs(tmp_path / "split.json", inputs.index, inputs.features, inputs.encoder, None)
     with pytest.raises(HcepError, match="other classes"):
-        score(moved, cls, tmp_path / "model.safetensors", tmp_path / "s.h5")
+        score(moved, cls, tmp_path / "model.safetensors", tmp_path / "s.h5", tmp_path / "t.json")
 
 
 def test_features_of_an_older_index_are_refused_by_the_first_missing_clip(cache, tmp_path):
@@ -260,3 +262,69 @@ def test_a_cache_of_another_frame_size_is_refused(cache, tmp_path):
             inputs, registry.load("hcep.model.hcep:HCEP"), settings_for("hcep"), name="x", seed=0, code="c",
             model=tmp_path / "m", history=tmp_path / "h", work=tmp_path / "w",
         )  # fmt: skip
+
+
+def run_tune(cache, folder, grid, base="linear", split="split.json", **changes):
+    inputs = inputs_of(cache, base)
+    inputs = Inputs(cache / split, inputs.index, inputs.features, inputs.encoder, inputs.encoders)
+    tune(
+        inputs, registry.load(registry.method(base).target), settings_for(base, **changes), grid,
+        name=f"{base}_tuned", seed=0, code="c", output=folder / "tuned.json", work=folder / "work",
+    )  # fmt: skip
+    return json.loads((folder / "tuned.json").read_text())
+
+
+def test_tuning_keeps_the_point_that_is_best_on_held_out_known_clips(cache, tmp_path):
+    # with a rate of nothing the classifier stays at its random start; with a good one it learns the two tones
+    found = run_tune(cache, tmp_path, {"lr": [1e-12, 0.05]}, epochs=20, lr_step=20)
+    assert found["chosen"] == {"lr": 0.05} and found["held_out"] == len(read_split(cache / "split.json").val)
+    assert [row["lr"] for row in found["grid"]] == [1e-12, 0.05]
+    assert found["grid"][1]["val_accuracy"] > found["grid"][0]["val_accuracy"]
+    assert not list((tmp_path / "work").iterdir())
+
+
+def test_the_first_of_equal_points_wins_and_a_diverged_one_loses(cache, tmp_path):
+    found = run_tune(cache, tmp_path, {"lr": [1e30, 1e-12, 1e-13]})
+    assert "is nan" in found["grid"][0]["diverged"] or "is inf" in found["grid"][0]["diverged"]
+    assert found["chosen"] == {"lr": 1e-12}
+    with pytest.raises(HcepError, match="every point of the grid diverged"):
+        run_tune(cache, tmp_path / "all", {"lr": [1e30, 1e31]})
+
+
+def test_tuning_reads_no_test_clip_and_no_unknown_class(cache, tmp_path, monkeypatch):
+    split = read_split(cache / "split.json")
+    seen: set[str] = set()
+    monkeypatch.setattr(FeatureFeed, "__init__", spy(FeatureFeed.__init__, seen))
+    run_tune(cache, tmp_path, {"lr": [0.01, 0.02]})
+    assert seen == {*split.train, *split.val}
+
+
+def spy(real, seen):
+    def look(self, shards, clips, *arguments):
+        seen.update(clips)
+        real(self, shards, clips, *arguments)
+
+    return look
+
+
+def test_without_held_out_clips_whole_groups_of_training_clips_are_held_out(cache):
+    split = read_split(cache / "split.json")
+    own = split._replace(train=tuple(sorted(split.train + split.val)), val=())
+    found = with_validation(own, 0)
+    assert with_validation(split, 0) == split
+    assert set(found.train) | set(found.val) == set(own.train) and not set(found.train) & set(found.val)
+    assert 0 < len(found.val) <= 0.5 * len(own.train)
+    assert not {own.groups[clip] for clip in found.train} & {own.groups[clip] for clip in found.val}
+
+
+def test_the_choice_goes_over_the_settings_and_into_the_checkpoint(cache, tmp_path):
+    inputs, choice = inputs_of(cache, "linear"), {"chosen": {"lr": 0.0125}, "grid": []}
+    train(
+        inputs, registry.load(registry.method("linear").target), settings_for("linear"), tuned=[choice],
+        name="linear_tuned", seed=0, code="c", model=tmp_path / "model.safetensors",
+        history=tmp_path / "history.csv", work=tmp_path / "work",
+    )  # fmt: skip
+    _, metadata = read_checkpoint(tmp_path / "model.safetensors")
+    assert metadata["settings"]["lr"] == 0.0125 and metadata["tuned"] == [choice]
+    with (tmp_path / "history.csv").open() as handle:
+        assert float(next(csv.DictReader(handle))["lr"]) == 0.0125

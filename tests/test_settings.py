@@ -70,8 +70,8 @@ def test_misspelt_names_get_the_nearest(config, task, method, hint):
 
 
 def test_a_misspelt_base_gets_the_nearest(config):
-    config["methods"]["hcep"]["base"] = "hecp"
-    with pytest.raises(HcepError, match="did you mean 'hcep'"):
+    config["methods"]["hcep"]["base"] = "linaer"
+    with pytest.raises(HcepError, match="did you mean 'linear'"):
         run_settings(config, "demo", "hcep")
 
 

@@ -256,7 +256,7 @@ def report_text(check: Check) -> str:
         for fault in faults:
             examples = ", ".join(fault.examples)
             more = ", …" if fault.cases > len(fault.examples) and examples else ""
-            lines.append(f"  {fault.cases} {fault.what}" + (f": {examples}{more}" if examples else ""))
+            lines.append(f"  {fault.what}: {fault.cases}" + (f" ({examples}{more})" if examples else ""))
             if fault.remedy:
                 lines.append(f"    remedy: {fault.remedy}")
     if not check.faults:

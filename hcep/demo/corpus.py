@@ -203,7 +203,13 @@ def write_clip(clip: DemoClip, folder: Path, seed: int) -> None:
             raise HcepError(cause, file=target, remedy="check HCEP_FFMPEG and the free disk space") from error
 
 
-def generate_demo(output: Path, *, seed: int, workers: int | None = None) -> None:
+def generate_demo(
+    output: Path,
+    *,
+    seed: int,
+    workers: int | None = None,
+    speakers: tuple[int, int] = (TRAIN_SPEAKERS, SPEAKERS - TRAIN_SPEAKERS),
+) -> None:
     """Write the demo corpus: ``clips.tsv`` (columns `COLUMNS`) and ``video/*.mp4`` below `output`.
 
     The videos are complete before they take their place, and the table comes last.
@@ -216,6 +222,8 @@ def generate_demo(output: Path, *, seed: int, workers: int | None = None) -> Non
         Same seed, same ffmpeg: same bytes.
     workers : int, optional
         Processes, by default one per usable core; the result does not depend on it.
+    speakers : pair of int
+        Training and test speakers, ten clips each; fewer give a part of the whole corpus.
 
     Raises
     ------
@@ -227,7 +235,12 @@ def generate_demo(output: Path, *, seed: int, workers: int | None = None) -> Non
         raise HcepError(f"seed {seed} and workers {workers} must be at least 0 and 1", remedy="choose others")
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    clips = plan_clips(seed)
+    train, test = speakers
+    if not (1 <= train <= TRAIN_SPEAKERS and 1 <= test <= SPEAKERS - TRAIN_SPEAKERS):
+        most = f"{TRAIN_SPEAKERS} and {SPEAKERS - TRAIN_SPEAKERS}"
+        raise HcepError(f"{train} training and {test} test speakers", remedy=f"choose at least 1 and at most {most}")
+    kept = {f"speaker{k + 1:02d}" for k in (*range(train), *range(TRAIN_SPEAKERS, TRAIN_SPEAKERS + test))}
+    clips = [clip for clip in plan_clips(seed) if clip.group in kept]
     scratch = Path(tempfile.mkdtemp(prefix=".video.", dir=output))
     try:
         write = partial(write_clip, folder=scratch, seed=seed)

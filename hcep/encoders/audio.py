@@ -5,14 +5,50 @@ Shapes: B waveforms, A samples at 16 kHz, P prompts of A/10 samples each, D feat
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel, Wav2Vec2Model
+
+from hcep.encoders.blocks import (
+    Block,
+    FrozenModule,
+    Linear,
+    Norm,
+    compute_type,
+    linear_of,
+    norm_of,
+    own_types,
+    wav2vec_block,
+)
+from hcep.encoders.conv_stack import ConvStack, conv_stack
 
 
-class AudioEncoder(nn.Module):
+class AudioForm(NamedTuple):
+    """wav2vec 2.0 after its convolutions: projection, positional convolution, norm and blocks."""
+
+    convolutions: ConvStack
+    enter: Norm
+    project: Linear
+    position: Linear
+    groups: int
+    norm: Norm
+    blocks: list[Block]
+
+    def __call__(self, waveform: Tensor) -> Tensor:
+        """Hidden states ``(B, T, D)``."""
+        x = self.project(self.enter(self.convolutions(waveform)))
+        kernel = self.position.weight.shape[-1]
+        near = functional.conv1d(x.transpose(1, 2), *self.position, padding=kernel // 2, groups=self.groups)
+        x = self.norm(x + functional.gelu(near[..., : x.shape[1]]).transpose(1, 2))
+        for block in self.blocks:
+            x = block.post_norm(x)
+        return x
+
+
+class AudioEncoder(FrozenModule):
     """Frozen waveform encoder; a feature is the mean of the last hidden states over time.
 
     Attributes
@@ -62,8 +98,36 @@ class AudioEncoder(nn.Module):
         if prompts is not None:
             stretch = prompts.to(x.dtype).reshape(1, -1).expand(len(x), -1)
             x = torch.cat([stretch, x] if place == "prepend" else [x, stretch], dim=1)
-        hidden = self.model(x).last_hidden_state
+        hidden = self._hidden(x)
         if pool == "clip" and prompts is not None:
             keep = self.frames(waveform.shape[1])
             hidden = hidden[:, -keep:] if place == "prepend" else hidden[:, :keep]
-        return hidden.mean(dim=1)
+        return hidden.mean(dim=1, dtype=torch.float32)
+
+    def rearrange(self, dtype: torch.dtype) -> AudioForm | None:
+        """Second form of wav2vec2-base and its like; other models run as their library has them."""
+        model, config = self.model, self.model.config
+        if type(model) is not Wav2Vec2Model or config.do_stable_layer_norm or config.add_adapter:
+            return None
+        convolutions = conv_stack(model.feature_extractor, config, dtype)
+        gelu = config.hidden_act == config.feat_extract_activation == "gelu"
+        if convolutions is None or not gelu:
+            return None
+        encoder, project = model.encoder, model.feature_projection
+        position = encoder.pos_conv_embed.conv
+        return AudioForm(
+            convolutions,
+            norm_of(project.layer_norm, dtype),
+            linear_of(project.projection, dtype),
+            linear_of(position, dtype),
+            position.groups,
+            norm_of(encoder.layer_norm, dtype),
+            [wav2vec_block(layer, dtype) for layer in encoder.layers],
+        )
+
+    def _hidden(self, waveform: Tensor) -> Tensor:
+        form = self.form(compute_type(waveform))
+        if form is None:
+            return self.model(waveform).last_hidden_state
+        with own_types(waveform):
+            return form(waveform.float())

@@ -6,14 +6,36 @@ Shapes: B texts, L tokens (context length, 77), P prompt vectors, W width of the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
-from torch import Tensor, nn
+from torch import Tensor
+
+from hcep.encoders.blocks import Block, FrozenModule, Norm, clip_blocks, compute_type, norm_of, own_types
 
 
-class TextEncoder(nn.Module):
+class TextForm(NamedTuple):
+    """The text tower behind its embedding: blocks, last norm and projection."""
+
+    blocks: list[Block]
+    leave: Norm
+    project: Tensor
+    dtype: torch.dtype
+
+    def __call__(self, x: Tensor, end: Tensor) -> Tensor:
+        """Features ``(B, D)`` of embedded tokens ``(B, L, W)``, read at the positions `end` of the end marks."""
+        x = x.to(self.dtype)
+        *blocks, last = self.blocks
+        for block in blocks:
+            x = block.pre_norm(x, causal=True)
+        seen = torch.arange(x.shape[1], device=x.device) <= end[:, None]
+        x = last.pre_norm_at(x, end, seen[:, None, None])
+        return self.leave(x.float()) @ self.project
+
+
+class TextEncoder(FrozenModule):
     """Frozen CLIP text tower.
 
     Attributes
@@ -71,15 +93,28 @@ class TextEncoder(nn.Module):
         end_id = tokens.gather(1, end[:, None])
         end = end.clamp(max=room - 1)
         tokens = tokens[:, :room].scatter(1, end[:, None], end_id)
-        # a causal tower read at the end mark never sees what follows it: the padding can be left out, exactly
-        tokens = tokens[:, : int(end.max()) + 1] if len(tokens) else tokens
+        if tokens.device.type == "cpu" and len(tokens):
+            # a causal tower read at the end mark never sees what follows it: the padding can be left out, exactly.
+            # Elsewhere looking at the longest would wait for the device; the feed has cut the padding there
+            tokens = tokens[:, : int(end.max()) + 1]
         x = self.token_embedding(tokens)
         if prompts is not None:
             prompts = prompts.to(x.dtype).expand(len(x), -1, -1)
             x = torch.cat([x[:, :1], prompts, x[:, 1:]], dim=1)
         length = x.shape[1]
         x = x + self.positional_embedding[:length]
+        form = self.form(compute_type(x))
+        if form is not None:
+            with own_types(x):
+                return form(x, end + count)
         x = self.transformer(x, attn_mask=self.mask[:length, :length])
         x = self.ln_final(x)
         x = x[torch.arange(len(x), device=x.device), end + count]
         return x @ self.text_projection
+
+    def rearrange(self, dtype: torch.dtype) -> TextForm | None:
+        """Second form of CLIP's text tower."""
+        blocks = clip_blocks(self.transformer, dtype)
+        if blocks is None:
+            return None
+        return TextForm(blocks, norm_of(self.ln_final, torch.float32), self.text_projection, dtype)

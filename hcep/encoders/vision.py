@@ -6,13 +6,43 @@ Shapes: N images, S side in pixels, P prompt tokens, W width of the tower (768),
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from open_clip.model import CLIP
 from torch import Tensor, nn
+from torch.nn import functional
+
+from hcep.encoders.blocks import Block, FrozenModule, Norm, clip_blocks, compute_type, norm_of, own_types
 
 
-class VisionEncoder(nn.Module):
+class VisionForm(NamedTuple):
+    """The vision tower: patch filters, class token, positions, norms, blocks and projection."""
+
+    patches: Tensor
+    start: Tensor
+    positions: Tensor
+    enter: Norm
+    blocks: list[Block]
+    leave: Norm
+    project: Tensor
+
+    def __call__(self, images: Tensor, prompts: Tensor | None) -> Tensor:
+        """Features ``(N, D)``."""
+        x = functional.conv2d(images.to(self.patches.dtype), self.patches, stride=self.patches.shape[-1])
+        x = x.flatten(2).transpose(1, 2) + self.positions[1:]
+        x = torch.cat([(self.start + self.positions[0]).expand(len(x), 1, -1), x], dim=1)
+        count = x.shape[1]
+        layers = [] if prompts is None else [prompts] if prompts.dim() == 2 else list(prompts)
+        for layer, block in enumerate(self.blocks):
+            if layer < len(layers):
+                x = torch.cat([x[:, :count], layers[layer].to(x.dtype).expand(len(x), -1, -1)], dim=1)
+            x = self.enter(x) if layer == 0 else x
+            x = block.pre_norm(x) if layer < len(self.blocks) - 1 else block.pre_norm_at(x)
+        return self.leave(x.float()) @ self.project
+
+
+class VisionEncoder(FrozenModule):
     """Frozen CLIP vision transformer.
 
     Attributes
@@ -57,6 +87,10 @@ class VisionEncoder(nn.Module):
             (VPT-shallow, Jia et al. 2022; paper eq. 3, second term). A third axis gives fresh tokens to every block
             (VPT-deep).
         """
+        form = self.form(compute_type(images))
+        if form is not None:
+            with own_types(images):
+                return form(images, prompts)
         tower = self.tower
         x = tower.conv1(images).flatten(2).transpose(1, 2)
         start = tower.class_embedding.to(x.dtype).expand(len(x), 1, -1)
@@ -76,3 +110,19 @@ class VisionEncoder(nn.Module):
                 x = block(x)
         pooled = tower.ln_post(x[:, 0])
         return pooled @ tower.proj
+
+    def rearrange(self, dtype: torch.dtype) -> VisionForm | None:
+        """Second form of CLIP's ViT."""
+        tower = self.tower
+        blocks = clip_blocks(tower.transformer, dtype)
+        if blocks is None or not isinstance(tower.ln_pre, nn.LayerNorm):
+            return None
+        return VisionForm(
+            tower.conv1.weight.to(dtype),
+            tower.class_embedding.to(dtype),
+            tower.positional_embedding.to(dtype),
+            norm_of(tower.ln_pre, dtype),
+            blocks,
+            norm_of(tower.ln_post, torch.float32),
+            tower.proj,
+        )

@@ -1,4 +1,4 @@
-"""Evaluated runs of one task -> runs.csv, summary.csv, comparisons.csv (all in percent)."""
+"""Evaluated runs of one task -> runs.csv, summary.csv, comparisons.csv, corpora.csv (all in percent)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from hcep.errors import HcepError
 from hcep.evaluation.bootstrap import CONFIDENCE, REPLICATES, interval, paired_p
+from hcep.evaluation.corpora import APART, PER_CORPUS, known_name
 from hcep.evaluation.metrics import METRICS
 from hcep.evaluation.runs import Cell, Run, level_cell, mean_cell, read_runs
 from hcep.evaluation.versus_paper import Paper, read_paper, same_levels
@@ -22,16 +23,24 @@ RUN_COLUMNS = (
     *("task", "method", "openness", "split", "seed", *LEVEL_COLUMNS),
     *("n_known", "n_unknown", "n_groups", "replicates_dropped"),
     *(f"{name}{part}" for name in METRICS for part in ("", "_lo", "_hi")),
-    *("text_kind", "stand_in", "selection"),
+    *("text_kind", "stand_in", "selection", "left_out", "corpora", "corpus_positive"),
+    *(f"{APART}{part}" for part in ("", "_lo", "_hi")),
 )
 SUMMARY_COLUMNS = (
     *("task", "method", "openness", *LEVEL_COLUMNS, "splits", "seeds"),
     *(f"{name}{part}" for name in METRICS for part in ("", "_sd", "_lo", "_hi")),
-    *("paper_auroc", "paper_oscr", "text_kind", "stand_in", "selection", "note"),
+    *("paper_auroc", "paper_oscr", "text_kind", "stand_in", "selection", "left_out", "note"),
 )
 COMPARISON_COLUMNS = (
     *("task", "method", "reference", "openness", "metric", "difference", "lo", "hi", "p"),
     *("splits", "seeds", "text_kind", "stand_in", "selection"),
+)
+CORPORA_COLUMNS = (
+    *("task", "method", "openness", "corpus", "splits", "seeds"),
+    *(f"{name}{part}" for name in PER_CORPUS for part in ("", "_sd", "_lo", "_hi")),
+    "corpus_positive",
+    *(f"{APART}{part}" for part in ("", "_sd", "_lo", "_hi")),
+    *("text_kind", "stand_in", "selection"),
 )
 
 Cells = dict[str, dict[str, Cell]]
@@ -45,6 +54,7 @@ def aggregate(
     summary_csv: str | Path,
     comparisons_csv: str | Path,
     *,
+    corpora_csv: str | Path | None = None,
     references: Sequence[str] = REFERENCES,
     replicates: int = REPLICATES,
     confidence: float = CONFIDENCE,
@@ -60,13 +70,17 @@ def aggregate(
         The paper's printed results; without it, and for other tasks, the paper columns stay empty.
     task : str
     runs_csv : path
-        One row a run, with the last movement and gap columns of its history.
+        One row a run, with the last movement and gap columns of its history; where the known test clips are of several
+        corpora, ``corpus_auroc`` and the columns ``auroc_known_<corpus>`` and ``oscr_known_<corpus>`` are filled.
     summary_csv : path
         One row per method and openness level and one ``mean`` row per method: mean over splits and seeds, `_sd` over
         splits, `_lo` and `_hi` percentiles of the bootstrap replicates' means. Class splits count as fixed in these
-        intervals; `_sd` shows what they contribute.
+        intervals; `_sd` shows what they contribute. `left_out` names the classes that a split of the row left out of K.
     comparisons_csv : path
         Every method minus each reference that is present, on the same test clips and the same draws.
+    corpora_csv : path, optional
+        One row per method, openness level and corpus of the known test clips; ``corpora.csv`` beside the summary by
+        default. A task with one corpus gives a header only.
     references : sequence of str
         Methods to compare with.
     replicates, confidence, seed
@@ -81,9 +95,13 @@ def aggregate(
     cells = _cells(read)
     printed = {} if paper is None else read_paper(paper, task)
     history = list(dict.fromkeys(name for run in read for name in run.history))
-    write_table(runs_csv, (*RUN_COLUMNS, *history), [_run_row(run) for run in read])
+    extra = [name for name in dict.fromkeys(name for run in read for name in run.replicates) if name not in METRICS]
+    per_corpus = [f"{name}{part}" for name in extra if name != APART for part in ("", "_lo", "_hi")]
+    write_table(runs_csv, (*RUN_COLUMNS, *per_corpus, *history), [_run_row(run) for run in read])
     write_table(summary_csv, SUMMARY_COLUMNS, _summary_rows(task, cells, printed, confidence))
     write_table(comparisons_csv, COMPARISON_COLUMNS, _comparison_rows(task, cells, references, confidence))
+    corpora_csv = corpora_csv or Path(summary_csv).with_name("corpora.csv")
+    write_table(corpora_csv, CORPORA_COLUMNS, _corpora_rows(task, cells, confidence))
 
 
 def _cells(runs: Sequence[Run]) -> Cells:
@@ -120,6 +138,10 @@ def _marks(runs: Sequence[Run]) -> dict[str, str]:
     }
 
 
+def _left_out(runs: Iterable[Run]) -> str:
+    return _distinct(name for run in runs for name in run.metrics["left_out"])
+
+
 def _flag(value: bool) -> str:
     return "true" if value else "false"
 
@@ -128,9 +150,11 @@ def _run_row(run: Run) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(run, name) for name in ("task", "method", "openness", "split", "seed")}
     row |= _level(run.openness)
     row |= {name: run.metrics[name] for name in ("n_known", "n_unknown", "n_groups", "replicates_dropped")}
-    for name in METRICS:
+    for name in run.replicates:
         for part, key in (("", "value"), ("_lo", "lo"), ("_hi", "hi")):
             row[f"{name}{part}"] = _percent(run.metrics[name][key], 4)
+    row |= {"left_out": _left_out([run]), "corpora": _distinct(run.metrics["corpora"])}
+    row["corpus_positive"] = run.metrics.get("corpus_positive", "")
     return {**row, **_marks([run]), **run.history}
 
 
@@ -141,14 +165,36 @@ def _summary_rows(task: str, cells: Cells, paper: Paper, confidence: float) -> l
         for openness, cell in levels.items():
             row: dict[str, Any] = {"task": task, "method": method, "openness": openness, **_level(openness)}
             row |= {"splits": len(cell.splits), "seeds": len(cell.seeds), **_marks(cell.runs), "note": _note(cell)}
+            row["left_out"] = _left_out(cell.runs)
             for name in METRICS:
-                low, high = interval(cell.replicates[name], confidence)
-                row[name], row[f"{name}_sd"] = _percent(cell.mean[name]), _percent(cell.spread(name))
-                row[f"{name}_lo"], row[f"{name}_hi"] = _percent(low), _percent(high)
+                row |= _statistics(cell, name, name, confidence)
             for name in ("auroc", "oscr"):
                 value = paper.get((method, openness, name)) if openness != MEAN or comparable else None
                 row[f"paper_{name}"] = "" if value is None else f"{value:.2f}"
             rows.append(row)
+    return rows
+
+
+def _statistics(cell: Cell, metric: str, column: str, confidence: float) -> dict[str, str]:
+    low, high = interval(cell.replicates[metric], confidence)
+    values = {"": cell.mean[metric], "_sd": cell.spread(metric), "_lo": low, "_hi": high}
+    return {f"{column}{part}": _percent(value) for part, value in values.items()}
+
+
+def _corpora_rows(task: str, cells: Cells, confidence: float) -> list[dict[str, Any]]:
+    rows = []
+    for method, levels in cells.items():
+        for openness, cell in levels.items():
+            runs = [run for run in cell.runs if len(run.metrics["corpora"]) > 1]
+            for corpus in sorted({name for run in runs for name in run.metrics["corpora"]}):
+                row: dict[str, Any] = {"task": task, "method": method, "openness": openness, "corpus": corpus}
+                row |= {"splits": len(cell.splits), "seeds": len(cell.seeds), **_marks(cell.runs)}
+                row["corpus_positive"] = _distinct(run.metrics["corpus_positive"] for run in runs)
+                names = {known_name(metric, corpus): metric for metric in PER_CORPUS} | {APART: APART}
+                # cells stay empty where one of the averaged runs has no known test clip of this corpus
+                for name in names.keys() & cell.mean.keys():
+                    row |= _statistics(cell, name, names[name], confidence)
+                rows.append(row)
     return rows
 
 

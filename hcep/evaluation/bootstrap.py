@@ -79,7 +79,15 @@ def group_draws(
         yield generator.multinomial(len(names), share, size=min(step, replicates - start))
 
 
-def bootstrap(data: OpenSet, groups: ArrayLike, *, replicates: int = REPLICATES, seed: int = 0) -> Replicates:
+def bootstrap(
+    data: OpenSet,
+    groups: ArrayLike,
+    *,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+    drawn_from: ArrayLike | None = None,
+    sides: tuple[str, str] = SIDES,
+) -> Replicates:
     """All metrics on resampled groups, by weights on one sort.
 
     Every replicate draws as many groups as there are, with replacement, once for the known and once for the unknown
@@ -93,6 +101,11 @@ def bootstrap(data: OpenSet, groups: ArrayLike, *, replicates: int = REPLICATES,
         Group of every clip.
     replicates : int
     seed : int
+    drawn_from : (m,) str, optional
+        Groups to draw from, where `data` is only some of a run's test clips: all groups of the run's test part give the
+        draws of the run itself. By default `groups`.
+    sides : tuple of str
+        Which draw resamples the positive clips of `data`, and which the negative ones.
 
     Returns
     -------
@@ -103,10 +116,12 @@ def bootstrap(data: OpenSet, groups: ArrayLike, *, replicates: int = REPLICATES,
     HcepError
         The metrics cannot be computed, or no replicate has clips on both sides.
     """
-    names, index = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
+    own = np.asarray(groups, dtype=np.str_)
+    names = np.unique(own if drawn_from is None else np.asarray(drawn_from, dtype=np.str_))
+    index = np.searchsorted(names, own)
     ranking = Ranking(data, index, len(names))
     chunk = max(1, CHUNK_CELLS // max(len(data.score), len(names)))
-    draws = (group_draws(names.tolist(), side, replicates, seed, chunk) for side in SIDES)
+    draws = (group_draws(names.tolist(), side, replicates, seed, chunk) for side in sides)
     parts = [ranking.metrics(known, unknown) for known, unknown in zip(*draws, strict=True)]
     values = {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
     dropped = int(np.isnan(values["auroc"]).sum())

@@ -8,6 +8,7 @@ from typing import Any
 
 from hcep.errors import HcepError
 from hcep.evaluation.bootstrap import CONFIDENCE, REPLICATES, bootstrap, interval
+from hcep.evaluation.corpora import corpora_of, corpus_metrics
 from hcep.evaluation.metrics import METRICS, open_set, open_set_curve, open_set_metrics
 from hcep.evaluation.scores import Scores, group_keys, read_scores
 from hcep.evaluation.thresholds import ACCEPTANCE, COLUMNS, threshold_table
@@ -68,13 +69,19 @@ def evaluate(
 
 
 def summarise(run: Scores, *, replicates: int, confidence: float, seed: int) -> dict[str, Any]:
-    """Content of metrics.json: identity, counts, and every metric as ``{"value", "lo", "hi"}`` (fractions)."""
+    """Content of metrics.json: identity, counts, and every metric as ``{"value", "lo", "hi"}`` (fractions).
+
+    With known test clips of several corpora also ``n_known_<corpus>``, the metrics of `corpus_metrics`, and
+    ``corpus_positive``, the corpus whose clips are the positive side of ``corpus_auroc``.
+    """
     test = open_set(run)
     values = open_set_metrics(test)
     draws = bootstrap(test, group_keys(run)[run.part == "test"], replicates=replicates, seed=seed)
     result: dict[str, Any] = {name: getattr(run, name) for name in IDENTITY}
     result |= {
         "classes": list(run.classes),
+        "left_out": list(run.left_out),
+        "corpora": list(corpora_of(run)),
         "n_known": int(test.known.sum()),
         "n_unknown": int((~test.known).sum()),
         "n_groups": draws.n_groups,
@@ -90,4 +97,12 @@ def summarise(run: Scores, *, replicates: int, confidence: float, seed: int) -> 
     for name in METRICS:
         low, high = interval(draws.values[name], confidence)
         result[name] = {"value": values[name], "lo": low, "hi": high}
+    extra = corpus_metrics(run, replicates=replicates, seed=seed)
+    for name, (value, replicate_values) in extra.items():
+        low, high = interval(replicate_values, confidence)
+        result[name] = {"value": value, "lo": low, "hi": high}
+    if extra:
+        known = run.dataset[(run.part == "test") & run.known]
+        result |= {f"n_known_{corpus}": int((known == corpus).sum()) for corpus in result["corpora"]}
+        result["corpus_positive"] = result["corpora"][0]
     return result

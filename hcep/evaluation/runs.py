@@ -12,8 +12,9 @@ import numpy as np
 
 from hcep.errors import HcepError
 from hcep.evaluation.bootstrap import bootstrap
+from hcep.evaluation.corpora import corpora_of, corpus_metrics
 from hcep.evaluation.evaluate import IDENTITY
-from hcep.evaluation.metrics import METRICS, Floats, open_set, open_set_metrics
+from hcep.evaluation.metrics import Floats, open_set, open_set_metrics
 from hcep.evaluation.scores import Scores, clip_keys, group_keys, read_scores
 from hcep.files import read_table
 from hcep.progress import progress
@@ -33,7 +34,7 @@ class Run(NamedTuple):
     metrics : mapping
         Content of metrics.json.
     replicates : dict of metric name to (R,) float64
-        NaN marks a dropped replicate.
+        NaN marks a dropped replicate; those of `corpus_metrics` too, where the run has several corpora.
     dropped : int
         Number of those.
     history : dict of column to str
@@ -84,7 +85,9 @@ def read_runs(folders: Sequence[str | Path], task: str, *, replicates: int, seed
         scores = read_scores(folder / "scores.h5", features=False)
         if scores.task != task:
             raise HcepError(f"the run is of task {scores.task!r}, expected {task!r}", file=folder / "scores.h5")
-        metrics = _read_metrics(folder / "metrics.json", scores)
+        extra = corpus_metrics(scores, replicates=replicates, seed=seed)
+        values = open_set_metrics(open_set(scores)) | {name: metric.value for name, metric in extra.items()}
+        metrics = _read_metrics(folder / "metrics.json", scores, values)
         clips, classes = _test_clips(scores), tuple(sorted(scores.classes))
         other = first.setdefault((scores.openness, scores.split), (folder, classes, clips))
         _refuse_other_clips(folder, classes, clips, other)
@@ -98,7 +101,7 @@ def read_runs(folders: Sequence[str | Path], task: str, *, replicates: int, seed
                 folder,
                 **identity,
                 metrics=metrics,
-                replicates=draws.values,
+                replicates=draws.values | {name: metric.replicates for name, metric in extra.items()},
                 dropped=draws.dropped,
                 history=history,
                 selection=selection,
@@ -108,20 +111,20 @@ def read_runs(folders: Sequence[str | Path], task: str, *, replicates: int, seed
     return runs
 
 
-def _read_metrics(file: Path, scores: Scores) -> Mapping[str, Any]:
+def _read_metrics(file: Path, scores: Scores, recomputed: Mapping[str, float]) -> Mapping[str, Any]:
     try:
         metrics = json.loads(file.read_text(encoding="utf-8"))
         found = [metrics[name] for name in IDENTITY]
-        values = {name: float(metrics[name]["value"]) for name in METRICS}
-        text_kind, stand_in = metrics["text_kind"], metrics["stand_in"]
+        values = {name: float(metrics[name]["value"]) for name in recomputed}
+        marks = (metrics["text_kind"], metrics["stand_in"], metrics["left_out"], metrics["corpora"])
     except FileNotFoundError as error:
         raise HcepError("the file does not exist", file=file, remedy=_AGAIN) from error
     except (ValueError, KeyError, TypeError) as error:
         raise HcepError(f"not a metrics file ({error!r})", file=file, remedy=_AGAIN) from error
     wanted = [getattr(scores, name) for name in IDENTITY]
-    if found != wanted or (text_kind, stand_in) != (scores.text_kind, scores.stand_in):
+    if found != wanted or marks != (scores.text_kind, scores.stand_in, [*scores.left_out], [*corpora_of(scores)]):
         raise HcepError(f"the metrics are of run {found}, the scores beside them of {wanted}", file=file, remedy=_AGAIN)
-    for name, value in open_set_metrics(open_set(scores)).items():
+    for name, value in recomputed.items():
         if not math.isclose(value, values[name], abs_tol=1e-9):
             raise HcepError(f"{name} is {values[name]}, but the scores give {value}", file=file, remedy=_AGAIN)
     return metrics
@@ -199,6 +202,7 @@ class Cell(NamedTuple):
     values : dict of metric name to (S, N) float64, or None
         None when levels with different splits were averaged.
     mean : dict of metric name to float
+        All metrics that every run has.
     replicates : dict of metric name to (R,) float64
         Means of paired replicates; NaN where any run's replicate was dropped.
     """
@@ -225,18 +229,21 @@ def level_cell(runs: Sequence[Run]) -> Cell:
     seeds = tuple(sorted({run.seed for run in runs}))
     table = {(run.split, run.seed): run for run in runs}
     ordered = [[table[split, seed] for seed in seeds] for split in splits]
-    values = {name: np.array([[run.metrics[name]["value"] for run in row] for row in ordered]) for name in METRICS}
-    draws = {name: np.mean([run.replicates[name] for run in runs], axis=0) for name in METRICS}
-    return Cell(tuple(runs), splits, seeds, values, {name: float(values[name].mean()) for name in METRICS}, draws)
+    # a corpus without known test clips in one split has no mean over the splits
+    names = [name for name in runs[0].replicates if all(name in run.replicates for run in runs)]
+    values = {name: np.array([[run.metrics[name]["value"] for run in row] for row in ordered]) for name in names}
+    draws = {name: np.mean([run.replicates[name] for run in runs], axis=0) for name in names}
+    return Cell(tuple(runs), splits, seeds, values, {name: float(values[name].mean()) for name in names}, draws)
 
 
 def mean_cell(cells: Sequence[Cell]) -> Cell:
     """Average one method's openness levels, each with the same weight."""
     splits = tuple(sorted({split for cell in cells for split in cell.splits}))
+    names = [name for name in cells[0].mean if all(name in cell.mean for cell in cells)]
     tables = [cell.values for cell in cells if cell.values is not None and cell.splits == splits]
     values = None
     if len(tables) == len(cells):
-        values = {name: np.mean([table[name] for table in tables], axis=0) for name in METRICS}
-    mean = {name: float(np.mean([cell.mean[name] for cell in cells])) for name in METRICS}
-    draws = {name: np.mean([cell.replicates[name] for cell in cells], axis=0) for name in METRICS}
+        values = {name: np.mean([table[name] for table in tables], axis=0) for name in names}
+    mean = {name: float(np.mean([cell.mean[name] for cell in cells])) for name in names}
+    draws = {name: np.mean([cell.replicates[name] for cell in cells], axis=0) for name in names}
     return Cell(tuple(run for cell in cells for run in cell.runs), splits, cells[0].seeds, values, mean, draws)

@@ -46,6 +46,8 @@ class Scores(NamedTuple):
         Whether stand-in encoders or composite data were used.
     text_kind : str
         Where the text came from: ``caption``, ``transcript``, ``asr``, ``none``, or several joined by ``;``.
+    left_out : tuple of str
+        Classes that the split drew as known and left out of K, since they have too few training clips.
     """
 
     dataset: NDArray[np.str_]
@@ -69,6 +71,7 @@ class Scores(NamedTuple):
     versions: Mapping[str, Any]
     stand_in: bool
     text_kind: str
+    left_out: tuple[str, ...] = ()
 
 
 def _refuse_first(bad: ArrayLike, cause: str, scores: Scores, file: Path) -> None:
@@ -85,6 +88,9 @@ def _check_shapes(scores: Scores, file: Path) -> None:
         raise HcepError("no clip was scored", file=file, remedy=_AGAIN)
     if k == 0 or len(set(scores.classes)) != k:
         raise HcepError(f"classes must be distinct and at least one, got {list(scores.classes)}", file=file)
+    both = sorted({*scores.left_out} & {*scores.classes})
+    if both:
+        raise HcepError(f"{', '.join(both)} cannot be a known class and left out", file=file, remedy=_AGAIN)
     shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
         name: (np.shape(getattr(scores, name)), (n,)) for name in (*TEXT_COLUMNS, "known", "score")
     }
@@ -153,7 +159,8 @@ def write_scores(path: str | Path, scores: Scores) -> None:
         for name in ("method", "task", "openness", "split", "text_kind"):
             handle.attrs[name] = getattr(scores, name)
         handle.attrs["seed"], handle.attrs["stand_in"] = int(scores.seed), bool(scores.stand_in)
-        handle.attrs["classes"] = json.dumps(list(scores.classes), ensure_ascii=False)
+        for name in ("classes", "left_out"):
+            handle.attrs[name] = json.dumps(list(getattr(scores, name)), ensure_ascii=False)
         for name in ("settings", "versions"):
             handle.attrs[name] = json.dumps(dict(getattr(scores, name)), ensure_ascii=False, sort_keys=True)
 
@@ -176,6 +183,7 @@ def _arrays(scores: Scores) -> Scores:
         score=np.asarray(scores.score, dtype=np.float64),
         features={name: np.asarray(values, dtype=np.float32) for name, values in scores.features.items()},
         classes=tuple(scores.classes),
+        left_out=tuple(scores.left_out),
     )
 
 
@@ -233,4 +241,5 @@ def _read(handle: h5py.File, features: bool) -> Scores:
         versions=json.loads(attributes["versions"]),
         stand_in=bool(attributes["stand_in"]),
         text_kind=str(attributes["text_kind"]),
+        left_out=tuple(json.loads(attributes.get("left_out", "[]"))),
     )

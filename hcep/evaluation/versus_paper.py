@@ -25,17 +25,45 @@ COLUMNS = (
     "selection",
 )
 
+Printed = dict[tuple[str, str, str, str, str], float]
 Paper = dict[tuple[str, str, str], float]
 
 
-def read_paper(file: str | Path, task: str) -> Paper:
-    """Printed results of one task, Tables 2 to 4 of the paper, in the order of the file.
+def read_printed(file: str | Path) -> Printed:
+    """All printed results of the paper, in the order of the file.
 
     Parameters
     ----------
     file : path
         Columns ``source,task,method,openness,metric,value``.
-    task : str
+
+    Returns
+    -------
+    dict of (source, task, method, openness or ``mean``, metric) to float
+        Percent, or the unit that the metric's name ends in.
+
+    Raises
+    ------
+    HcepError
+        A column is missing, a value is no number, or one number is printed twice.
+    """
+    numbers: Printed = {}
+    for line, row in enumerate(read_table(file), 2):
+        missing = [name for name in PAPER_COLUMNS if row.get(name) is None]
+        if missing:
+            raise HcepError(f"column {missing[0]} is missing", file=file, row=line, remedy=f"use {PAPER_COLUMNS}")
+        key = (row["source"], row["task"], row["method"], row["openness"], row["metric"])
+        if key in numbers:
+            raise HcepError(f"{'/'.join(key)} is listed twice", file=file, row=line)
+        try:
+            numbers[key] = float(row["value"])
+        except ValueError as error:
+            raise HcepError(f"value {row['value']!r} is no number", file=file, row=line) from error
+    return numbers
+
+
+def read_paper(file: str | Path, task: str) -> Paper:
+    """Printed results of one task, Tables 2 to 4 of the paper, in the order of the file.
 
     Returns
     -------
@@ -45,23 +73,14 @@ def read_paper(file: str | Path, task: str) -> Paper:
     Raises
     ------
     HcepError
-        A column is missing, a value is no number, or one number is printed twice.
+        As `read_printed`.
     """
-    numbers: Paper = {}
-    for line, row in enumerate(read_table(file), 2):
-        missing = [name for name in PAPER_COLUMNS if row.get(name) is None]
-        if missing:
-            raise HcepError(f"column {missing[0]} is missing", file=file, row=line, remedy=f"use {PAPER_COLUMNS}")
-        if row["source"] not in TABLES or row["task"] != task:
-            continue
-        key = (row["method"], row["openness"], row["metric"])
-        if key in numbers:
-            raise HcepError(f"{'/'.join(key)} is listed twice", file=file, row=line)
-        try:
-            numbers[key] = float(row["value"])
-        except ValueError as error:
-            raise HcepError(f"value {row['value']!r} is no number", file=file, row=line) from error
-    return numbers
+    return of_task(read_printed(file), task)
+
+
+def of_task(printed: Printed, task: str) -> Paper:
+    """The numbers of one task in Tables 2 to 4, each of which prints other tasks."""
+    return {key[2:]: value for key, value in printed.items() if key[0] in TABLES and key[1] == task}
 
 
 def same_levels(paper: Paper, levels: set[str]) -> bool:

@@ -45,11 +45,19 @@ def write_summary_page(summary: str | Path, output: str | Path, *, title: str) -
     ]
     if any(row["stand_in"] == "true" for row in rows):
         facts.append("Stand-in encoders or composite data: not comparable with published results.")
+    left_out = [
+        f"{openness}: {names.replace(';', ', ')}"
+        for openness, names in dict.fromkeys((row["openness"], row.get("left_out", "")) for row in rows)
+        if names and openness != "mean"
+    ]
+    if left_out:
+        facts.append("A split left classes out of the known ones, see below the table.")
     notes = list(dict.fromkeys(f"{row['method']}, {row['openness']}: {row['note']}" for row in rows if row["note"]))
     parts = [
         f"<h1>{html_text(title)}</h1>",
         f"<p>Percent; in brackets the bootstrap interval over groups of test clips. {html_text(' '.join(facts))}</p>",
         html_table([*head, *printed], body),
+        *(f"<p>Left out of the known classes, too few training clips: {html_text(text)}.</p>" for text in left_out),
         "<h2>Notes</h2>",
         "".join(f"<p>{html_text(note)}</p>" for note in notes) or "<p>None.</p>",
     ]

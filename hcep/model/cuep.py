@@ -1,11 +1,11 @@
 """CUEP, class-level unimodal emotion-opposing prompting (paper section 3.4, eq. 4).
 
-Shapes: K classes, S side in pixels, A samples, D feature dimension of each encoder.
+Shapes: K classes, S side in pixels, A samples, W token size, D feature dimension of each encoder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,13 +13,17 @@ from torch import Tensor, nn
 
 from hcep.encoders.folder import Encoders
 from hcep.model.method import Features
+from hcep.model.smep import PROMPT_STD
+
+SIGNS = ("pos", "neg")
+CLASS_TOKENS = 16  # learned tokens of a class text, CoOp's and HESP's number
 
 
 class OpposingFeatures(NamedTuple):
-    """``F^+`` and ``F^-`` of eq. 4: one `Features` each, rows in class order."""
+    """``F^+`` and ``F^-`` of eq. 4: one `Features` each, rows in class order; None for a sign that is not in use."""
 
-    positive: Features
-    negative: Features
+    positive: Features | None
+    negative: Features | None
 
 
 def class_sentences(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -28,7 +32,7 @@ def class_sentences(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 class CUEP(nn.Module):
-    """One learnable image and one learnable waveform per class and sign, N(0, 1) at the start, and two fixed sentences.
+    """One learnable image and one learnable waveform per class and sign, N(0, 1) at the start, and two class texts.
 
     Parameters
     ----------
@@ -36,32 +40,66 @@ class CUEP(nn.Module):
         The word of each class.
     side, samples : int
         Sizes of an image and a waveform as the encoders take them.
+    token_width : int
+        Size W of a token vector.
+    class_text : {"fixed", "tokens_label", "tokens_no_label"}
+        Table 6, bottom half. ``fixed``: the two sentences. ``tokens_label``: 16 learned tokens per sign, shared by the
+        classes, before the class's word. ``tokens_no_label``: 16 learned tokens per class and sign, and no word. Both
+        start from N(0, 0.02^2).
     pixel_normalisation : bool
         False feeds the image prompts as they are; True applies CLIP's mean and deviation first.
     """
 
-    def __init__(self, words: Sequence[str], side: int, samples: int, *, pixel_normalisation: bool = False) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        side: int,
+        samples: int,
+        token_width: int,
+        *,
+        class_text: str = "fixed",
+        pixel_normalisation: bool = False,
+    ) -> None:
         super().__init__()
         count = len(words)
+        self.words = list(words)
         self.sentences = class_sentences(words)
+        self.class_text = class_text
         self.pixel_normalisation = pixel_normalisation
         self.delta_v_pos = nn.Parameter(torch.randn(count, 3, side, side))
         self.delta_v_neg = nn.Parameter(torch.randn(count, 3, side, side))
         self.delta_a_pos = nn.Parameter(torch.randn(count, samples))
         self.delta_a_neg = nn.Parameter(torch.randn(count, samples))
+        if class_text != "fixed":
+            shape = (CLASS_TOKENS, token_width) if class_text == "tokens_label" else (count, CLASS_TOKENS, token_width)
+            self.tokens_pos = nn.Parameter(torch.randn(shape) * PROMPT_STD)
+            self.tokens_neg = nn.Parameter(torch.randn(shape) * PROMPT_STD)
 
     def text_features(self, encoders: Encoders, prompts: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """``F_T^+`` and ``F_T^-`` ``(K, D)``; constant unless text `prompts` enter the sentences."""
+        """``F_T^+`` and ``F_T^-`` ``(K, D)``; constant if fixed, unless text `prompts` enter the sentences."""
         device = self.delta_a_pos.device
-        tokens = encoders.text.tokenize([*self.sentences[0], *self.sentences[1]]).to(device)
-        positive, negative = encoders.text(tokens, prompts).float().chunk(2)
-        return positive, negative
+        if self.class_text == "fixed":
+            tokens = encoders.text.tokenize([*self.sentences[0], *self.sentences[1]]).to(device)
+            positive, negative = encoders.text(tokens, prompts).float().chunk(2)
+            return positive, negative
+        # the encoder puts prompts between the start mark and the words: [start, t_1 .. t_16, word, end]
+        words = self.words if self.class_text == "tokens_label" else [""] * len(self.words)
+        tokens = encoders.text.tokenize(words).to(device)
+        return encoders.text(tokens, self.tokens_pos).float(), encoders.text(tokens, self.tokens_neg).float()
 
-    def forward(self, encoders: Encoders, text: tuple[Tensor, Tensor]) -> OpposingFeatures:
-        """Encode all prompts, images and waveforms of both signs in one pass each (eq. 4)."""
-        images = torch.cat([self.delta_v_pos, self.delta_v_neg])
+    def forward(
+        self, encoders: Encoders, text: tuple[Tensor, Tensor], signs: Collection[str] = SIGNS
+    ) -> OpposingFeatures:
+        """Encode the prompts of these signs, images and waveforms in one pass each (eq. 4)."""
+        used = [sign for sign in SIGNS if sign in signs]
+        if not used:
+            return OpposingFeatures(None, None)
+        images = torch.cat([self.get_parameter(f"delta_v_{sign}") for sign in used])
         if self.pixel_normalisation:
             images = (images - encoders.vision.mean) / encoders.vision.std
-        vision = encoders.vision(images).float().chunk(2)
-        audio = encoders.audio(torch.cat([self.delta_a_pos, self.delta_a_neg])).float().chunk(2)
-        return OpposingFeatures(Features(text[0], vision[0], audio[0]), Features(text[1], vision[1], audio[1]))
+        vision = encoders.vision(images).float().chunk(len(used))
+        waveforms = torch.cat([self.get_parameter(f"delta_a_{sign}") for sign in used])
+        audio = encoders.audio(waveforms).float().chunk(len(used))
+        words = [value for sign, value in zip(SIGNS, text, strict=True) if sign in used]
+        sides = dict(zip(used, map(Features, words, vision, audio), strict=True))
+        return OpposingFeatures(sides.get("pos"), sides.get("neg"))

@@ -19,10 +19,11 @@ def emotion_logits(fused: Tensor, text_positive: Tensor, scale: float) -> Tensor
     return scale * functional.normalize(fused, dim=-1) @ functional.normalize(text_positive, dim=-1).T
 
 
-def opposing_logits(fused: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """``D_neg - D_pos`` ``(B, K)`` from points ``(K, m)``: eq. 6-8.
+def opposing_logits(fused: Tensor, positive: Tensor | None, negative: Tensor) -> Tensor:
+    """``D_neg - D_pos`` ``(B, K)`` from points ``(K, m)``: eq. 6-8; without positive points ``D_neg`` alone, as ARPL.
 
-    Written as the two distances of the paper; ``|x|^2`` cancels, so it equals the linear function
-    ``(1 + 2/m) x . (p_k - n_k) + (|n_k|^2 - |p_k|^2) / m``.
+    Written as the two distances of the paper; ``|x|^2`` cancels, so the difference equals the linear function
+    ``(1 + 2/m) x . (p_k - n_k) + (|n_k|^2 - |p_k|^2) / m``. It stays in ``D_neg`` alone, the same for every class.
     """
-    return arpl_distance(fused, negative) - arpl_distance(fused, positive)
+    distance = arpl_distance(fused, negative)
+    return distance if positive is None else distance - arpl_distance(fused, positive)

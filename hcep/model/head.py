@@ -5,10 +5,18 @@ Shapes: B clips, K classes, m = head dimension (512).
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hcep.model.method import Sizes
+
+# constants of ARPL's code (iCGY96/ARPL@3ede8b3: osr.py, loss/ARPLoss.py, loss/Dist.py)
+MARGIN_WEIGHT = 0.1
+MARGIN = 1.0
+POINT_STD = 0.1
 
 
 class FusionHead(nn.Module):
@@ -43,3 +51,16 @@ def arpl_distance(x: Tensor, points: Tensor) -> Tensor:
     """
     squared = (x * x).sum(1, keepdim=True) - 2 * x @ points.T + (points * points).sum(1)
     return squared / x.shape[1] - x @ points.T
+
+
+def arpl_margin(
+    x: Tensor, points: Tensor, label: Tensor, radius: Tensor, reduction: Literal["mean", "sum"] = "mean"
+) -> Tensor:
+    """ARPL's bound on the open space, ``0.1 max(0, d_y - R + 1)`` over the batch, with its weight; a scalar.
+
+    ``d_y`` is the mean squared difference of a feature ``(B, m)`` to the reciprocal point ``(K, m)`` of its own class
+    `label` ``(B,)``, R the learned `radius` ``(1,)``, 1 the margin of ``loss/ARPLoss.py`` (the paper of ARPL has none).
+    """
+    own = (x - points[label]).square().mean(dim=1)
+    terms = functional.relu(own - radius + MARGIN)
+    return MARGIN_WEIGHT * (terms.mean() if reduction == "mean" else terms.sum())

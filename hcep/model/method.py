@@ -99,6 +99,9 @@ class Method(nn.Module):
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "features"
+    # name and width of an encoder whose features the user supplies in a file
+    features_of: ClassVar[str] = ""
+    features_width: ClassVar[int] = 0
     reduction: Literal["mean", "sum"] = "mean"
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""SGD for one part of the parameters and Adam for another, behind the few calls that the training loop makes."""
+"""SGD, Adam and AdamW for different parts of the parameters, behind the few calls that the training loop makes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from torch import Tensor
 
 
 class OptimiserGroup(NamedTuple):
-    """Parameters that share a step rule: name, tensors, rule, learning rate at the start, weight decay, momentum."""
+    """Parameters that share a step rule: name, tensors, rule, learning rate at the start, weight decay, momentum.
+
+    Momentum is SGD's. Adam adds the decay to the gradient, AdamW takes it off the weight; both have torch's betas.
+    """
 
     name: str
     params: Sequence[Tensor]
-    rule: Literal["sgd", "adam"]
+    rule: Literal["sgd", "adam", "adamw"]
     lr: float
     weight_decay: float
     momentum: float
@@ -30,16 +33,17 @@ class Optimiser:
 
     def __init__(self, groups: Sequence[OptimiserGroup]) -> None:
         self.parts: list[torch.optim.Optimizer] = []
-        by_rule = {rule: [g for g in groups if g.rule == rule and g.params] for rule in ("sgd", "adam")}
+        by_rule = {rule: [g for g in groups if g.rule == rule and g.params] for rule in ("sgd", "adam", "adamw")}
         if by_rule["sgd"]:
             options = [
                 {"params": g.params, "lr": g.lr, "weight_decay": g.weight_decay, "momentum": g.momentum}
                 for g in by_rule["sgd"]
             ]
             self.parts.append(torch.optim.SGD(options, lr=0.0))
-        if by_rule["adam"]:
-            options = [{"params": g.params, "lr": g.lr, "weight_decay": g.weight_decay} for g in by_rule["adam"]]
-            self.parts.append(torch.optim.Adam(options, lr=0.0))
+        for rule, build in (("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)):
+            if by_rule[rule]:
+                options = [{"params": g.params, "lr": g.lr, "weight_decay": g.weight_decay} for g in by_rule[rule]]
+                self.parts.append(build(options, lr=0.0))
         for part in self.parts:
             for group in part.param_groups:
                 group["start_lr"] = group["lr"]

@@ -1,6 +1,6 @@
 """SMEP, semantic-level multimodal emotion-aligning prompting (paper section 3.3, eq. 1-3).
 
-Shapes: m text prompts, W_t token size (512), W_v patch-token size (768), A samples (80,000).
+Shapes: m prompts, W_t token size (512), W_v patch-token size (768), A samples (80,000).
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from hcep.encoders.folder import Encoders
+from hcep.errors import HcepError
 from hcep.model.features import Prompts
 
 PROMPT_STD = 0.02  # CoOp's start value for context vectors without a word
 
 
 class SMEP(nn.Module):
-    """Learnable text prompts and their projections into the other modalities.
+    """Learnable prompts of one modality, the guide, and their projections into the other two.
 
     Parameters
     ----------
@@ -24,13 +25,22 @@ class SMEP(nn.Module):
     samples : int
         Waveform length A; one audio prompt is A/10 samples (Table 1: 8,000 of 80,000).
     words : str
-        Start words; "facial expression" is exactly two byte-pair tokens.
+        Start words of learned text prompts; "facial expression" is exactly two byte-pair tokens.
     tokens : int
-        m. Fewer than the words give: the first m; more: the rest is drawn from N(0, 0.02^2).
+        m. Fewer than the words give: the first m; more: the rest is drawn from N(0, 0.02^2) (Fig. 4b).
+    guide : {"text", "vision", "audio", "none"}
+        What is learned (Fig. 4a). ``text``: ``delta_T``, with ``N_V`` and ``N_A`` as in eq. 2. ``vision`` or ``audio``:
+        ``delta_V`` or ``delta_A``, from N(0, 0.02^2), with a linear map to each of the other two. ``none``: all three,
+        ``delta_T`` from the words, and no map.
     text_prompt : {"embedding", "mlp"}
         Reading of "MLP" in eq. 1: the token embedding itself, or a 512-512-512 network on top of it.
     vision_prompt : {"shallow", "deep"}
         Tokens before the first block only, or fresh ones, each with its own projection, before every block.
+
+    Raises
+    ------
+    HcepError
+        For ``mlp`` or ``deep`` under another guide than text, which they are readings of.
     """
 
     def __init__(
@@ -40,31 +50,64 @@ class SMEP(nn.Module):
         *,
         words: str = "facial expression",
         tokens: int = 2,
+        guide: str = "text",
         text_prompt: str = "embedding",
         vision_prompt: str = "shallow",
     ) -> None:
         super().__init__()
-        width = encoders.text.width
-        start = encoders.text.word_vectors(words)[:tokens]
-        if len(start) < tokens:
-            start = torch.cat([start, torch.randn(tokens - len(start), width) * PROMPT_STD])
-        self.delta_t = nn.Parameter(start)
+        if guide != "text" and (text_prompt != "embedding" or vision_prompt != "shallow"):
+            raise HcepError(
+                f"text_prompt: {text_prompt} and vision_prompt: {vision_prompt} under guide: {guide}",
+                remedy="only guide: text has text_prompt: mlp and vision_prompt: deep",
+            )
+        self.guide = guide
+        text, vision, audio = encoders.text.width, encoders.vision.width, samples // 10
+        if guide in ("text", "none"):
+            self.delta_t = nn.Parameter(_word_prompts(encoders, words, tokens))
+        if guide in ("vision", "none"):
+            self.delta_v = nn.Parameter(torch.randn(tokens, vision) * PROMPT_STD)
+        if guide in ("audio", "none"):
+            self.delta_a = nn.Parameter(torch.randn(tokens, audio) * PROMPT_STD)
         self.mlp = (
-            nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+            nn.Sequential(nn.Linear(text, text), nn.ReLU(), nn.Linear(text, text))
             if text_prompt == "mlp"
             else nn.Identity()
         )
         self.deep = vision_prompt == "deep"
-        count = encoders.vision.layers if self.deep else 1
-        self.n_v = nn.ModuleList(nn.Linear(width, encoders.vision.width) for _ in range(count))
-        self.n_a = nn.Linear(width, samples // 10)
+        width = {"text": text, "vision": vision, "audio": audio, "none": 0}[guide]
+        if guide in ("vision", "audio"):
+            self.n_t = nn.Linear(width, text)
+        if guide in ("text", "audio"):
+            self.n_v = nn.ModuleList(
+                nn.Linear(width, vision) for _ in range(encoders.vision.layers if self.deep else 1)
+            )
+        if guide in ("text", "vision"):
+            self.n_a = nn.Linear(width, audio)
 
     def forward(self) -> Prompts:
         """``delta_T`` (m, W_t), ``delta_V`` (m, W_v) or (layers, m, W_v), ``delta_A`` (m, A/10): eq. 1 and 2."""
+        if self.guide == "none":
+            return Prompts(self.delta_t, self.delta_v, self.delta_a)
+        if self.guide == "vision":
+            return Prompts(self.n_t(self.delta_v), self.delta_v, self.n_a(self.delta_v))
+        if self.guide == "audio":
+            return Prompts(self.n_t(self.delta_a), self.n_v[0](self.delta_a), self.delta_a)
         delta_t = self.mlp(self.delta_t)
         delta_v = torch.stack([project(delta_t) for project in self.n_v])
         return Prompts(delta_t, delta_v if self.deep else delta_v[0], self.n_a(delta_t))
 
-    def text_prompts(self) -> Tensor:
-        """``delta_T`` alone."""
-        return self.mlp(self.delta_t)
+    def recorded(self) -> dict[str, Tensor]:
+        """The tensors whose movement the history records, by name: prompts, and weights of the projections."""
+        names = {name: name for name, _ in self.named_parameters() if name.startswith("delta_")}
+        names |= {name: f"{name}.weight" for name in ("n_t", "n_a") if hasattr(self, name)}
+        if hasattr(self, "n_v"):
+            names |= {f"n_v{i or ''}": f"n_v.{i}.weight" for i in range(len(self.n_v))}
+        return {name: self.get_parameter(path) for name, path in names.items()}
+
+
+def _word_prompts(encoders: Encoders, words: str, count: int) -> Tensor:
+    """Start value ``(count, W_t)``: the words' token vectors, then draws from N(0, 0.02^2)."""
+    start = encoders.text.word_vectors(words)[:count]
+    if len(start) == count:
+        return start
+    return torch.cat([start, torch.randn(count - len(start), start.shape[1]) * PROMPT_STD])

@@ -132,9 +132,9 @@ def partition(
             f"no clip of the unknown classes {', '.join(unknown)} in fold(s) {', '.join(sorted(folds.test))}",
             remedy="without unknown test clips nothing can be rejected: choose other test folds or another split",
         )
-    held = _held_out(parts["train"], label_of, groups, val_fraction, val_seed) if val_fraction else set()
-    parts["val"] = sorted([*parts["val"], *held])
-    parts["train"] = [clip for clip in parts["train"] if clip not in held]
+    val = held_out(parts["train"], label_of, groups, val_fraction, val_seed) if val_fraction else set()
+    parts["val"] = sorted([*parts["val"], *val])
+    parts["train"] = [clip for clip in parts["train"] if clip not in val]
     used = {clip for part in parts.values() for clip in part}
     return Partition(
         known=tuple(known),
@@ -226,7 +226,7 @@ def _check_classes(
             )
 
 
-def _held_out(
+def held_out(
     train: Sequence[str], label_of: Mapping[str, str], groups: Mapping[str, str], fraction: float, seed: int
 ) -> set[str]:
     """Whole groups in an order fixed by `seed`, each taken if it brings the held-out shares closer to `fraction`."""

@@ -26,7 +26,14 @@ def run_settings(config: Mapping[str, Any], task: str, name: str) -> dict[str, A
     entry = registry.method(definition["base"])
     readable = {*registry.LOOP_SETTINGS, *entry.settings}
     table = task_definition(config, task)
-    own = {key: value for key, value in definition.items() if key != "base"}
+    own = {key: value for key, value in definition.items() if key not in ("base", "tune")}
+    for key in definition.get("tune", {}):
+        if key not in readable:
+            raise HcepError(
+                f"methods: {name} tunes {key!r}, which base {definition['base']!r} does not read",
+                file="config",
+                remedy=f"tune one of {', '.join(sorted(readable))}",
+            )
     for place, values in ((f"methods: {name}", own), (f"{task}: method_settings: {name}", _own(table, name))):
         for key in values:
             if key not in readable:
@@ -41,6 +48,11 @@ def run_settings(config: Mapping[str, Any], task: str, name: str) -> dict[str, A
     if missing:
         raise HcepError(f"training has no value for {', '.join(sorted(missing))}", file="config")
     return {key: merged[key] for key in sorted(readable)}
+
+
+def tuning_grid(config: Mapping[str, Any], name: str) -> dict[str, list[Any]]:
+    """Setting -> values that a `<method>_tuned` run tries; empty for a method with fixed settings."""
+    return dict(method_definition(config, name).get("tune", {}))
 
 
 def task_datasets(config: Mapping[str, Any], task: str) -> list[str]:

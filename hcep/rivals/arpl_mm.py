@@ -1,8 +1,7 @@
 """ARPL on frozen CLIP and wav2vec 2.0 features: the paper's Baseline.
 
-Chen, Peng, Wang, Tian: "Adversarial Reciprocal Points Learning for Open Set Recognition", TPAMI 2021; constants from
-the authors' repository (iCGY96/ARPL@3ede8b3: ``loss/ARPLoss.py``, ``loss/Dist.py``): points start at 0.1 N(0, 1), the
-radius at 0, temperature 1, weight of the margin term 0.1, margin 1.
+Chen, Peng, Wang, Tian: "Adversarial Reciprocal Points Learning for Open Set Recognition", TPAMI 2021; the loss and its
+constants are those of hcep.rivals.arpl_loss.
 """
 
 from __future__ import annotations
@@ -12,14 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hcep.model.head import FusionHead, arpl_distance
 from hcep.model.method import Batch, Method, Prediction, Sizes, accuracy, cached_features, log_max_softmax, mask_missing
-
-MARGIN_WEIGHT = 0.1
-MARGIN = 1.0
-POINT_STD = 0.1
+from hcep.rivals.arpl_loss import POINT_STD, arpl_terms
 
 
 class ArplMM(Method):
@@ -38,12 +33,11 @@ class ArplMM(Method):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """``loss_cls`` = cross-entropy of the distances; ``loss_margin`` = 0.1 max(0, d_y - R + 1)."""
         fused = self.head(*mask_missing(cached_features(batch), batch.missing, self.settings))
-        logits = arpl_distance(fused, self.points)
-        own = (fused - self.points[batch.label]).square().mean(dim=1)
+        terms = arpl_terms(fused, self.points, self.radius, batch.label)
         return {
-            "loss_cls": functional.cross_entropy(logits, batch.label),
-            "loss_margin": MARGIN_WEIGHT * functional.relu(own - self.radius + MARGIN).mean(),
-            "accuracy": accuracy(logits, batch.label),
+            "loss_cls": terms.classification,
+            "loss_margin": terms.margin,
+            "accuracy": accuracy(terms.logits, batch.label),
         }
 
     @torch.no_grad()

@@ -6,6 +6,9 @@ Counting needs shapes only: everything is built on torch's ``meta`` device, so t
 from __future__ import annotations
 
 import csv
+import json
+import statistics
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,10 @@ COLUMNS = (
     "frozen",
     "gflop_per_clip",
     "encoder",
+    "clips",
+    "inference_s",
+    "memory_gb",
+    "device",
 )
 
 
@@ -110,6 +117,9 @@ def complexity(
                 "gflop_per_clip": f"{flops / 1e9:.3f}",
                 "encoder": info["name"],
             }
+            if supplied := method_class.features_of:
+                # features from a file: their encoder is not here to be counted
+                row |= {"frozen": "", "gflop_per_clip": "", "encoder": supplied}
             if (name, count) in printed and not _small(info):
                 row["paper_m"] = printed[name, count]
                 row["difference_m"] = f"{learnable / 1e6 - printed[name, count]:+.4f}"
@@ -121,6 +131,8 @@ def count_learnable(
     method_class: type[Method], classes: Sequence[str], sizes: Sizes, encoders: Encoders, settings: dict[str, Any]
 ) -> int:
     """Learnable parameters of a method, built without memory for its tensors."""
+    if width := method_class.features_width:
+        sizes = sizes._replace(text=width, vision=width, audio=width)
     with torch.device("meta"):
         method = method_class(classes, sizes, encoders if method_class.inputs == "media" else None, settings)
     return parameters(method, learnable=True)
@@ -140,6 +152,21 @@ def default_methods() -> dict[str, dict[str, Any]]:
         "words": {},
     }
     return {"hcep": {"base": "hcep", "settings": hcep}, "arpl_mm": {"base": "arpl_mm", "settings": {}}}
+
+
+def add_timings(rows: Sequence[dict[str, Any]], timings: Sequence[Path]) -> None:
+    """Fill ``clips``, ``inference_s``, ``memory_gb`` and ``device`` from the runs' ``timing.json``, means over runs."""
+    found: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    for path in timings:
+        timing = json.loads(path.read_text(encoding="utf-8"))
+        found[timing["method"], timing["known"]].append(timing)
+    for row in rows:
+        runs = found.get((row["method"], int(row["known"])))
+        if runs:
+            row["clips"] = round(statistics.mean(run["clips"] for run in runs))
+            row["inference_s"] = f"{statistics.mean(run['seconds'] for run in runs):.4g}"
+            row["memory_gb"] = f"{max(run['memory_gb'] for run in runs):.3f}"
+            row["device"] = ";".join(sorted({run["device"] for run in runs}))
 
 
 def print_complexity(rows: Sequence[dict[str, Any]]) -> None:

@@ -15,8 +15,9 @@ from hcep.media.store import ClipStore
 from hcep.model.features import encode_media
 from hcep.model.method import Features
 from hcep.progress import progress
+from hcep.training.devices import choose_device
 from hcep.training.feed import FEATURES, MediaFeed
-from hcep.training.run import check_side, choose_device
+from hcep.training.run import check_side
 
 
 @torch.no_grad()
@@ -28,7 +29,8 @@ def encode(index: Path, shard: str, output: Path, encoders: Encoders, settings: 
     settings : dict
         ``batch_size, precision, device, resident_gb``.
     """
-    device = choose_device(settings["device"])
+    reservation = choose_device(settings["device"])
+    device = reservation.device
     for module in encoders.modules():
         module.to(device)
     store = ClipStore(index, index.parent)
@@ -37,16 +39,16 @@ def encode(index: Path, shard: str, output: Path, encoders: Encoders, settings: 
     if clips:
         check_side(store.frames(clips[:1]).shape[2], encoders, index)
     dims = (encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
-    parts = [Features(*(torch.zeros((0, dim)) for dim in dims))]
+    parts = [Features(*(torch.zeros((0, dim), device=device) for dim in dims))]
     batches = feed.batches(settings["batch_size"])
     with torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bf16"):
         for batch in progress(batches, -(-len(clips) // settings["batch_size"]), f"encode {shard}", "batch"):
-            parts.append(Features(*(value.cpu() for value in encode_media(encoders, batch))))
+            parts.append(encode_media(encoders, batch))  # stays there: fetching it would wait for the device
     with atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
         text = h5py.string_dtype()
         file.create_dataset("clip", data=clips, dtype=text, shape=(len(clips),))
         file.create_dataset("flags", data=store.flags(clips), dtype=text, shape=(len(clips),))
         for name, values in zip(FEATURES, zip(*parts, strict=True), strict=True):
-            file.create_dataset(name, data=torch.cat(values).numpy())
+            file.create_dataset(name, data=torch.cat(values).cpu().numpy())
         file.attrs["encoder"] = json.dumps(encoders.info["sha256"], sort_keys=True)
         file.attrs["index"] = store.digest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from hcep.model.method import Batch
 
 MISSING_FLAGS = ("no_text", "no_video", "no_audio")  # in the order of hcep.model.method.MODALITIES
 FEATURES = ("text", "vision", "audio")
+READ_AT_ONCE = 256  # clips, when media move to an accelerator
+DEVICE_SHARE = 4  # media may take this part of an accelerator's free memory
 
 
 def missing_mask(flags: Sequence[str]) -> Tensor:
@@ -51,6 +53,8 @@ class Feed:
         self.clips, self.device = list(clips), device
         self.labels = torch.tensor(list(labels), dtype=torch.int64)
         self.missing = missing
+        # batches are copied to an accelerator beside the step that runs there
+        self.copies = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -64,16 +68,33 @@ class Feed:
         fields = self.content(positions)
         return Batch(positions + self.first, self.labels[positions], self.missing[positions], **fields).to(self.device)
 
+    def _ahead(self, positions: Tensor) -> tuple[Batch, torch.cuda.Event | None]:
+        """In the reader's thread: a batch, and the event after its copies to an accelerator."""
+        if self.copies is None:
+            return self.batch(positions), None
+        with torch.cuda.stream(self.copies):
+            return self.batch(positions), self.copies.record_event()
+
+    def _arrived(self, batch: Batch, copied: torch.cuda.Event | None) -> Batch:
+        """Make the device (not this thread) wait until a batch is there."""
+        if copied is not None:
+            stream = torch.cuda.current_stream(self.device)
+            stream.wait_event(copied)
+            for value in batch:
+                if value is not None:
+                    value.record_stream(stream)
+        return batch
+
     def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
         """All clips in batches of `size` (the last one smaller), the next one read while the current one is used."""
         order = torch.arange(len(self)) if order is None else order
         parts = order.split(size) if len(order) else ()
         with ThreadPoolExecutor(1) as reader:
-            pending = [reader.submit(self.batch, part) for part in parts[:1]]
+            pending = [reader.submit(self._ahead, part) for part in parts[:1]]
             for i in range(len(parts)):
                 if i + 1 < len(parts):
-                    pending.append(reader.submit(self.batch, parts[i + 1]))
-                yield pending.pop(0).result()
+                    pending.append(reader.submit(self._ahead, parts[i + 1]))
+                yield self._arrived(*pending.pop(0).result())
 
 
 class MediaFeed(Feed):
@@ -86,7 +107,8 @@ class MediaFeed(Feed):
     tokenize : callable
         Texts to tokens ``(n, L)``.
     resident_bytes : int
-        Media up to this size is read once and kept.
+        Media up to this size is read once and kept; 0 reads every batch from the shards. On an accelerator media of up
+        to a quarter of its free memory are kept there, whatever this says, unless it is 0.
     """
 
     def __init__(
@@ -101,22 +123,45 @@ class MediaFeed(Feed):
         super().__init__(clips, labels, missing_mask(store.flags(clips)), device)
         self.store = store
         self.tokens = tokenize(store.texts(clips))
+        # the end mark has the largest id of a text; what follows it is padding
+        self.lengths = self.tokens.argmax(dim=1) + 1
         self.resident: tuple[Tensor, Tensor] | None = None
-        if clips:
-            frames, waveform = self._read(clips[:1])
-            if (frames.nbytes + waveform.nbytes) * len(clips) <= resident_bytes:
+        if clips and resident_bytes:
+            size = sum(value.nbytes for value in self._read(clips[:1])) * len(clips)
+            if size <= _device_room(device):
+                self.resident = self._on_device()
+            elif size <= resident_bytes:
                 self.resident = self._read(clips)
 
     def _read(self, clips: Sequence[str]) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(self.store.frames(clips)), torch.from_numpy(self.store.waveforms(clips))
 
+    def _on_device(self) -> tuple[Tensor, Tensor]:
+        parts = [self.clips[i : i + READ_AT_ONCE] for i in range(0, len(self.clips), READ_AT_ONCE)]
+        first = self._read(parts[0])
+        whole = [torch.empty((len(self.clips), *v.shape[1:]), dtype=v.dtype, device=self.device) for v in first]
+        for number, part in enumerate(parts):
+            start = number * READ_AT_ONCE
+            for place, values in zip(whole, self._read(part), strict=True):
+                place[start : start + len(part)].copy_(values)
+        return whole[0], whole[1]
+
     def content(self, positions: Tensor) -> dict[str, Tensor]:
-        """``tokens, frames, waveform`` of these positions."""
+        """``tokens`` up to the longest text, ``frames`` and ``waveform`` of these positions."""
         if self.resident is None:
             frames, waveform = self._read([self.clips[int(i)] for i in positions])
         else:
-            frames, waveform = (value[positions] for value in self.resident)
-        return {"tokens": self.tokens[positions], "frames": frames, "waveform": waveform}
+            frames, waveform = (value[positions.to(value.device)] for value in self.resident)
+        if self.copies is not None and frames.device.type == "cpu":
+            # only from pinned memory do copies run beside the step
+            frames, waveform = frames.pin_memory(), waveform.pin_memory()
+        longest = int(self.lengths[positions].max()) if len(positions) else 0
+        return {"tokens": self.tokens[positions, :longest], "frames": frames, "waveform": waveform}
+
+
+def _device_room(device: torch.device) -> int:
+    """Bytes that media may take on an accelerator."""
+    return torch.cuda.mem_get_info(device)[0] // DEVICE_SHARE if device.type == "cuda" else 0
 
 
 class FeatureFeed(Feed):
@@ -136,7 +181,7 @@ class FeatureFeed(Feed):
         clips: Sequence[str],
         labels: Sequence[int],
         device: torch.device,
-        made_with: dict[str, Sequence[str]],
+        made_with: Mapping[str, Sequence[str]],
     ) -> None:
         found: dict[str, tuple[list[np.ndarray], str]] = {}
         wanted = set(clips)

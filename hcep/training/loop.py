@@ -19,6 +19,7 @@ from hcep.model.method import Batch, Method
 from hcep.progress import progress
 from hcep.training.checkpoint import read_state, save_state
 from hcep.training.feed import Feed
+from hcep.training.memory import halved, measured_size
 
 CHECK_EVERY = 50  # steps between looks at the losses, each of which waits for the device
 Monitor = Callable[[Method], dict[str, float]]
@@ -41,6 +42,10 @@ def memory_gb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 1e9
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+class Diverged(HcepError):
+    """A loss was not finite."""
 
 
 class Trainer:
@@ -82,12 +87,15 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] | None = None
         self.step = 0
+        self.micro = settings["micro_batch"]
 
     def run(self) -> list[dict[str, float]]:
         """Train to the last epoch, from the resume state if there is one; returns the history, one row per epoch."""
         size = self.settings["batch_size"]
         self.method.begin(self.feed.batches(size))
         first = self._resume()
+        if not self.micro:
+            self.micro = self._fitting_micro_batch()
         epochs = range(first, self.settings["epochs"])
         for epoch in progress(epochs, len(epochs), self.name, "epoch"):
             self._epoch(epoch)
@@ -131,12 +139,61 @@ class Trainer:
                 self.best = {"value": chosen, "epoch": epoch + 1, "method": copy.deepcopy(self.method.state_dict())}
         self.history.append(row)
 
+    def _fitting_micro_batch(self) -> int:
+        """Clips per backward pass that fit into memory, measured on the first two; methods on features need little."""
+        size = min(self.settings["batch_size"], len(self.feed))
+        if self.method.inputs == "features" or size < 2:
+            return size
+        self.method.train()
+        micro, per_clip = measured_size(self.method, self.feed.batch(torch.arange(2)), size)
+        if micro < size:
+            print(
+                f"{self.name}: {micro} of {size} clips per backward pass, same gradient: "
+                f"a clip keeps {per_clip / 1e9:.2f} GB",
+                file=sys.stderr,
+                flush=True,
+            )
+        return micro
+
     def _step(self, batch: Batch) -> dict[str, Tensor]:
-        """One optimiser step on the effective batch, in micro-batches when the setting asks for it."""
+        """One optimiser step on the effective batch; when memory runs out, again with half as many clips at a time."""
+        rng = torch.get_rng_state(), torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        while (terms := self._gradients(batch)) is None:
+            torch.set_rng_state(rng[0])
+            if rng[1] is not None:
+                torch.cuda.empty_cache()
+                torch.cuda.set_rng_state(rng[1], self.device)
+        self.method.before_step()
+        self.optimiser.step()
+        self.method.after_step(self.step)
+        return terms
+
+    def _gradients(self, batch: Batch) -> dict[str, Tensor] | None:
+        """Gradients and terms of a batch; None when memory ran out, with `micro` halved."""
+        size = min(self.micro or len(batch.row), len(batch.row))
+        try:
+            return self._accumulate(batch, size)
+        except torch.OutOfMemoryError as error:
+            if size == 1:
+                raise HcepError(
+                    f"one clip per backward pass does not fit into memory ({error})",
+                    file=self.name,
+                    remedy="use a device with more memory, or `precision: bf16`",
+                ) from error
+            self.micro = halved(size)
+        print(
+            f"{self.name}: out of memory with {size} clips per backward pass; goes on with {self.micro}, same gradient",
+            file=sys.stderr,
+            flush=True,
+        )
+        return None
+
+    def _accumulate(self, batch: Batch, size: int) -> dict[str, Tensor]:
+        """Gradients of the effective batch from parts of at most `size` clips, and the terms per clip."""
         self.optimiser.zero_grad()
         total = len(batch.row)
         terms: dict[str, Tensor] = {}
-        for part in batch.split(self.settings["micro_batch"] or total):
+        for part in batch.split(size):
             share = len(part.row) / total
             values = self.method.loss(part)
             losses = [value for key, value in values.items() if key.startswith("loss_")]
@@ -147,9 +204,6 @@ class Trainer:
                 summed = key.startswith("loss_") and self.method.reduction == "sum"
                 scale = 1 / total if summed else share  # the history holds means per clip either way
                 terms[key] = terms.get(key, torch.zeros((), device=self.device)) + value.detach() * scale
-        self.method.before_step()
-        self.optimiser.step()
-        self.method.after_step(self.step)
         return terms
 
     def _check(self, waiting: list[tuple[int, dict[str, Tensor]]], epoch: int) -> None:
@@ -159,7 +213,7 @@ class Trainer:
                     kept = (
                         f"the state after epoch {epoch} is kept in {self.state_file}" if epoch else "no epoch was done"
                     )
-                    raise HcepError(
+                    raise Diverged(
                         f"{key} is {float(value)} in epoch {epoch + 1}, step {step}, "
                         f"at lr {self.settings['lr'] * learning_rate_factor(epoch, self.settings):g}",
                         file=self.name,
@@ -170,6 +224,7 @@ class Trainer:
         state = {
             "epochs_done": epochs_done,
             "step": self.step,
+            "micro": self.micro,
             "method": self.method.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "history": self.history,
@@ -186,6 +241,7 @@ class Trainer:
         self.method.load_state_dict(state["method"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.history, self.best, self.step = state["history"], state["best"], state["step"]
+        self.micro = state["micro"]
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(state["device_rng"], self.device)

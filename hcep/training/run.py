@@ -14,7 +14,9 @@ from hcep.errors import HcepError
 from hcep.media.store import open_stores
 from hcep.model.method import Batch, Method, Sizes
 from hcep.protocol.make_split import Split, read_split
-from hcep.training.feed import FeatureFeed, Feed, MediaFeed
+from hcep.training.devices import choose_device
+from hcep.training.features_file import FeaturesFileFeed
+from hcep.training.feed import FeatureFeed, Feed, MediaFeed, missing_mask
 
 
 @dataclass(frozen=True)
@@ -42,21 +44,6 @@ class Inputs:
     encoders: Any
 
 
-def choose_device(name: str) -> torch.device:
-    """``auto`` takes an accelerator when there is one; ``cpu`` and ``cuda`` are taken literally.
-
-    Raises
-    ------
-    HcepError
-        When ``cuda`` is asked for and absent.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise HcepError("the setting device: cuda finds no CUDA device", remedy="use device: auto or device: cpu")
-    return torch.device(name)
-
-
 def check_side(side: int, encoders: Any, index: Path) -> None:
     """Refuse frames of another size than the encoder takes."""
     if side != encoders.vision.size:
@@ -74,7 +61,8 @@ class Run:
         self.inputs, self.method_class, self.settings, self.seed = inputs, method_class, settings, seed
         # cached features train in seconds: an accelerator that no job has reserved is left alone
         auto = settings["device"] == "auto" and inputs.encoders is None
-        self.device = choose_device("cpu" if auto else settings["device"])
+        self.reservation = choose_device("cpu" if auto else settings["device"])
+        self.device = self.reservation.device
         # float32 means float32: by default an accelerator may round convolutions to TF32
         torch.backends.cudnn.allow_tf32 = False
         self.split: Split = read_split(inputs.split)
@@ -84,6 +72,10 @@ class Run:
         """The clips of one part with their class ids."""
         place = {name: i for i, name in enumerate(self.split.known)}
         labels = [place.get(self.split.labels[clip], -1) for clip in clips]
+        if supplied := self.method_class.features_of:
+            missing, width = missing_mask(self.store.flags(clips)), self.method_class.features_width
+            files = self.inputs.features
+            return FeaturesFileFeed(files, clips, labels, missing, self.device, encoder=supplied, width=width)
         if self.inputs.encoders is None:
             encoder = json.dumps(self.inputs.encoder["sha256"], sort_keys=True)
             made_with = {"encoder": [encoder], "index": self.store.digests}

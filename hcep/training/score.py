@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +11,20 @@ import torch
 
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores, write_scores
-from hcep.model.method import MODALITIES, Method
+from hcep.files import write_json
+from hcep.model.method import MODALITIES, Method, Prediction
 from hcep.progress import progress
 from hcep.training.checkpoint import read_checkpoint
+from hcep.training.feed import Feed
+from hcep.training.loop import memory_gb
 from hcep.training.run import Inputs, Run
 
 
-def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: Path) -> None:
+def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: Path, timing: Path) -> None:
     """Score the training and test clips of a run with its checkpoint and write ``scores.h5``.
+
+    `timing` (JSON) holds what scoring the test clips took on this machine: ``method, known, clips, seconds,
+    clips_per_s, memory_gb, device``; the training clips, scored first, warm it up.
 
     Raises
     ------
@@ -37,11 +45,17 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
     method = run.build(feed)
     method.load_state_dict(state)
     method.eval()
-    count = -(-len(clips) // settings["batch_size"])
     title = f"score {metadata['method']} {run.split.openness} {run.split.split}"
-    batches = progress(feed.batches(settings["batch_size"]), count, title, "batch")
-    outputs = [method.predict(batch) for batch in batches]
-    logits = torch.cat([out.logits.double() for out in outputs]).cpu().numpy()
+    trained = len(run.split.train)
+    outputs = _predict(method, feed, range(trained), f"{title}, training clips")
+    start = time.perf_counter()
+    outputs += _predict(method, feed, range(trained, len(clips)), f"{title}, test clips")
+    seconds = time.perf_counter() - start
+    count = len(clips) - trained
+    took = {"method": metadata["method"], "known": len(run.split.known), "clips": count, "seconds": seconds}
+    took |= {"clips_per_s": count / seconds, "memory_gb": memory_gb(feed.device), "device": str(feed.device)}
+    write_json(timing, took)
+    logits = torch.cat([out.logits.double() for out in outputs]).numpy()
     classes = np.array(run.split.known)
     names = [name for name in (*MODALITIES, "fused") if name in outputs[0].features]
     kinds = sorted(set(run.store.text_kinds(clips)) - {"none"}) or ["none"]
@@ -50,15 +64,15 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
         Scores(
             dataset=np.array([run.split.datasets[clip] for clip in clips]),
             clip=np.array(clips),
-            part=np.array(["train"] * len(run.split.train) + ["test"] * (len(clips) - len(run.split.train))),
+            part=np.array(["train"] * trained + ["test"] * count),
             label=np.array([run.split.labels[clip] for clip in clips]),
             group=np.array([run.split.groups[clip] for clip in clips]),
             prediction=classes[logits.argmax(axis=1)],
             flags=np.array(run.store.flags(clips)),
             known=feed.labels.numpy() >= 0,
             logits=logits,
-            score=torch.cat([out.score.double() for out in outputs]).cpu().numpy(),
-            features={name: torch.cat([out.features[name].float() for out in outputs]).cpu().numpy() for name in names},
+            score=torch.cat([out.score.double() for out in outputs]).numpy(),
+            features={name: torch.cat([out.features[name].float() for out in outputs]).numpy() for name in names},
             classes=tuple(run.split.known),
             method=metadata["method"],
             task=run.split.task,
@@ -69,5 +83,18 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
             versions=metadata["versions"],
             stand_in=metadata["encoder"]["stand_in"],
             text_kind=";".join(kinds),
+            left_out=run.split.left_out_classes,
         ),
     )
+
+
+def _predict(method: Method, feed: Feed, positions: Sequence[int], title: str) -> list[Prediction]:
+    """Predictions of these clips, all of them on the CPU before it returns."""
+    size = method.settings["batch_size"]
+    batches = feed.batches(size, torch.tensor(positions, dtype=torch.int64))
+    found = []
+    for batch in progress(batches, -(-len(positions) // size), title, "batch"):
+        out = method.predict(batch)
+        features = {name: value.cpu() for name, value in out.features.items()}
+        found.append(Prediction(out.logits.cpu(), out.score.cpu(), features))
+    return found

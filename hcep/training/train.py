@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ def train(
     method_class: type[Method],
     settings: dict[str, Any],
     *,
+    tuned: Sequence[Mapping[str, Any]] = (),
     name: str,
     seed: int,
     code: str,
@@ -38,6 +39,8 @@ def train(
 
     Parameters
     ----------
+    tuned : sequence of mapping
+        Contents of ``tuned.json``, whose ``chosen`` settings go over `settings`; recorded in the checkpoint.
     name : str
         The method's name in the results.
     code : str
@@ -55,6 +58,8 @@ def train(
     HcepError
         On non-finite losses (the last good state stays in `work`) and on inputs that do not fit each other.
     """
+    for choice in tuned:
+        settings = settings | choice["chosen"]
     run = Run(inputs, method_class, settings, seed)
     if not run.split.train:
         raise HcepError("the split has no training clip", file=inputs.split)
@@ -79,6 +84,7 @@ def train(
         "versions": versions(),
         "device": str(run.device),
         "encoder": {key: inputs.encoder[key] for key in ("name", "stand_in", "sha256")},
+        "tuned": list(tuned),
         "epoch": trainer.best["epoch"] if trainer.best else len(rows),
     }
     columns = list(dict.fromkeys(key for row in rows for key in row))

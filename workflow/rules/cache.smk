@@ -42,7 +42,7 @@ rule check:
         "check the release of {wildcards.dataset}"
     shell:
         "hcep check {wildcards.dataset} --root {params.root:q} --settings {params.settings:q}"
-        " --expected {input.expected:q} --output {output:q} > {log:q} 2>&1"
+        " --expected {input.expected:q} --output {output:q} 2> {log:q}"
 
 
 rule decode_frames:

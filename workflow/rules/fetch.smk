@@ -11,13 +11,30 @@ rule generate_demo:
     threads: 2
     params:
         seed=0,
+        speakers="12 8",
         folder=subpath(output.clips, parent=True),
         words=package_data("demo/words/transcripts.json"),
         code=digest_of("demo.corpus"),
     message:
         "generate the demo clips"
     shell:
-        "hcep generate_demo --seed {params.seed} --workers {threads} --output {params.folder:q} 2> {log:q}"
+        "hcep generate_demo --seed {params.seed} --speakers {params.speakers} --workers {threads}"
+        " --output {params.folder:q} 2> {log:q}"
+
+
+use rule generate_demo as generate_demo_small with:
+    output:
+        clips="resources/demo_small/raw/clips.tsv",
+    log:
+        "logs/generate_demo_small.log",
+    params:
+        seed=0,
+        speakers="4 2",
+        folder=subpath(output.clips, parent=True),
+        words=package_data("demo/words/transcripts.json"),
+        code=digest_of("demo.corpus"),
+    message:
+        "generate the 60 clips of demo_small"
 
 
 rule pretrain_demo_encoders:

@@ -19,6 +19,7 @@ rule aggregate:
             category="Results",
             labels={"task": "{task}", "what": "comparisons"},
         ),
+        corpora="results/{task}/corpora.csv",
     log:
         "logs/aggregate/{task}.log",
     conda:
@@ -32,7 +33,7 @@ rule aggregate:
     shell:
         "hcep aggregate --task {wildcards.task} --runs {params.folders:q} --paper {input.paper:q}"
         " --settings {params.settings:q} --runs-table {output.runs:q} --summary {output.summary:q}"
-        " --comparisons {output.comparisons:q} 2> {log:q}"
+        " --comparisons {output.comparisons:q} --corpora {output.corpora:q} 2> {log:q}"
 
 
 rule summary_page:
@@ -87,6 +88,7 @@ rule complexity:
     input:
         encoder=encoder_info,
         paper="config/paper_results.csv",
+        timings=[],
     output:
         "results/{task}/complexity.csv",
     log:
@@ -101,7 +103,7 @@ rule complexity:
         "parameters and operations of {wildcards.task}'s methods"
     shell:
         "hcep complexity --encoder {input.encoder:q} --settings {params.settings:q} --known {params.known}"
-        " --paper {input.paper:q} --output {output:q} 2> {log:q}"
+        " --paper {input.paper:q} --timings {input.timings:q} --output {output:q} 2> {log:q}"
 
 
 rule figure:
@@ -122,11 +124,12 @@ rule figure:
         "../../envs/hcep.yaml"
     params:
         folders=figure_sources,
+        title=figure_title,
         code=figure_code,
     message:
         "figure {wildcards.figure} of {wildcards.task}"
     shell:
-        "hcep figure --name {wildcards.figure} --task {wildcards.task} --sources {params.folders:q} --output {output:q}"
+        "hcep figure --name {wildcards.figure} --task {params.title:q} --sources {params.folders:q} --output {output:q}"
         " 2> {log:q}"
 
 

@@ -23,9 +23,36 @@ rule make_split:
         " 2> {log:q}"
 
 
+rule tune:
+    input:
+        unpack(run_inputs),
+    output:
+        "results/{task}/{method}/{openness}/{split}/seed{seed}/tuned.json",
+    log:
+        "logs/tune/{task}/{method}/{openness}/{split}/seed{seed}.log",
+    conda:
+        "../../envs/hcep.yaml"
+    threads: 1
+    resources:
+        gpu=gpus,
+    params:
+        settings=settings_of_run,
+        grid=grid_of,
+        base=base_of,
+        encoder=encoder_folder,
+        code=tune_code,
+    message:
+        "tune {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
+    shell:
+        "hcep tune --method {wildcards.method} --base {params.base} --seed {wildcards.seed} --split {input.split:q}"
+        " --index {input.index:q} --features {input.features:q} --encoder {params.encoder:q}"
+        " --settings {params.settings:q} --grid {params.grid:q} --work work --output {output:q} 2> {log:q}"
+
+
 rule train:
     input:
         unpack(run_inputs),
+        tuned=tuned_choice,
     output:
         model="results/{task}/{method}/{openness}/{split}/seed{seed}/model.safetensors",
         history="results/{task}/{method}/{openness}/{split}/seed{seed}/history.csv",
@@ -48,7 +75,8 @@ rule train:
     shell:
         "hcep train --method {wildcards.method} --base {params.base} --seed {wildcards.seed} --split {input.split:q}"
         " --index {input.index:q} --features {input.features:q} --encoder {params.encoder:q}"
-        " --settings {params.settings:q} --work work --model {output.model:q} --history {output.history:q} 2> {log:q}"
+        " --settings {params.settings:q} --tuned {input.tuned:q} --work work --model {output.model:q}"
+        " --history {output.history:q} 2> {log:q}"
 
 
 rule score:
@@ -56,7 +84,8 @@ rule score:
         unpack(run_inputs),
         model="results/{task}/{method}/{openness}/{split}/seed{seed}/model.safetensors",
     output:
-        "results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
+        scores="results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
+        timing="results/{task}/{method}/{openness}/{split}/seed{seed}/timing.json",
     log:
         "logs/score/{task}/{method}/{openness}/{split}/seed{seed}.log",
     conda:
@@ -72,7 +101,8 @@ rule score:
         "score {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
     shell:
         "hcep score --base {params.base} --split {input.split:q} --index {input.index:q} --features {input.features:q}"
-        " --encoder {params.encoder:q} --model {input.model:q} --output {output:q} 2> {log:q}"
+        " --encoder {params.encoder:q} --model {input.model:q} --output {output.scores:q} --timing {output.timing:q}"
+        " 2> {log:q}"
 
 
 rule evaluate:
@@ -95,3 +125,23 @@ rule evaluate:
     shell:
         "hcep evaluate --scores {input:q} --settings {params.settings:q} --metrics {output.metrics:q}"
         " --curves {output.curves:q} --thresholds {output.thresholds:q} 2> {log:q}"
+
+
+rule posthoc:
+    input:
+        "results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
+    output:
+        "results/{task}/{method}/{openness}/{split}/seed{seed}/posthoc.csv",
+    log:
+        "logs/posthoc/{task}/{method}/{openness}/{split}/seed{seed}.log",
+    conda:
+        "../../envs/hcep.yaml"
+    threads: 1
+    params:
+        settings=settings_text(config["evaluation"]),
+        code=digest_of("training.posthoc"),
+    message:
+        "post-hoc scores of {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split}"
+        " seed {wildcards.seed}"
+    shell:
+        "hcep posthoc --scores {input:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"

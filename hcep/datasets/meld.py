@@ -1,0 +1,234 @@
+"""MELD: utterances of the series Friends in seven emotions, with transcripts (Poria et al., ACL 2019)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hcep.datasets.manifest_file import Clip, open_table
+from hcep.datasets.settings import choose, fill, nearest
+from hcep.datasets.spellings import find
+from hcep.datasets.survey import Fault, Survey
+from hcep.errors import HcepError
+from hcep.files import digest, sha256_file
+
+# fold -> list of utterances, folder of clips
+FOLDS = {
+    "train": ("train_sent_emo.csv", "train_splits"),
+    "valid": ("dev_sent_emo.csv", "dev_splits_complete"),
+    "test": ("test_sent_emo.csv", "output_repeated_splits_test"),
+}
+# names of the release, as the class names of MAFW
+EMOTIONS = {
+    "anger": "anger",
+    "disgust": "disgust",
+    "fear": "fear",
+    "joy": "happiness",
+    "neutral": "neutral",
+    "sadness": "sadness",
+    "surprise": "surprise",
+}
+COLUMNS = ("Utterance", "Emotion", "Dialogue_ID", "Utterance_ID")
+# quotes and dashes of Windows-1252 stand in the lists as the control characters of the same number
+REPAIRS = {code: bytes([code]).decode("cp1252", errors="ignore") for code in range(0x80, 0xA0)} | {0xA0: " "}
+DEFAULTS: dict[str, Any] = {"text": "manifest", "keep_neutral": True}
+EXAMPLES = 5
+SOURCE = (
+    "get MELD.Raw.tar.gz of huggingface.co/datasets/declare-lab/MELD, unpack it and the train.tar.gz, dev.tar.gz and "
+    "test.tar.gz in it, and set the dataset's `root` to the folder MELD.Raw"
+)
+
+
+class Utterance(NamedTuple):
+    """A row of a list: numbers of dialogue and utterance, which begin anew in every fold, class name, listed words."""
+
+    dialogue: int
+    number: int
+    emotion: str
+    text: str
+
+    @property
+    def file(self) -> str:
+        """Name of the clip's file."""
+        return f"dia{self.dialogue}_utt{self.number}.mp4"
+
+
+class Meld:
+    """``MELD.Raw``: three lists ``*_sent_emo.csv`` and three folders of ``dia<D>_utt<U>.mp4``, at any depth to three.
+
+    The folds are the official ones: train, valid (dev) and test. A group is a dialogue; the speakers are the same in
+    all folds. The words are those of the script, transcript of what is said. Two clips of the release are known to be
+    missing (dev, dialogue 110, utterance 7) or broken (train, dialogue 125, utterance 3): they keep their rows, and
+    decoding flags them. Files that no list names, and the ``._dia…`` files of macOS, are not used.
+
+    Parameters
+    ----------
+    root : path
+        The folder MELD.Raw, or one of the folders above it.
+    settings : dict
+        ``text``: manifest, none or asr; ``keep_neutral``: whether neutral utterances are listed (default true).
+    """
+
+    def __init__(self, root: Path, settings: dict[str, Any]) -> None:
+        self.root = Path(root)
+        self.settings = fill("meld", settings, DEFAULTS)
+        choose("meld", "text", self.settings["text"], ("manifest", "none", "asr"))
+        if not isinstance(self.settings["keep_neutral"], bool):
+            cause = f"setting 'keep_neutral' of the meld adapter is {self.settings['keep_neutral']!r}"
+            raise HcepError(cause, remedy="use true or false")
+
+    def watch(self) -> list[str]:
+        """Digests of the three lists and of the names of the clips of each fold."""
+        lines = []
+        for fold, (table, folder) in FOLDS.items():
+            path = find(self.root, [table], depth=3, kind="file")
+            names = sorted(_videos(find(self.root, [folder], depth=3, kind="folder")))
+            lines.append(f"{fold} list: {sha256_file(path) if path else 'missing'}")
+            lines.append(f"{fold} media: {len(names)} {digest(names)}")
+        return lines
+
+    def clips(self) -> list[Clip]:
+        """One clip per utterance.
+
+        Raises
+        ------
+        HcepError
+            When a list is missing, lacks a column, names an unknown emotion, or names an utterance twice.
+        """
+        clips: list[Clip] = []
+        repaired = neutral = 0
+        for fold in FOLDS:
+            folder = self._folder(fold)
+            for utterance in self._utterances(fold):
+                if utterance.emotion == "neutral" and not self.settings["keep_neutral"]:
+                    neutral += 1
+                    continue
+                text = utterance.text.translate(REPAIRS)
+                repaired += text != utterance.text
+                clips.append(self._clip(fold, f"{folder}/{utterance.file}", utterance, text.strip()))
+        folds = Counter(clip.fold for clip in clips)
+        sizes = ", ".join(f"{fold} {folds[fold]}" for fold in FOLDS)
+        print(
+            f"meld: {len(clips)} utterances ({sizes}), {neutral} neutral ones left out, characters of Windows-1252 "
+            f"mended in {repaired}",
+            file=sys.stderr,
+        )
+        return clips
+
+    def _clip(self, fold: str, media: str, utterance: Utterance, text: str) -> Clip:
+        source = self.settings["text"]
+        if source == "manifest":
+            kind = "transcript" if text else "none"
+        else:
+            text, kind = "", source
+        return Clip(
+            clip=f"{fold}_{utterance.file.removesuffix('.mp4')}",
+            dataset="",
+            video=media,
+            audio=media,
+            start=None,
+            end=None,
+            text=text,
+            text_kind=kind,
+            language="en",
+            label=utterance.emotion,
+            labels=utterance.emotion,
+            group=f"{fold}-dia{utterance.dialogue}",
+            fold=fold,
+            flags="",
+            box="",
+        )
+
+    def _list(self, fold: str) -> Path:
+        name = FOLDS[fold][0]
+        found = find(self.root, [name], depth=3, kind="file")
+        if found is None:
+            raise HcepError(f"the list {name} is not below it", file=self.root, remedy=SOURCE)
+        return found
+
+    def _folder(self, fold: str) -> str:
+        """Folder of a fold's clips below the root; where the release has it when it is not there."""
+        name = FOLDS[fold][1]
+        found = find(self.root, [name], depth=3, kind="folder") or self._list(fold).parent / name
+        return found.relative_to(self.root).as_posix()
+
+    def _utterances(self, fold: str) -> list[Utterance]:
+        path = self._list(fold)
+        utterances: list[Utterance] = []
+        first: dict[str, int] = {}
+        for row, cells in open_table(path, ","):
+            if not utterances:
+                missing = [name for name in COLUMNS if name not in cells]
+                if missing:
+                    raise HcepError(f"lacks the column {', '.join(missing)}", file=path, row=1, remedy=SOURCE)
+            utterance = _utterance(path, row, cells)
+            if utterance.file in first:
+                cause = f"{utterance.file.removesuffix('.mp4')} is already in row {first[utterance.file]}"
+                raise HcepError(cause, file=path, row=row, remedy="remove one of the rows, or get the list anew")
+            first[utterance.file] = row
+            utterances.append(utterance)
+        if not utterances:
+            raise HcepError("lists no utterances", file=path, remedy=SOURCE)
+        return utterances
+
+    def survey(self, clips: Sequence[Clip]) -> Survey:
+        """Where the parts lie, dialogues per fold, and clips on disk that no list names."""
+        found: dict[str, str] = {}
+        dialogues: dict[str, int] = {}
+        files: dict[str, int] = {}
+        unlisted: dict[str, list[str]] = {}
+        faults = []
+        for fold, (_, name) in FOLDS.items():
+            utterances = self._utterances(fold)
+            dialogues[fold] = len({utterance.dialogue for utterance in utterances})
+            found[f"{fold} list"] = self._list(fold).relative_to(self.root).as_posix()
+            folder = self.root / self._folder(fold)
+            if folder.is_dir():
+                found[f"{fold} clips"] = self._folder(fold)
+            else:
+                faults.append(Fault("error", f"folder {name} is missing", 1, [], SOURCE))
+            videos = _videos(folder)
+            files[fold] = len(videos)
+            unlisted[fold] = sorted(videos - {utterance.file for utterance in utterances})
+        extra = [f"{fold} {name}" for fold, names in unlisted.items() for name in names]
+        if extra:
+            faults.append(Fault("warning", "video files that no list names (not used)", len(extra), extra[:EXAMPLES]))
+        return Survey(
+            found,
+            {
+                "dialogues": dialogues,
+                "video files": files,
+                "video files not listed": {fold: len(names) for fold, names in unlisted.items()},
+            },
+            faults,
+        )
+
+
+def _utterance(path: Path, row: int, cells: Mapping[str, str]) -> Utterance:
+    numbers = []
+    for name in ("Dialogue_ID", "Utterance_ID"):
+        if not cells[name].strip().isdecimal():
+            cause = f"{name} {cells[name]!r} is not a whole number"
+            raise HcepError(cause, file=path, row=row, remedy="get the list anew; spreadsheets change numbers")
+        numbers.append(int(cells[name]))
+    emotion = cells["Emotion"].strip().casefold()
+    if emotion not in EMOTIONS:
+        raise HcepError(
+            f"unknown emotion {cells['Emotion']!r}{nearest(emotion, EMOTIONS)}",
+            file=path,
+            row=row,
+            remedy=f"the emotions of MELD are {', '.join(EMOTIONS)}",
+        )
+    return Utterance(numbers[0], numbers[1], EMOTIONS[emotion], cells["Utterance"])
+
+
+def _videos(folder: Path | None) -> set[str]:
+    """Names of the .mp4 files of a folder, without the hidden ones that macOS leaves in archives."""
+    if folder is None or not folder.is_dir():
+        return set()
+    with os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.name.endswith(".mp4") and not entry.name.startswith(".")}

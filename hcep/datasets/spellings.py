@@ -1,0 +1,96 @@
+"""Files and folders of a release, found whatever their spelling: case, `_`, `-`, `&`, spaces and depth differ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from hcep.errors import HcepError
+
+# a folder with more entries holds media or frames; what lies below it is never a part of a release to look for
+MANY = 2000
+# what archive programs, file managers and open spreadsheets leave beside the real files, some of it under their names
+LEFTOVERS = (".", "~$", "__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information")
+
+
+def normal(name: str) -> str:
+    """The letters and digits of a name, case folded: ``Train & Test Set`` and ``train_test-set`` are the same."""
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def walk(root: Path, depth: int) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
+    """Yield a folder and its entries, and those of the folders below it, shallowest first and each level sorted.
+
+    Parameters
+    ----------
+    root : path
+        Where to begin; when it is no folder, nothing is yielded.
+    depth : int
+        Levels of entries: 1 = those of the root, 2 = also those of its folders.
+
+    Yields
+    ------
+    tuple of path and list of os.DirEntry
+        Entries are sorted by name, without hidden files and `LEFTOVERS`. Folders inside a folder of more than `MANY`
+        entries are not entered, unless it is the root.
+
+    Raises
+    ------
+    HcepError
+        When a folder cannot be read.
+    """
+    level = [root] if root.is_dir() else []
+    for step in range(1, depth + 1):
+        below: list[Path] = []
+        for folder in level:
+            entries = _entries(folder)
+            yield folder, entries
+            # asking 10,000 entries whether they are folders is slow where the file system does not tell with the name
+            if step < depth and (step == 1 or len(entries) <= MANY):
+                below += [folder / entry.name for entry in entries if entry.is_dir()]
+        level = below
+
+
+def find(root: Path, names: Sequence[str], *, depth: int = 2, kind: Literal["file", "folder"]) -> Path | None:
+    """The shallowest file or folder below `root` that is called one of `names`, up to spelling.
+
+    Parameters
+    ----------
+    root : path
+        Where to look; the root's own name does not count.
+    names : sequence of str
+        Names in any spelling (a file's with its suffix), compared by `normal`.
+    depth : int
+        Levels to look at, as in `walk`.
+    kind : str
+        ``file`` or ``folder``.
+
+    Returns
+    -------
+    path or None
+        The first in order of path among equally deep matches; None when there is no match.
+
+    Raises
+    ------
+    HcepError
+        When a folder cannot be read.
+    """
+    wanted = {normal(name) for name in names}
+    for folder, entries in walk(root, depth):
+        for entry in entries:
+            if normal(entry.name) in wanted and (entry.is_dir() if kind == "folder" else entry.is_file()):
+                return folder / entry.name
+    return None
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            kept = [entry for entry in found if not entry.name.startswith(LEFTOVERS)]
+    except OSError as error:
+        raise HcepError(
+            f"cannot be read: {error.strerror}", file=folder, remedy="make it readable, or move it out of the release"
+        ) from error
+    return sorted(kept, key=lambda entry: entry.name)

@@ -1,0 +1,130 @@
+"""The convolutions at the entrance of wav2vec 2.0 as plain matrix products, positions before channels.
+
+Shapes: B waveforms, A samples, T positions, C channels, k kernel, s stride.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class ConvStack(NamedTuple):
+    """Weights of the stack.
+
+    Attributes
+    ----------
+    kernels, strides : tuple of int
+        Of every layer.
+    filters : float64 Tensor (C, k)
+        Of the first layer, which has one input channel.
+    gain, shift : float64 Tensor (C,)
+        Of the group norm after it, which has one group per channel.
+    eps : float
+        Of that norm.
+    taps : tuple of (Tensor (s C, C), Tensor ((k - s) C, C))
+        Of each further layer: the first s taps, and the rest.
+    """
+
+    kernels: tuple[int, ...]
+    strides: tuple[int, ...]
+    filters: Tensor
+    gain: Tensor
+    shift: Tensor
+    eps: float
+    taps: tuple[tuple[Tensor, Tensor], ...]
+
+    def __call__(self, waveform: Tensor) -> Tensor:
+        """``(B, A)`` float32 -> ``(B, T, C)`` in the type of `taps`."""
+        count = waveform.shape[1]
+        for kernel, stride in zip(self.kernels, self.strides, strict=True):
+            count = (count - kernel) // stride + 1
+        # one row more than is read makes every layer's rows s times the next one's, so that the clips of a batch lie
+        # behind each other and a layer is one product; the extra rows are wrong and never read by a right one
+        rows = count + 1
+        for stride in self.strides[1:]:
+            rows *= stride
+        x = first_layer(waveform, self, rows)
+        channels = x.shape[-1]
+        x = x.view(-1, channels)
+        for stride, (near, far) in zip(self.strides[1:], self.taps, strict=True):
+            x = functional.gelu(StridedProduct.apply(x.view(-1, stride * channels), near, far))
+            channels = x.shape[-1]
+        return x.view(len(waveform), -1, channels)[:, :count]
+
+
+def first_layer(waveform: Tensor, stack: ConvStack, rows: int) -> Tensor:
+    """Convolution, group norm and GELU of the first layer: ``(B, rows, C)``.
+
+    The convolution is linear in windows of k samples, so mean and variance of each channel follow from the windows'
+    mean (k) and second moments (k x k), and norm and convolution become one product with a matrix per clip. Moments are
+    float64: a channel may pass 1e-4 of the sound's power, and its variance is then a difference of larger numbers.
+    """
+    kernel, stride = stack.kernels[0], stack.strides[0]
+    windows = waveform.unfold(1, kernel, stride).double()
+    mean = windows.mean(dim=1)
+    moments = windows.transpose(1, 2) @ windows / windows.shape[1] - mean[:, :, None] * mean[:, None]
+    variance = ((stack.filters @ moments) * stack.filters).sum(dim=-1)
+    scale = stack.gain * torch.rsqrt(variance + stack.eps)
+    weight = torch.cat([scale[:, None] * stack.filters.T, (stack.shift - scale * (mean @ stack.filters.T))[:, None]], 1)
+    # a column of ones carries the bias; a width of a multiple of 8 suits matrix units
+    width = -(-(kernel + 1) // 8) * 8
+    dtype = stack.taps[0][0].dtype
+    weight = functional.pad(weight, (0, 0, 0, width - kernel - 1)).to(dtype)
+    needed = (rows - 1) * stride + kernel
+    padded = functional.pad(waveform, (0, max(0, needed - waveform.shape[1])))[:, :needed]
+    windows = functional.pad(padded.unfold(1, kernel, stride), (0, 1), value=1.0)
+    return functional.gelu(functional.pad(windows, (0, width - kernel - 1)).to(dtype) @ weight)
+
+
+class StridedProduct(torch.autograd.Function):
+    """A convolution with s <= k < 2 s over rows that lie behind each other; the weights get no gradient.
+
+    Row t of the output reads row t of the input ``(T, s C)``, which is s positions, and the k - s first of the next.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, near: Tensor, far: Tensor) -> Tensor:
+        """`x` is ``(T, s C)``; the result ``(T, C)``, wrong in its last row where k > s."""
+        ctx.save_for_backward(near, far)
+        y = x @ near
+        if len(far):
+            torch.addmm(y[:-1], x[1:, : len(far)], far, out=y[:-1])
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Gradient of `x`."""
+        near, far = ctx.saved_tensors
+        gradient = gradients[0].contiguous()
+        x = gradient @ near.T
+        if len(far):
+            torch.addmm(x[1:, : len(far)], gradient[:-1], far.T, out=x[1:, : len(far)])
+        return x, None, None
+
+
+def conv_stack(extractor: Any, config: Any, dtype: torch.dtype) -> ConvStack | None:
+    """The feature extractor of a wav2vec 2.0 model; None when it is not wav2vec2-base's kind."""
+    kernels, strides = tuple(config.conv_kernel), tuple(config.conv_stride)
+    fits = all(stride <= kernel < 2 * stride for kernel, stride in zip(kernels[1:], strides[1:], strict=True))
+    plain = config.feat_extract_norm == "group" and config.feat_extract_activation == "gelu" and not config.conv_bias
+    if not (fits and plain and len(kernels) > 1):
+        return None
+    first, *others = extractor.conv_layers
+    taps = []
+    for layer, stride in zip(others, strides[1:], strict=True):
+        weight = layer.conv.weight.permute(2, 1, 0).to(dtype)  # (k, in, out)
+        taps.append((weight[:stride].flatten(0, 1), weight[stride:].flatten(0, 1)))
+    norm = first.layer_norm
+    return ConvStack(
+        kernels,
+        strides,
+        first.conv.weight[:, 0].double(),
+        norm.weight.double(),
+        norm.bias.double(),
+        norm.eps,
+        tuple(taps),
+    )

@@ -1,0 +1,131 @@
+"""Prompt settings in SMEP (Fig. 4 of the paper): what guides the prompts, and how many tokens they have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hcep.errors import HcepError
+from hcep.figures.run_files import number, read_rows
+from hcep.figures.style import PALETTE, figure_style, finish, panels, save_figure
+
+METRICS = (("auroc", "AUROC", PALETTE[0]), ("oscr", "OSCR", PALETTE[1]))
+NEEDED = ("section", "row", "metric", "ours", "lo", "hi", "paper", "stand_in")
+BARS, TOKENS = "a", "b"
+# how far the two metrics of one setting stand apart
+APART = 0.19
+
+# row of the table -> metric -> column -> value
+Points = dict[str, dict[str, dict[str, float]]]
+
+
+def draw_fig4(table: str | Path | Sequence[str | Path], output: str | Path, *, title: str = "") -> None:
+    """Draw bars for the settings of section ``a`` and lines over the numbers of tokens of section ``b``.
+
+    Parameters
+    ----------
+    table : path, or a sequence of one path
+        ``fig4.csv``, written by `hcep.evaluation.tables.write_paper_table`.
+    output : path
+        Picture to write (.svg, .png or .pdf).
+    title : str
+        Above the figure, e.g. the task.
+
+    Raises
+    ------
+    HcepError
+        The table is missing, lacks a column or a section, or holds a cell that is not a number.
+    """
+    with figure_style():
+        save_figure(fig4_figure(_one(table), title), output)
+
+
+def fig4_figure(table: str | Path, title: str = "") -> Figure:
+    """The figure that `draw_fig4` writes; a diamond is the paper's value, a whisker the interval."""
+    file = Path(table)
+    rows = read_rows(file, NEEDED)
+    sections = {name: _points(file, [item for item in rows if item[1]["section"] == name]) for name in (BARS, TOKENS)}
+    for name, points in sections.items():
+        if not points:
+            raise HcepError(f"no row of section {name}", file=file, remedy="write the table again")
+    figure, axes = panels(1, 2, width=3.6, height=2.7)
+    left, right = axes[0]
+    _draw_bars(left, sections[BARS])
+    _draw_lines(right, sections[TOKENS])
+    left.set(title="(a) what guides the prompts", ylabel="mean over opennesses (%)")
+    right.set(title="(b) number of tokens", xlabel="tokens m")
+    handles = {
+        label: handle for ax in (left, right) for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+    finish(figure, title, stand_in=any(row["stand_in"] == "true" for _, row in rows))
+    return figure
+
+
+def _one(table: str | Path | Sequence[str | Path]) -> str | Path:
+    if isinstance(table, str | Path):
+        return table
+    if len(table) != 1:
+        raise HcepError(f"one fig4.csv is drawn, not {len(table)}", remedy="draw one figure per table")
+    return table[0]
+
+
+def _points(file: Path, rows: Sequence[tuple[int, dict[str, str]]]) -> Points:
+    points: Points = {}
+    for line, row in rows:
+        values = {name: number(row, name, file, line) for name in ("ours", "lo", "hi", "paper") if row[name]}
+        points.setdefault(row["row"], {})[row["metric"]] = values
+    return points
+
+
+def _draw_bars(ax: Axes, points: Points) -> None:
+    for (metric, label, color), shift in zip(METRICS, (-APART, APART), strict=True):
+        places = [(x + shift, found.get(metric, {})) for x, found in enumerate(points.values())]
+        ours = [(x, cell) for x, cell in places if "ours" in cell]
+        ax.bar([x for x, _ in ours], [cell["ours"] for _, cell in ours], 1.8 * APART, color=color, label=label)
+        for x, cell in ours:
+            if "lo" in cell and "hi" in cell:
+                # dark on a white rim: visible on every bar colour
+                for rim, width in (("white", 2.6), ("#222222", 1.1)):
+                    ax.vlines(x, cell["lo"], cell["hi"], color=rim, linewidth=width)
+        _draw_paper(ax, [(x + 0.4 * APART, cell) for x, cell in places])
+    _label_settings(ax, points)
+    ax.set_ylim(0, 100)
+
+
+def _draw_lines(ax: Axes, points: Points) -> None:
+    for (metric, label, color), marker in zip(METRICS, ("o", "s"), strict=True):
+        cells = [found.get(metric, {}) for found in points.values()]
+        # a setting that was not run interrupts the line
+        ax.plot(
+            range(len(cells)),
+            [cell.get("ours", float("nan")) for cell in cells],
+            color=color,
+            marker=marker,
+            label=label,
+        )
+        for x, cell in enumerate(cells):
+            if "lo" in cell and "hi" in cell:
+                ax.vlines(x, cell["lo"], cell["hi"], color=color, linewidth=1.2)
+        _draw_paper(ax, [(x + 0.12, cell) for x, cell in enumerate(cells)])
+    _label_settings(ax, points)
+
+
+def _draw_paper(ax: Axes, places: Sequence[tuple[float, dict[str, float]]]) -> None:
+    """Diamonds beside the marks, which they would hide."""
+    style: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markersize": 4.5, "linestyle": ""}
+    printed = [(x, cell["paper"]) for x, cell in places if "paper" in cell]
+    if printed:
+        ax.plot(*zip(*printed, strict=True), marker="D", label="paper's value", **style)
+
+
+def _label_settings(ax: Axes, points: Points) -> None:
+    ran = [any("ours" in cell for cell in found.values()) for found in points.values()]
+    names = [name if own else f"{name}\nnot run" for name, own in zip(points, ran, strict=True)]
+    ax.set_xticks(range(len(points)), names)
+    ax.set_xlim(-0.5, len(points) - 0.5)
+    ax.grid(axis="x", visible=False)

@@ -1,0 +1,107 @@
+"""CSSR on frozen CLIP and wav2vec 2.0 features: an autoencoder per class on the fused feature.
+
+Huang, Wang, Hu, Cheng: "Class-Specific Semantic Reconstruction for Open Set Recognition", TPAMI 2023; constants from
+the authors' repository (xyzedd/CSSR@d5a99e9: ``methods/cssr.py``, ``configs/basic.json``, ``pcssr.json``,
+``rcssr.json``). An extra row: the paper's CSSR is a network on face frames, trained from scratch.
+
+The fused feature takes the place of a feature map of one position, and the head learns with the autoencoders, as the
+authors' backbone does. Two things follow. Their third part of the score compares Gram matrices over positions; of one
+position that is ``|z| |z|^T``, which says nothing beyond ``|z|``, so it is left out. Their features have passed a ReLU
+and are their own absolute value; these have not, so that ``|z|`` stands where their code has z in the second part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hcep.model.head import FusionHead
+from hcep.model.method import Batch, Method, Prediction, Sizes, accuracy, cached_features, log_max_softmax, mask_missing
+from hcep.rivals.class_means import class_means
+
+LATENT = 64
+GAMMA = 0.1
+LIMIT = 100.0
+SMALL = 1e-8
+
+
+class CssrMM(Method):
+    """Autoencoders m -> 64 -> m without bias, tanh inside; 1,705,984 + 65,536 K learnable parameters at full size.
+
+    Settings read: ``cssr_logits`` (``p`` = minus the reconstruction error, ``r`` = plus it), ``rival_score``
+    (``official`` = sum of the two parts, each standardised over the training clips; ``msp`` = log max-softmax),
+    ``missing``, and the optimiser's.
+
+    Attributes
+    ----------
+    typical : Tensor (K, m)
+        Mean ``|z|`` of the training clips predicted as a class, divided by its sum over classes; 1 / K before `finish`.
+    score_mean, score_std : Tensor (2,)
+        Of the two parts of the score over the training clips; 0 and 1 before `finish`.
+    """
+
+    typical: Tensor
+    score_mean: Tensor
+    score_std: Tensor
+
+    def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
+        super().__init__(classes, sizes, encoders, settings)
+        self.head = FusionHead(sizes)
+        count, dim = len(self.classes), self.head.dim
+        # start values of a 1 x 1 convolution
+        self.encode = nn.Parameter(torch.empty(count, LATENT, dim).uniform_(-(dim**-0.5), dim**-0.5))
+        self.decode = nn.Parameter(torch.empty(count, dim, LATENT).uniform_(-(LATENT**-0.5), LATENT**-0.5))
+        self.register_buffer("typical", torch.full((count, dim), 1 / count))
+        self.register_buffer("score_mean", torch.zeros(2))
+        self.register_buffer("score_std", torch.ones(2))
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """``loss_cls``: cross-entropy of the scaled reconstruction errors."""
+        logits = self.logits(self.head(*mask_missing(cached_features(batch), batch.missing, self.settings)))
+        return {"loss_cls": functional.cross_entropy(logits, batch.label), "accuracy": accuracy(logits, batch.label)}
+
+    def logits(self, fused: Tensor) -> Tensor:
+        """``-+ 0.1 |AE_k(z) - z|_1`` ``(B, K)``, kept within -100 and 100, of features ``(B, m)``."""
+        latent = torch.tanh(torch.einsum("bm,klm->bkl", fused, self.encode.to(fused.dtype)))
+        rebuilt = torch.einsum("bkl,kml->bkm", latent, self.decode.to(fused.dtype))
+        error = (rebuilt - fused[:, None]).abs().sum(dim=2)
+        sign = 1.0 if self.settings["cssr_logits"] == "r" else -1.0
+        return (sign * GAMMA * error).clamp(-LIMIT, LIMIT)
+
+    @torch.no_grad()
+    def finish(self, batches: Iterable[Batch]) -> None:
+        """Typical activations by *predicted* class, then mean and deviation of the score's parts, all in float64."""
+        sizes, logits = [], []
+        for batch in batches:
+            fused = self.head(*mask_missing(cached_features(batch), batch.missing, self.settings)).double()
+            sizes.append(fused.abs())
+            logits.append(self.logits(fused))
+        size, logit = torch.cat(sizes), torch.cat(logits)
+        means = class_means(size, logit.argmax(dim=1), len(self.classes))
+        self.typical.copy_(means / means.sum(dim=0).clamp_min(torch.finfo(means.dtype).tiny))
+        parts = self._parts(size, logit)
+        self.score_mean.copy_(parts.mean(dim=0))
+        self.score_std.copy_(parts.std(dim=0, correction=0))
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> Prediction:
+        """Logits, and the sum of the standardised parts of the score."""
+        features = mask_missing(cached_features(batch), batch.missing, self.settings)
+        fused = self.head(*features)
+        logits = self.logits(fused.double())
+        if self.settings["rival_score"] == "official":
+            parts = self._parts(fused.double().abs(), logits)
+            score = ((parts - self.score_mean) / (self.score_std.double() + SMALL)).sum(dim=1)
+        else:
+            score = log_max_softmax(logits)
+        return Prediction(logits, score, {**features._asdict(), "fused": fused})
+
+    def _parts(self, size: Tensor, logits: Tensor) -> Tensor:
+        """Parts ``(B, 2)`` of the score from ``|z|`` ``(B, m)``: the own logit, and agreement with typical ``|z|``."""
+        best, predicted = logits.max(dim=1)
+        own = best if self.settings["cssr_logits"] == "r" else best / size.mean(dim=1).square()
+        return torch.stack([own, (self.typical.double()[predicted] * size).mean(dim=1)], dim=1)

@@ -1,0 +1,230 @@
+"""HESP, human emotion-specific prompting: CLIP with class contexts, a pixel patch, and a negative image for each class.
+
+Liu, Huang, Liu, Zhan, Chen, Chen: "Open-set video-based facial expression recognition with human expression-sensitive
+prompting", ACM MM 2024; equations and constants from the authors' repository (GoldExperiencejojo/HESP@9cb5536:
+``HESP_main.py``, ``core/train.py``, ``prompt/prompt.py``, ``loss/MYARPLoss.py``, ``loss/ConLoss.py``). Vision only.
+
+Shapes: B clips, F frames, K classes, S side in pixels, m feature dimension (512).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from hcep.model.dpol import emotion_logits
+from hcep.model.head import arpl_distance
+from hcep.model.method import Batch, Method, Prediction, Sizes, accuracy, log_max_softmax
+from hcep.rivals.arpl_loss import POINT_STD, arpl_terms
+from hcep.rivals.frames import absent_images, frames_of, uniform, zoom_and_flip
+
+CONTEXTS = 16
+CONTEXT_STD = 0.02
+PATCH_SHARE = 4  # the patch is 56 of 224 pixels
+# a manual step has L2 norm 50 on an image of 224 and on a patch of 56 pixels: as RMS it fits any size
+IMAGE_STEP_RMS = 50 / math.sqrt(3 * 224 * 224)
+PATCH_STEP_RMS = 50 / math.sqrt(3 * 56 * 56)
+CONTRAST_TEMPERATURE = 0.5
+AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop
+
+
+class Prototypes(NamedTuple):
+    """Per class ``(K, m)``: text feature T, feature C of the negative image."""
+
+    text: Tensor
+    image: Tensor
+
+
+def supervised_contrast(features: Tensor, label: Tensor) -> Tensor:
+    """Supervised contrastive loss of features ``(B, m)``, times its temperature 0.5, over anchors with a positive.
+
+    ``-log`` of each other clip's share ``exp(cos / t)`` among all other clips, averaged over those of the anchor's
+    class (Khosla et al., NeurIPS 2020). 0 when no class appears twice.
+    """
+    unit = functional.normalize(features, dim=1)
+    own = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    logits = (unit @ unit.T / CONTRAST_TEMPERATURE).masked_fill(own, -torch.inf)
+    positive = (label[:, None] == label[None]) & ~own
+    log_share = (logits - logits.logsumexp(dim=1, keepdim=True)).masked_fill(~positive, 0.0)
+    count = positive.sum(dim=1)
+    by_anchor = -log_share.sum(dim=1) / count.clamp_min(1)
+    return CONTRAST_TEMPERATURE * by_anchor.sum() / (count > 0).sum().clamp_min(1)
+
+
+class HESP(Method):
+    """HESP, as meant (`hesp_defects: false`) or as released (``true``).
+
+    Logits: ``a_k = s cos(x, T_k)``, x the mean over frames of CLIP's un-normalised features and T_k the text feature of
+    [16 contexts of class k, its word, "."]; ``b_k`` = ARPL's distance of x to C_k, CLIP's feature of class k's negative
+    image. Score and class are the largest ``(a_k + b_k) / 2``, raw. Five losses of equal weight: cross-entropy of a, of
+    b with ARPL's margin, of (a + b) / 2, of ``s cos(C_i, N_j)`` with target i (N_j: "This video is not <word>."), and
+    supervised contrast of x. The patch is added to every frame's pixels before CLIP's normalisation.
+
+    Besides SGD, patch and negative images take a step of fixed size along their gradient, whatever the learning rate.
+
+    Released: (1) all gradients of prompts and text tower are cleared after the backward pass and before the optimiser's
+    step, so that only the manual steps, the negative images and the radius learn; (2) the words are in alphabetical
+    order, the labels in that of their ids; (3) one manual step, along the mean gradient over classes, moves all
+    negative images. The choice of the epoch by test clips is the configuration's (``selection: best_on_test``).
+
+    Choices of ours: the patch lies in the centre (the release takes its place from a map of randomly drawn weights on
+    the first frame that it meets); no sentences written by a language model; frames at fixed places, since the cache
+    holds those only. Sizes follow the encoder: patch S / 4, steps of equal RMS.
+
+    Parameters: 302,593 of CLIP's text tower (position, last norm, projection, scale), which HESP leaves unfrozen and
+    which are therefore copies owned here, 9,409 of patch and radius, and 199,169 per class: 1,905,354 / 1,507,016 /
+    1,108,678 / 710,340 at K = 8/6/4/2. Of these 39,937 per class are never used. The paper's 2.21 / 1.81 / 1.41 / 1.01
+    M counts the text tower's share twice (`paper_count_extra`).
+
+    Recipe, the rows ``hesp`` and ``hesp_released``: SGD, lr 0.01, momentum 0.9, decay 1e-4, batch 64, 100 epochs, a
+    tenth of the rate every 30. Augmentation: mirroring and a random crop (8 to 100 % of the area), alike in all frames.
+
+    Settings read: ``augmentation`` (``official`` or ``none``), ``cosine_scale`` (start of s), ``hesp_defects``,
+    ``rival_score`` (``official`` or ``msp``), ``words``, and the optimiser's.
+    """
+
+    inputs: ClassVar[Literal["media", "features"]] = "media"
+    prompt_tokens: Tensor
+    negative_tokens: Tensor
+
+    def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
+        super().__init__(classes, sizes, encoders, settings)
+        text, count = encoders.text, len(self.classes)
+        words = [settings["words"].get(name, name) for name in self.classes]
+        if settings["hesp_defects"]:
+            words = sorted(words)
+        self.register_buffer("prompt_tokens", text.tokenize([f"{word}." for word in words]), persistent=False)
+        sentences = [f"This video is not {word}." for word in words]
+        self.register_buffer("negative_tokens", text.tokenize(sentences), persistent=False)
+        self.contexts = nn.Parameter(CONTEXT_STD * torch.randn(count, CONTEXTS, text.width))
+        self.patch = nn.Parameter(torch.zeros(3, sizes.side // PATCH_SHARE, sizes.side // PATCH_SHARE))
+        self.negatives = nn.Parameter(torch.randn(count, 3, sizes.side, sizes.side))
+        self.radius = nn.Parameter(torch.zeros(1))
+        copies = {
+            "position": text.positional_embedding,
+            "norm_weight": text.ln_final.weight,
+            "norm_bias": text.ln_final.bias,
+            "projection": text.text_projection,
+            "log_scale": torch.tensor(math.log(settings["cosine_scale"])),
+        }
+        self.text_tower = nn.ParameterDict(
+            {name: nn.Parameter(value.detach().clone()) for name, value in copies.items()}
+        )
+        # the release registers these beside its prompts and never uses them; its count holds them
+        self.unused = nn.ParameterDict(
+            {
+                "negative_text": nn.Parameter(POINT_STD * torch.randn(count, text.context, text.width)),
+                "points": nn.Parameter(POINT_STD * torch.randn(count, sizes.vision)),
+            }
+        )
+        self.unused_classifier = nn.Linear(sizes.vision, count)
+        self.start = {name: getattr(self, name).detach().clone() for name in ("contexts", "negatives")}
+        self._prototypes: Prototypes | None = None
+
+    @property
+    def paper_count_extra(self) -> int:
+        """Parameters that the paper's Table 8 counts a second time: the unfrozen ones of the text tower."""
+        return sum(value.numel() for value in self.text_tower.values())
+
+    def text_features(self, tokens: Tensor, contexts: Tensor | None = None) -> Tensor:
+        """Text features ``(K, m)`` with the learnt copies in the tower's place, and contexts ``(K, 16, W)``."""
+        tower = self.text_tower
+        replaced = {
+            "positional_embedding": tower["position"],
+            "ln_final.weight": tower["norm_weight"],
+            "ln_final.bias": tower["norm_bias"],
+            "text_projection": tower["projection"],
+        }
+        with self.encoding():
+            return functional_call(self.encoders.text, replaced, (tokens, contexts)).float()
+
+    def prototypes(self) -> Prototypes:
+        """T and C of the present prompts; negative images are fed without normalisation, as in the release."""
+        with self.encoding():
+            image = self.encoders.vision(self.negatives).float()
+        return Prototypes(self.text_features(self.prompt_tokens, self.contexts), image)
+
+    def images(self, batch: Batch) -> Tensor:
+        """Normalised frames ``(B F, 3, S, S)`` with the patch; a clip without video is zeros and the patch."""
+        vision = self.encoders.vision
+        clips = frames_of(batch).movedim(-1, -3).float() / 255
+        if self.training and self.settings["augmentation"] == "official":
+            area = uniform(len(clips), *AREA, clips.device)
+            ratio = uniform(len(clips), *RATIO, clips.device)
+            clips = zoom_and_flip(clips, (area / ratio).sqrt().clamp_max(1), (area * ratio).sqrt().clamp_max(1))
+        images = ((clips.flatten(0, 1) - vision.mean) / vision.std).masked_fill(absent_images(batch), 0.0)
+        spare = images.shape[-1] - self.patch.shape[-1]
+        before, after = spare // 2, spare - spare // 2
+        return images + functional.pad(self.patch / vision.std, (before, after, before, after))
+
+    def features(self, batch: Batch) -> Tensor:
+        """x: mean over frames of CLIP's un-normalised features ``(B, m)``."""
+        shape = frames_of(batch).shape[:2]
+        with self.encoding():
+            features = self.encoders.vision(self.images(batch))
+        return features.float().unflatten(0, shape).mean(dim=1)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The five losses, that of ARPL in its two terms."""
+        features, label = self.features(batch), batch.label
+        prototypes, scale = self.prototypes(), self.text_tower["log_scale"].exp()
+        by_text = emotion_logits(features, prototypes.text, scale)
+        terms = arpl_terms(features, prototypes.image, self.radius, label)
+        opposing = emotion_logits(prototypes.image, self.text_features(self.negative_tokens), scale)
+        mean = (by_text + terms.logits) / 2
+        return {
+            "loss_text": functional.cross_entropy(by_text, label),
+            "loss_contrast": supervised_contrast(features, label),
+            "loss_osr": terms.classification,
+            "loss_margin": terms.margin,
+            "loss_opposing": functional.cross_entropy(opposing, torch.arange(len(opposing), device=label.device)),
+            "loss_mean": functional.cross_entropy(mean, label),
+            "accuracy": accuracy(mean, label),
+        }
+
+    @torch.no_grad()
+    def before_step(self) -> None:
+        """The manual steps; as released, then drop what `prompt.zero_grad()` drops."""
+        defects = self.settings["hesp_defects"]
+        for values, rms, axes in (
+            (self.patch, PATCH_STEP_RMS, (0, 1, 2)),
+            (self.negatives, IMAGE_STEP_RMS, (1, 2, 3)),
+        ):
+            assert values.grad is not None
+            # a released step is the same for every class
+            slope = values.grad.mean(0, keepdim=True) if defects and values is self.negatives else values.grad
+            values.sub_(rms * slope / slope.square().mean(axes, keepdim=True).sqrt().clamp_min(1e-20))
+        if defects:
+            for value in (self.contexts, self.patch, *self.text_tower.values()):
+                value.grad = None
+
+    def after_step(self, step: int) -> None:
+        """Prototypes are stale after a step."""
+        self._prototypes = None
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> Prediction:
+        """``(a + b) / 2`` as logits; the official score is the largest of them, raw."""
+        if self._prototypes is None:
+            self._prototypes = self.prototypes()
+        features = self.features(batch)
+        scale = float(self.text_tower["log_scale"].exp())
+        by_text = emotion_logits(features.double(), self._prototypes.text.double(), scale)
+        logits = (by_text + arpl_distance(features.double(), self._prototypes.image.double())) / 2
+        score = logits.max(dim=1).values if self.settings["rival_score"] == "official" else log_max_softmax(logits)
+        return Prediction(logits, score, {"vision": features})
+
+    @torch.no_grad()
+    def diagnostics(self) -> dict[str, float]:
+        """``movement_*`` = |now - start| / |start| of contexts and negative images."""
+        rows = {}
+        for name, start in self.start.items():
+            value = getattr(self, name)
+            rows[f"movement_{name}"] = float((value - start.to(value.device)).norm() / start.norm())
+        return rows

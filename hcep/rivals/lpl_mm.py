@@ -1,0 +1,139 @@
+"""LPL on frozen CLIP and wav2vec 2.0 features (the paper's LPL*): logits of each modality, weighted by their certainty.
+
+Fu, Liu, Wang: "Logit prototype learning with active multimodal representation for robust open-set recognition",
+Science China Information Sciences 2024; constants and order of steps from the authors' repository
+(fuyimin96/LPL@d2d891d: ``LPL.py``, ``LPLModelbuilder.py``).
+
+The release drops test clips whose modalities disagree in reliability before it computes AUROC and OSCR; here no clip is
+dropped. With three modalities its rule (variance of shares at least 0.4) could not apply: that variance is at most 1/3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hcep.model.method import (
+    Batch,
+    Features,
+    Method,
+    Prediction,
+    Sizes,
+    accuracy,
+    cached_features,
+    log_max_softmax,
+    mask_missing,
+)
+from hcep.rivals.class_means import class_means
+
+ANCHOR_SIZE = 5.0
+ANCHOR_WEIGHT = 0.1
+# a class with one training clip has it as its anchor, at distance 0
+LEAST_DISTANCE = 1e-12
+
+
+def euclidean(logits: Tensor, anchors: Tensor) -> Tensor:
+    """``|l - a_k|`` ``(..., B, K)`` of logits ``(..., B, K)`` and anchors ``(..., K, K)``."""
+    return (logits[..., :, None, :] - anchors[..., None, :, :]).norm(dim=-1)
+
+
+def training_distance(logits: Tensor, anchors: Tensor) -> Tensor:
+    """``|l - a_k| + 1 - cos(l, a_k)``, shapes as in `euclidean`."""
+    cosine = functional.cosine_similarity(logits[..., :, None, :], anchors[..., None, :, :], dim=-1)
+    return euclidean(logits, anchors) + 1 - cosine
+
+
+def fuse(single: Tensor, anchors: Tensor) -> Tensor:
+    """Fused logits ``(B, K)`` of three modalities ``(3, B, K)`` and their anchors ``(3, K, K)``.
+
+    Weights ``exp(-H_j)`` over their sum, H_j the entropy (in nats) of the inverse distances divided by their sum; no
+    gradient passes through them.
+    """
+    inverse = 1 / euclidean(single, anchors).clamp_min(LEAST_DISTANCE)
+    entropy = torch.special.entr(inverse / inverse.sum(dim=2, keepdim=True)).sum(dim=2)
+    weights = torch.softmax(-entropy, dim=0).detach()
+    return (weights[..., None] * single).sum(dim=0)
+
+
+class LplMM(Method):
+    """A linear head per modality on the features themselves; 1,795 K learnable parameters at full size.
+
+    Settings read: ``rival_score`` (``official`` = max softmax of minus reliability times distance; ``msp`` leaves the
+    reliability out), ``missing``, and the optimiser's.
+
+    Attributes
+    ----------
+    anchors, fused_anchors : Tensor (3, K, K), (K, K)
+        5 times the identity in training; `finish` puts the class means of the training clips' logits there.
+    radius : Tensor (3, K)
+        Mean training distance of a class's training clips to its anchor; 1 before `finish`.
+    """
+
+    anchors: Tensor
+    fused_anchors: Tensor
+    radius: Tensor
+
+    def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
+        super().__init__(classes, sizes, encoders, settings)
+        count = len(self.classes)
+        self.heads = nn.ModuleList([nn.Linear(width, count) for width in (sizes.text, sizes.vision, sizes.audio)])
+        start = ANCHOR_SIZE * torch.eye(count)
+        self.register_buffer("anchors", start.repeat(3, 1, 1))
+        self.register_buffer("fused_anchors", start.clone())
+        self.register_buffer("radius", torch.ones(3, count))
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """``loss_tuplet`` on the fused logits; ``loss_anchor``: 0.1 x own distance, summed over modalities."""
+        single = self._single(mask_missing(cached_features(batch), batch.missing, self.settings))
+        distance = training_distance(fuse(single, self.anchors), self.fused_anchors)
+        each = training_distance(single, self.anchors)
+        own = each.gather(2, batch.label.expand(3, -1)[..., None])
+        return {
+            # log(1 + sum over k != y of exp(d_y - d_k)) is the cross-entropy of the negative distances
+            "loss_tuplet": functional.cross_entropy(-distance, batch.label),
+            "loss_anchor": ANCHOR_WEIGHT * own.mean(dim=1).sum(),
+            "accuracy": accuracy(-distance, batch.label),
+        }
+
+    @torch.no_grad()
+    def finish(self, batches: Iterable[Batch]) -> None:
+        """Anchors to the class means of the logits, then radii around the new anchors, in the release's order.
+
+        The fused logits behind the fused anchors still have the weights of the old ones; the release measures the
+        radii with the cosine term although `predict` uses the plain distance.
+        """
+        logits, labels = [], []
+        for batch in batches:
+            logits.append(self._single(mask_missing(cached_features(batch), batch.missing, self.settings)).double())
+            labels.append(batch.label)
+        single, label, count = torch.cat(logits, dim=1), torch.cat(labels), len(self.classes)
+        self.fused_anchors.copy_(class_means(fuse(single, self.anchors.double()), label, count))
+        self.anchors.copy_(torch.stack([class_means(each, label, count) for each in single]))
+        own = training_distance(single, self.anchors.double()).gather(2, label.expand(3, -1)[..., None])
+        self.radius.copy_(class_means(own[..., 0].T, label, count).T)
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> Prediction:
+        """Logits ``-rho |l - a_k|``; rho multiplies radius over distance of each modality at the nearest anchor.
+
+        The fused feature is the fused logit vector l ``(B, K)``.
+        """
+        features = mask_missing(cached_features(batch), batch.missing, self.settings)
+        single, anchors = self._single(features).double(), self.anchors.double()
+        fused = fuse(single, anchors)
+        distance = euclidean(fused, self.fused_anchors.double())
+        logits = -distance
+        if self.settings["rival_score"] == "official":
+            nearest = distance.argmin(dim=1)
+            own = euclidean(single, anchors).gather(2, nearest.expand(3, -1)[..., None])[..., 0]
+            reliability = (self.radius.double()[:, nearest] / own.clamp_min(LEAST_DISTANCE)).prod(dim=0)
+            logits = -reliability[:, None] * distance
+        return Prediction(logits, log_max_softmax(logits), {**features._asdict(), "fused": fused})
+
+    def _single(self, features: Features) -> Tensor:
+        """Logits ``(3, B, K)`` of text, vision, audio."""
+        return torch.stack([head(value) for head, value in zip(self.heads, features, strict=True)])

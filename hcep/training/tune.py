@@ -1,0 +1,107 @@
+"""The learning rate (or any setting) of a `<method>_tuned` run, chosen on known training clips alone."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hcep.errors import HcepError
+from hcep.files import digest, sha256_file, write_json
+from hcep.model.method import Method
+from hcep.protocol.make_split import Split
+from hcep.protocol.partition import held_out
+from hcep.training.loop import Diverged, Trainer
+from hcep.training.run import Inputs, Run
+
+# where the split holds nothing out: as large a share as is common, of the training clips of this run
+FRACTION = 0.2
+
+
+def tune(
+    inputs: Inputs,
+    method_class: type[Method],
+    settings: dict[str, Any],
+    grid: Mapping[str, Sequence[Any]],
+    *,
+    name: str,
+    seed: int,
+    code: str,
+    output: Path,
+    work: Path,
+) -> None:
+    """Train once per point of the grid and keep the one with the highest accuracy on held-out known clips.
+
+    Held out are the split's validation clips, or else whole groups of its training clips. No test clip and no clip of an
+    unknown class is read. The first of equal points wins; one whose loss is not finite counts as diverged and loses.
+
+    Parameters
+    ----------
+    grid : mapping
+        Setting -> values to try; every combination is trained.
+    name, seed, code, work
+        As in `train`.
+    output : path
+        JSON: ``chosen`` (setting -> value), ``grid`` (one entry per point with ``val_accuracy`` or ``diverged``),
+        ``held_out`` (number of clips).
+
+    Raises
+    ------
+    HcepError
+        When every point diverges.
+    """
+    points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    rows: list[dict[str, Any]] = []
+    split: Split | None = None
+    places = []
+    for number, point in enumerate(points, 1):
+        values = settings | point | {"selection": "last"}
+        run = Run(inputs, method_class, values, seed)
+        split = run.split = with_validation(run.split, seed)
+        title = f"tune {name} {number}/{len(points)} {json.dumps(point)}"
+        place = work / digest(
+            ["tune", name, seed, values, code, run.store.digest, sha256_file(inputs.split), inputs.encoder["sha256"]]
+        )
+        places.append(place)
+        try:
+            accuracy = _accuracy(run, values, seed, place, title)
+            rows.append({**point, "val_accuracy": accuracy})
+        except Diverged as error:
+            print(f"{title}: {error.cause}", file=sys.stderr)
+            rows.append({**point, "diverged": error.cause})
+    tried = [row for row in rows if "val_accuracy" in row]
+    if not tried or split is None:
+        raise HcepError("every point of the grid diverged", file=name, remedy="add smaller rates to its `tune`")
+    best = max(tried, key=lambda row: row["val_accuracy"])
+    write_json(output, {"chosen": {key: best[key] for key in grid}, "grid": rows, "held_out": len(split.val)})
+    for place in places:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def with_validation(split: Split, seed: int) -> Split:
+    """The split with validation clips: its own, or whole groups taken out of its training clips."""
+    if split.val:
+        return split
+    val = held_out(split.train, split.labels, split.groups, FRACTION, seed)
+    train = tuple(clip for clip in split.train if clip not in val)
+    return split._replace(train=train, val=tuple(sorted(val)))
+
+
+def _accuracy(run: Run, settings: dict[str, Any], seed: int, work: Path, title: str) -> float:
+    """Accuracy on the validation clips after the last epoch."""
+    feed = run.feed(run.split.train)
+    method = run.build(feed)
+    Trainer(method, feed, copy.deepcopy(settings), seed, work, name=title).run()
+    method.eval()
+    held = run.feed(run.split.val)
+    held.first = len(feed)
+    outputs = [method.predict(batch) for batch in held.batches(settings["batch_size"])]
+    prediction = torch.cat([out.logits for out in outputs]).argmax(1).cpu()
+    return float((prediction == held.labels).float().mean())

@@ -1,0 +1,198 @@
+"""Verbs from a release to a cache: encoders, checks, manifests, shards, features."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hcep.errors import HcepError
+from hcep.verbs.options import Arguments, Verb, add_paths, add_settings, settings_argument
+
+
+def _shard_arguments(parser: argparse.ArgumentParser, keys: str) -> None:
+    add_paths(parser, "manifest", help="manifest.tsv of the dataset")
+    add_paths(parser, "root", help="folder of the release")
+    add_paths(parser, "shard", type=str, metavar="III-of-NNN", help="which shard, as 007-of-064")
+    add_settings(parser, keys)
+    parser.add_argument("--threads", type=int, default=1, help="files decoded at a time")
+    add_paths(parser, "output", help="HDF5 file to write")
+
+
+def _shard_settings(args: Arguments) -> dict[str, Any]:
+    return {"manifest": args.manifest, "root": args.root, "shard": args.shard, "output": args.output}
+
+
+def _generate_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    add_paths(parser, "output", help="folder to write: clips.tsv and video/")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2, help="processes that draw and encode")
+    parser.add_argument(
+        "--speakers", type=int, nargs=2, default=(12, 8), metavar="N", help="training and test speakers, ten clips each"
+    )
+
+
+def generate_demo(args: Arguments) -> None:
+    """Generate the demo clips: drawn talking faces with synthesised voices, as H.264 and AAC files."""
+    from hcep.demo.corpus import generate_demo as run
+
+    run(args.output, seed=args.seed, workers=args.workers, speakers=tuple(args.speakers))
+
+
+def _pretrain_arguments(parser: argparse.ArgumentParser) -> None:
+    add_paths(parser, "output", help="encoder folder to write")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+
+
+def pretrain_demo_encoders(args: Arguments) -> None:
+    """Pretrain the small encoders on generated faces and voices (no emotion label is a target)."""
+    from hcep.demo.pretrain import pretrain_demo_encoders as run
+
+    run(args.output, seed=args.seed, threads=args.threads)
+
+
+def _fetch_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", required=True, help="name that results carry")
+    add_settings(parser, "source (package, hub, random), clip, pretrained, audio")
+    add_paths(parser, "output", help="encoder folder to write")
+
+
+def fetch_encoders(args: Arguments) -> None:
+    """Make an encoder folder: the paper's weights from their hubs, the package's small ones, or random ones."""
+    from hcep.encoders.fetch import fetch_encoders as run
+
+    run(args.output, args.settings, args.name)
+
+
+def _download_arguments(parser: argparse.ArgumentParser) -> None:
+    add_paths(parser, "output", help="folder of the release")
+    parser.add_argument("--base-url", default="https://zenodo.org", help="another server with Zenodo's records API")
+
+
+def download_ravdess(args: Arguments) -> None:
+    """Download RAVDESS from Zenodo (record 1188976), resumable, md5 checked, and unpack it."""
+    from hcep.datasets.download import download_ravdess as run
+
+    run(args.output, base_url=args.base_url)
+
+
+def _manifest_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", required=True, help="name of the dataset entry")
+    add_paths(parser, "root", help="folder of the release")
+    add_settings(parser, "adapter, options, text")
+    add_paths(parser, "output", help="manifest.tsv to write")
+
+
+def manifest(args: Arguments) -> None:
+    """List the clips of a release: one row a clip, labels as names, nothing dropped."""
+    from hcep.datasets.build import build_manifest
+
+    options = args.settings["options"] | {"text": args.settings["text"]}
+    build_manifest(args.settings["adapter"], args.root, args.dataset, options, args.output)
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", help="dataset entry of the config, e.g. mafw")
+    parser.add_argument("--root", type=Path, help="folder of the release; the entry's `root` when absent")
+    parser.add_argument("--config", type=Path, nargs="+", default=[Path("config/config.yaml")], help="config files")
+    parser.add_argument("--settings", type=settings_argument, metavar="JSON", help="adapter, options, text, root")
+    parser.add_argument(
+        "--expected", type=Path, nargs="*", help="published counts; config/expected/DATASET.yaml when not given"
+    )
+    parser.add_argument("--output", type=Path, help="also write the report to this file")
+
+
+def check(args: Arguments) -> None:
+    """Say what a release on disk holds, beside the published counts, and what is missing; nothing is decoded."""
+    from hcep.datasets.check import check_release, dataset_entry, report_text
+    from hcep.files import write_text
+
+    entry = args.settings or dataset_entry(args.config, args.dataset)
+    usual = [path for path in [Path("config/expected") / f"{args.dataset}.yaml"] if path.is_file()]
+    expected = usual if args.expected is None else args.expected
+    found = check_release(
+        entry["adapter"],
+        args.root or Path(entry["root"]),
+        args.dataset,
+        entry.get("options", {}) | {"text": entry.get("text", "manifest")},
+        expected=expected[0] if expected else None,
+        max_failures=entry.get("max_failures", 0.01),
+    )
+    text = report_text(found)
+    print(text, end="")
+    if args.output:
+        write_text(args.output, text)
+    if not found.usable:
+        raise HcepError("this release cannot be used as it is", file=found.root, remedy="see the errors above")
+
+
+def decode_frames(args: Arguments) -> None:
+    """Decode the frames of one shard's clips into HDF5."""
+    from hcep.media.frames import decode_frames as run
+
+    run(**_shard_settings(args), threads=args.threads, **args.settings)
+
+
+def decode_audio(args: Arguments) -> None:
+    """Decode the sound of one shard's clips into HDF5: 16 kHz, mono, one length."""
+    from hcep.media.audio import decode_audio as run
+
+    settings = dict(args.settings)
+    run(**_shard_settings(args), threads=args.threads, window=settings.pop("audio_window"), **settings)
+
+
+def transcribe(args: Arguments) -> None:
+    """Collect the words of one shard's clips: from the manifest, or by speech recognition."""
+    from hcep.media.transcribe import transcribe as run
+
+    settings = dict(args.settings)
+    run(**_shard_settings(args), source=settings.pop("text"), model=settings.pop("asr_model", None), **settings)
+
+
+def _index_arguments(parser: argparse.ArgumentParser) -> None:
+    add_paths(parser, "manifest", help="manifest.tsv of the dataset")
+    for kind in ("frames", "audio", "text"):
+        add_paths(parser, kind, nargs="+", help=f"all {kind} shards")
+    add_settings(parser, "max_failures")
+    add_paths(parser, "output", help="index.h5 to write")
+    add_paths(parser, "qc", help="qc.tsv to write")
+
+
+def index_cache(args: Arguments) -> None:
+    """Check all shards, list where each clip is, and write the quality-control table."""
+    from hcep.media.index import index_cache as run
+
+    shards = {"frames": args.frames, "audio": args.audio, "text": args.text}
+    run(args.manifest, shards, args.output, args.qc, max_failures=args.settings["max_failures"])
+
+
+def _encode_arguments(parser: argparse.ArgumentParser) -> None:
+    add_paths(parser, "index", help="index.h5 of the dataset")
+    add_paths(parser, "shard", type=str, metavar="III-of-NNN", help="which shard")
+    add_paths(parser, "encoder", help="encoder folder")
+    add_settings(parser, "batch_size, precision, device")
+    add_paths(parser, "output", help="HDF5 file to write")
+
+
+def encode(args: Arguments) -> None:
+    """Encode one shard without prompts, for methods that train on cached features."""
+    from hcep.encoders.folder import load_encoders
+    from hcep.training.encode import encode as run
+
+    run(args.index, args.shard, args.output, load_encoders(args.encoder), args.settings)
+
+
+VERBS: dict[str, Verb] = {
+    "generate_demo": (_generate_demo_arguments, generate_demo),
+    "pretrain_demo_encoders": (_pretrain_arguments, pretrain_demo_encoders),
+    "fetch_encoders": (_fetch_arguments, fetch_encoders),
+    "download_ravdess": (_download_arguments, download_ravdess),
+    "check": (_check_arguments, check),
+    "manifest": (_manifest_arguments, manifest),
+    "decode_frames": (lambda p: _shard_arguments(p, "frames, size, timeout"), decode_frames),
+    "decode_audio": (lambda p: _shard_arguments(p, "samples, audio_window, timeout"), decode_audio),
+    "transcribe": (lambda p: _shard_arguments(p, "text (manifest, none, asr) and asr_model"), transcribe),
+    "index_cache": (_index_arguments, index_cache),
+    "encode": (_encode_arguments, encode),
+}
