@@ -131,7 +131,7 @@ def test_zero_shot_is_clip_frame_by_frame(clip, encoders, batch, tmp_path):
     assert torch.equal(found.score, found.logits.max(1).values)
     assert set(method.state_dict()) == {"class_features", "averaged"} and method.diagnostics() == {}
     with pytest.raises(HcepError, match=r"nothing to learn.*epochs: 0"):
-        method.loss(batch)
+        method.optimizer(method.settings | {"epochs": 1})
 
 
 def test_the_second_gradient_is_taken_between_the_weights_and_clips(encoders, batch):

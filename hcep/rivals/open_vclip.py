@@ -127,7 +127,15 @@ class OpenVclip(Method):
         self._mixture: float | None = None
 
     def parameter_groups(self, settings: dict[str, Any]) -> list[OptimiserGroup]:
-        """The tower by AdamW; no decay on vectors."""
+        """The tower by AdamW; no decay on vectors.
+
+        Raises
+        ------
+        HcepError
+            When zero-shot CLIP is to be trained.
+        """
+        if not self.settings["fine_tune"] and settings["epochs"]:
+            raise HcepError("zero-shot CLIP has nothing to learn", remedy="set epochs: 0 beside fine_tune: false")
         params = [value for value in self.parameters() if value.requires_grad]
         matrices, vectors = ([p for p in params if (p.dim() > 1) is wanted] for wanted in (True, False))
         return [
@@ -143,6 +151,8 @@ class OpenVclip(Method):
     @torch.no_grad()
     def begin(self, batches: Iterable[Batch]) -> None:
         """Encode the sentences of the classes, and count the steps of an epoch."""
+        # what the loop has tried before the run leaves no trace
+        self._mixture = None
         text, words = self.encoders.text, self.settings["words"]
         for place, name in enumerate(self.classes):
             tokens = text.tokenize(sentences(words.get(name, name))).to(self.class_features.device)
@@ -188,19 +198,16 @@ class OpenVclip(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """``loss_cls`` at the weights, ``loss_interpolated`` at weights on the way back to CLIP's."""
-        if not self.settings["fine_tune"]:
-            raise HcepError("zero-shot CLIP has nothing to learn", remedy="set epochs: 0 beside fine_tune: false")
-        if self._mixture is None:
-            # one for all parts of a batch
-            self._mixture = MIXTURE * float(torch.rand(()))
         images, frames = self.images(batch), frames_of(batch).shape[1]
         logits = self.logits(self.frame_features(images, frames))
-        between = self.logits(self.frame_features(images, frames, self.interpolated(self._mixture)))
-        return {
-            "loss_cls": functional.cross_entropy(logits, batch.label),
-            "loss_interpolated": MIXTURE_WEIGHT * functional.cross_entropy(between, batch.label),
-            "accuracy": accuracy(logits, batch.label),
-        }
+        terms = {"loss_cls": functional.cross_entropy(logits, batch.label), "accuracy": accuracy(logits, batch.label)}
+        if self.settings["fine_tune"]:
+            if self._mixture is None:
+                # one for all parts of a batch
+                self._mixture = MIXTURE * float(torch.rand(()))
+            between = self.logits(self.frame_features(images, frames, self.interpolated(self._mixture)))
+            terms["loss_interpolated"] = MIXTURE_WEIGHT * functional.cross_entropy(between, batch.label)
+        return terms
 
     def before_step(self) -> None:
         """Cut the gradient to norm 1."""
