@@ -11,6 +11,7 @@ import pytest
 
 from hcep import cli
 from hcep.cli import VERBS, main
+from hcep.verbs.options import settings_argument
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
@@ -56,7 +57,7 @@ def test_an_internal_error_names_itself_and_the_way_to_see_more(monkeypatch, cap
 def test_settings_may_be_a_file_and_must_be_json(tmp_path, capsys):
     path = tmp_path / "settings.json"
     path.write_text('{"lr": 1}')
-    assert cli.settings_argument(str(path)) == cli.settings_argument('{"lr": 1}') == {"lr": 1}
+    assert settings_argument(str(path)) == settings_argument('{"lr": 1}') == {"lr": 1}
     with pytest.raises(SystemExit):
         main(["encode", "--settings", "{lr: 1}"])
     assert "not JSON" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Every method of the config trains, scores and is evaluated on `demo_small` (60 clips, two epochs), with finite scores."""
+"""Every method of the config trains and scores `demo_small` (60 clips, two epochs), with finite scores."""
 
 from __future__ import annotations
 

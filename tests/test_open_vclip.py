@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import test_runs
 import torch
 from rivals import (
     build,
@@ -23,6 +24,8 @@ from hcep.errors import HcepError
 from hcep.model.method import log_max_softmax
 from hcep.rivals import open_vclip
 from hcep.rivals.open_vclip import sentences, temporal_attention
+
+cache = test_runs.cache
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +137,12 @@ def test_zero_shot_is_clip_frame_by_frame(clip, encoders, batch, tmp_path):
         method.optimizer(method.settings | {"epochs": 1})
 
 
+def test_zero_shot_is_scored_without_an_epoch(cache, tmp_path):
+    scores, rows = test_runs.run(cache, tmp_path, "open_vclip", fine_tune=False, epochs=0)
+    assert rows == [] and scores.settings["epoch"] == 0 and len(scores.clip) == len(set(scores.clip))
+    assert set(scores.features) == {"vision"} and len(set(scores.score)) > 1
+
+
 def test_the_second_gradient_is_taken_between_the_weights_and_clips(encoders, batch):
     method = build("open_vclip", encoders, augmentation="none")
     with torch.no_grad():
@@ -202,18 +211,6 @@ def test_a_run_of_one_epoch_is_patched_with_its_last_weights(encoders, batch):
     assert not method.averaged
     for value, origin in zip(method.tower.parameters(), encoders.vision.tower.parameters(), strict=True):
         torch.testing.assert_close(value.detach(), origin + 0.5, atol=1e-5, rtol=1e-5)
-
-
-def test_one_mixture_serves_all_parts_of_a_batch(encoders, batch):
-    method = build("open_vclip", encoders, augmentation="none")
-    shares = []
-    real = method.interpolated
-    method.interpolated = lambda share: shares.append(share) or real(share)
-    for _ in range(2):
-        for part in batch.split(2):
-            method.loss(part)
-        method.after_step(0)
-    assert shares[0] == shares[1] == shares[2] != shares[3] == shares[5]
 
 
 def test_vectors_have_no_decay_and_every_weight_is_in_one_group(encoders):

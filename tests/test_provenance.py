@@ -93,7 +93,19 @@ def test_methods_on_cached_features_import_neither_open_clip_nor_transformers():
         assert "torch" in loaded and "open_clip" not in loaded and "transformers" not in loaded
 
 
-ORDER = ("datasets", "media", "protocol", "evaluation", "encoders", "model", "rivals", "training", "figures", "demo", "verbs")
+ORDER = (
+    "datasets",
+    "media",
+    "protocol",
+    "evaluation",
+    "encoders",
+    "model",
+    "rivals",
+    "training",
+    "figures",
+    "demo",
+    "verbs",
+)
 
 
 def test_a_stage_imports_only_stages_before_it():

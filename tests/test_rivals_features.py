@@ -314,7 +314,7 @@ def test_values_of_clips_that_are_not_wanted_do_no_harm(tmp_path):
 
 
 def test_files_that_are_no_features_are_named(tmp_path):
-    with pytest.raises(HcepError, match=r"none\.h5: is missing\. Remedy: set `features_file`"):
+    with pytest.raises(HcepError, match=r"none\.h5: is missing\. Remedy: put it there or name it"):
         read_features([tmp_path / "none.h5"], CLIPS, "imagebind", 1024)
     (tmp_path / "text.h5").write_text("no HDF5")
     with pytest.raises(HcepError, match=r"text\.h5: cannot be read as a features file"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from releases import cmu_mosei, mafw
+from releases import cmu_mosei, crema_d, mafw, meld, ov_merd
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def run_task(workspace, task: str) -> None:
         "methods": methods,
         "training": TRAINING,
     }
-    config = {"datasets": {name: SMALL for name in datasets}, "task_definitions": {task: changes}}
+    config = {"datasets": dict.fromkeys(datasets, SMALL), "task_definitions": {task: changes}}
     workspace.snakemake(f"results/{task}/summary.csv", config=config)
 
 

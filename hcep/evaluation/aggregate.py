@@ -29,7 +29,7 @@ RUN_COLUMNS = (
 SUMMARY_COLUMNS = (
     *("task", "method", "openness", *LEVEL_COLUMNS, "splits", "seeds"),
     *(f"{name}{part}" for name in METRICS for part in ("", "_sd", "_lo", "_hi")),
-    *("paper_auroc", "paper_oscr", "text_kind", "stand_in", "selection", "left_out", "note"),
+    *("paper_auroc", "paper_oscr", "text_kind", "stand_in", "selection", "left_out", "protocol", "note"),
 )
 COMPARISON_COLUMNS = (
     *("task", "method", "reference", "openness", "metric", "difference", "lo", "hi", "p"),
@@ -55,6 +55,7 @@ def aggregate(
     comparisons_csv: str | Path,
     *,
     corpora_csv: str | Path | None = None,
+    protocol: str = "",
     references: Sequence[str] = REFERENCES,
     replicates: int = REPLICATES,
     confidence: float = CONFIDENCE,
@@ -81,6 +82,8 @@ def aggregate(
     corpora_csv : path, optional
         One row per method, openness level and corpus of the known test clips; ``corpora.csv`` beside the summary by
         default. A task with one corpus gives a header only.
+    protocol : str
+        What the task chose where the paper leaves a choice, for the column of that name.
     references : sequence of str
         Methods to compare with.
     replicates, confidence, seed
@@ -98,7 +101,7 @@ def aggregate(
     extra = [name for name in dict.fromkeys(name for run in read for name in run.replicates) if name not in METRICS]
     per_corpus = [f"{name}{part}" for name in extra if name != APART for part in ("", "_lo", "_hi")]
     write_table(runs_csv, (*RUN_COLUMNS, *per_corpus, *history), [_run_row(run) for run in read])
-    write_table(summary_csv, SUMMARY_COLUMNS, _summary_rows(task, cells, printed, confidence))
+    write_table(summary_csv, SUMMARY_COLUMNS, _summary_rows(task, cells, printed, confidence, protocol))
     write_table(comparisons_csv, COMPARISON_COLUMNS, _comparison_rows(task, cells, references, confidence))
     corpora_csv = corpora_csv or Path(summary_csv).with_name("corpora.csv")
     write_table(corpora_csv, CORPORA_COLUMNS, _corpora_rows(task, cells, confidence))
@@ -158,14 +161,14 @@ def _run_row(run: Run) -> dict[str, Any]:
     return {**row, **_marks([run]), **run.history}
 
 
-def _summary_rows(task: str, cells: Cells, paper: Paper, confidence: float) -> list[dict[str, Any]]:
+def _summary_rows(task: str, cells: Cells, paper: Paper, confidence: float, protocol: str) -> list[dict[str, Any]]:
     rows = []
     for method, levels in cells.items():
         comparable = same_levels(paper, set(levels) - {MEAN})
         for openness, cell in levels.items():
             row: dict[str, Any] = {"task": task, "method": method, "openness": openness, **_level(openness)}
             row |= {"splits": len(cell.splits), "seeds": len(cell.seeds), **_marks(cell.runs), "note": _note(cell)}
-            row["left_out"] = _left_out(cell.runs)
+            row |= {"left_out": _left_out(cell.runs), "protocol": protocol}
             for name in METRICS:
                 row |= _statistics(cell, name, name, confidence)
             for name in ("auroc", "oscr"):

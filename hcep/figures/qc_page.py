@@ -25,8 +25,8 @@ def write_qc_page(qc: Sequence[Path], output: str | Path, *, title: str = "Quali
     Parameters
     ----------
     qc : sequence of path
-        ``qc.tsv`` of each dataset: one row a clip, columns ``clip dataset label fold flags reason frames audio text`` and any others.
-        `flags` are joined by ``;``; the last three hold ``ok``, ``note``, ``absent`` or ``failed``.
+        ``qc.tsv`` of each dataset: one row a clip, columns ``clip dataset label fold flags reason frames audio text``
+        and any others. `flags` are joined by ``;``; the last three hold ``ok``, ``note``, ``absent`` or ``failed``.
     output : path
         HTML file to write; it loads nothing from elsewhere.
     title : str

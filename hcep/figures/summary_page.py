@@ -43,6 +43,7 @@ def write_summary_page(summary: str | Path, output: str | Path, *, title: str) -
         f"Words: {', '.join(sorted({row['text_kind'] for row in rows}))}.",
         f"Epoch: {', '.join(sorted({row['selection'] for row in rows}))}.",
     ]
+    facts += [f"Protocol: {text}." for text in dict.fromkeys(row.get("protocol", "") for row in rows) if text]
     if any(row["stand_in"] == "true" for row in rows):
         facts.append("Stand-in encoders or composite data: not comparable with published results.")
     left_out = [

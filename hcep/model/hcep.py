@@ -30,6 +30,7 @@ from hcep.model.method import (
     mask_missing,
 )
 from hcep.model.optimiser import OptimiserGroup
+from hcep.model.shared import Shared
 from hcep.model.smep import SMEP
 from hcep.model.switches import reached_by_losses, refuse_contradictions
 
@@ -107,6 +108,7 @@ class HCEP(Method):
         self._choose_learnable()
         self.start = {name: value.detach().clone() for name, value in self._prompts().items()}
         self._class_side_now: ClassSide | None = None
+        self._shared = Shared()
         self._opposing: OpposingFeatures | None = None
         self._known_features: dict[int, tuple[Tensor, ...]] = {}
 
@@ -200,6 +202,11 @@ class HCEP(Method):
             self._opposing = opposing
         return opposing
 
+    def class_features(self) -> tuple[tuple[Tensor, Tensor], OpposingFeatures]:
+        """Class texts, and the features of eq. 4."""
+        text = self.class_text()
+        return text, self.opposing_features(text)
+
     def class_side(self, text: tuple[Tensor, Tensor], opposing: OpposingFeatures) -> ClassSide:
         """Targets of eq. 5 and points of eq. 6 and 7, from class texts and the features of eq. 4."""
         target = None
@@ -254,9 +261,8 @@ class HCEP(Method):
         accuracy is that of the logits which `predict` takes: eq. 8's, or eq. 5's if only they are learned.
         """
         features = self.features(batch)
-        text = self.class_text()
         fused = self.head(*features)
-        target, positive, negative = self.class_side(text, self.opposing_features(text))
+        target, positive, negative = self.class_side(*self._shared(self.class_features))
         terms = {}
         if target is not None:
             logits = self.emotion_logits(features, fused, target)
@@ -268,8 +274,13 @@ class HCEP(Method):
                 terms["loss_margin"] = arpl_margin(fused, negative, batch.label, self.radius, self.reduction)
         return terms | {"accuracy": accuracy(logits, batch.label)}
 
+    def begin_step(self, parts: int) -> None:
+        """All micro-batches of a step see the same class prompts, encoded once."""
+        self._shared.begin(parts)
+
     def before_step(self) -> None:
         """`prompt_step: normalised`: a step of fixed RMS along each class's own gradient (HESP's manual step)."""
+        self._shared.backward()
         if self.settings["prompt_step"] != "normalised":
             return
         with torch.no_grad():
@@ -292,8 +303,7 @@ class HCEP(Method):
         Without the loss of eq. 8 its logits mean nothing, and the cosines of eq. 5 stand in for them.
         """
         if self._class_side_now is None:
-            text = self.class_text()
-            self._class_side_now = self.class_side(text, self.opposing_features(text))
+            self._class_side_now = self.class_side(*self.class_features())
         target, positive, negative = (None if x is None else x.double() for x in self._class_side_now)
         features = self.features(batch)
         fused = self.head(*features)
@@ -317,8 +327,7 @@ class HCEP(Method):
         for name, value in self._prompts().items():
             start = self.start[name].to(value.device)
             rows[f"movement_{name}"] = float((value - start).norm() / start.norm())
-        text = self.class_text()
-        opposing = self.opposing_features(text)
+        text, opposing = self.class_features()
         side = self.class_side(text, opposing)
         gaps: dict[str, tuple[Tensor, Tensor]] = {}
         if side.positive is not None and side.negative is not None:

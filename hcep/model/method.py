@@ -5,7 +5,9 @@ Shapes: B clips, K known classes, F frames, S side in pixels, A samples, L token
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -44,9 +46,9 @@ class Batch(NamedTuple):
     audio: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
-        moved = {key: value.to(device, non_blocking=True) for key, value in self._asdict().items() if value is not None}
-        return Batch(**moved)
+        """The same batch on another device; `row` stays, as it is looked at number by number."""
+        held = {key: value for key, value in self._asdict().items() if value is not None}
+        return Batch(**{key: v if key == "row" else v.to(device, non_blocking=True) for key, v in held.items()})
 
     def split(self, size: int) -> list[Batch]:
         """Consecutive parts of at most `size` clips."""
@@ -102,6 +104,8 @@ class Method(nn.Module):
     # name and width of an encoder whose features the user supplies in a file
     features_of: ClassVar[str] = ""
     features_width: ClassVar[int] = 0
+    # frozen encoders that a clip passes through, for counting
+    towers: ClassVar[tuple[str, ...]] = MODALITIES
     reduction: Literal["mean", "sum"] = "mean"
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
@@ -117,10 +121,13 @@ class Method(nn.Module):
         """The optimiser over `parameter_groups`."""
         return Optimiser(self.parameter_groups(settings))
 
-    def encoding(self) -> torch.autocast:
+    def encoding(self) -> AbstractContextManager[Any]:
         """Context for the encoders' passes: bf16 with ``precision: bf16``; heads, distances and losses stay float32."""
-        device = next(self.parameters()).device.type
-        return torch.autocast(device, torch.bfloat16, enabled=self.settings["precision"] == "bf16")
+        if self.settings["precision"] != "bf16":
+            return nullcontext()
+        # zero-shot methods have buffers alone
+        device = next(itertools.chain(self.parameters(), self.buffers())).device
+        return torch.autocast(device.type, torch.bfloat16)
 
     def begin(self, batches: Iterable[Batch]) -> None:
         """Called once before the first step with the training clips, in order."""
@@ -128,6 +135,9 @@ class Method(nn.Module):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Named terms; those called ``loss_*`` are summed and minimised, ``accuracy`` and others are only recorded."""
         raise NotImplementedError
+
+    def begin_step(self, parts: int) -> None:
+        """Called before the losses of a step, which the loop takes in `parts` micro-batches."""
 
     def before_step(self) -> None:
         """Called after the backward pass, before the optimiser's step."""

@@ -21,7 +21,6 @@ from hcep.errors import HcepError
 from hcep.files import write_text
 from hcep.protocol.openness import parse_openness
 
-
 # key of a split whose one unknown class stands for that many names: open vocabularies cannot be listed in advance
 STANDS_FOR = "unknown_stands_for"
 

@@ -7,7 +7,7 @@ one that reproduces all eight parameter counts of the table: a linear map to 512
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import nn
 
@@ -27,9 +27,6 @@ class ArplFeatures(ArplMM):
     features_width : int
         Size of every feature in it.
     """
-
-    features_of: ClassVar[str]
-    features_width: ClassVar[int]
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes._replace(text=HEAD_DIM), encoders, settings)

@@ -86,10 +86,12 @@ class HESP(Method):
     tenth of the rate every 30. Augmentation: mirroring and a random crop (8 to 100 % of the area), alike in all frames.
 
     Settings read: ``augmentation`` (``official`` or ``none``), ``cosine_scale`` (start of s), ``hesp_defects``,
-    ``rival_score`` (``official`` or ``msp``), ``words``, and the optimiser's.
+    ``rival_score`` (``official`` or ``msp``), ``words``, and the optimiser's. Of a batch in parts (`micro_batch`), only
+    clips of the same part are contrasted.
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "media"
+    towers: ClassVar[tuple[str, ...]] = ("vision",)
     prompt_tokens: Tensor
     negative_tokens: Tensor
 
@@ -214,7 +216,7 @@ class HESP(Method):
         if self._prototypes is None:
             self._prototypes = self.prototypes()
         features = self.features(batch)
-        scale = float(self.text_tower["log_scale"].exp())
+        scale = self.text_tower["log_scale"].exp()
         by_text = emotion_logits(features.double(), self._prototypes.text.double(), scale)
         logits = (by_text + arpl_distance(features.double(), self._prototypes.image.double())) / 2
         score = logits.max(dim=1).values if self.settings["rival_score"] == "official" else log_max_softmax(logits)

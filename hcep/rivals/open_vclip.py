@@ -95,8 +95,9 @@ class OpenVclip(Method):
     The release scores no unknowns; the score is the maximum softmax probability, or the largest logit (`score`).
 
     Training: cross-entropy at the weights, and half of it at weights drawn between these and CLIP's, with the gradient
-    taken there and applied unscaled. Gradients are cut to norm 1; AdamW, decay 0.01 except on biases and norms. After
-    training the weights are half CLIP's and half the mean over the ends of the epochs from the second on.
+    taken there and applied unscaled; a batch in parts (`micro_batch`) draws for each part. Gradients are cut to norm 1;
+    AdamW, decay 0.01 except on biases and norms. After training the weights are half CLIP's and half the mean over the
+    ends of the epochs from the second on.
 
     Recipe, the row ``open_vclip``: lr 3.33e-6, batch 64, 22 epochs. The release's warm-up of two epochs and cosine are
     approximated by the loop's steps: the rate falls to a fifth for the second half (a cosine's halves average 0.82 and
@@ -113,6 +114,7 @@ class OpenVclip(Method):
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "media"
+    towers: ClassVar[tuple[str, ...]] = ("vision",)
     class_features: Tensor
     averaged: Tensor
 
@@ -124,7 +126,6 @@ class OpenVclip(Method):
             self.tower = VideoTower(encoders.vision.tower).requires_grad_(True)
             self.mean_tower = VideoTower(encoders.vision.tower).requires_grad_(False)
         self._steps_per_epoch = 0
-        self._mixture: float | None = None
 
     def parameter_groups(self, settings: dict[str, Any]) -> list[OptimiserGroup]:
         """The tower by AdamW; no decay on vectors.
@@ -143,16 +144,9 @@ class OpenVclip(Method):
             OptimiserGroup("vectors", vectors, "adamw", settings["lr"], 0.0, 0.0),
         ]
 
-    def encoding(self) -> torch.autocast:
-        """As for every method; zero-shot there is no parameter to ask for the device."""
-        device = self.class_features.device.type
-        return torch.autocast(device, torch.bfloat16, enabled=self.settings["precision"] == "bf16")
-
     @torch.no_grad()
     def begin(self, batches: Iterable[Batch]) -> None:
         """Encode the sentences of the classes, and count the steps of an epoch."""
-        # what the loop has tried before the run leaves no trace
-        self._mixture = None
         text, words = self.encoders.text, self.settings["words"]
         for place, name in enumerate(self.classes):
             tokens = text.tokenize(sentences(words.get(name, name))).to(self.class_features.device)
@@ -202,10 +196,8 @@ class OpenVclip(Method):
         logits = self.logits(self.frame_features(images, frames))
         terms = {"loss_cls": functional.cross_entropy(logits, batch.label), "accuracy": accuracy(logits, batch.label)}
         if self.settings["fine_tune"]:
-            if self._mixture is None:
-                # one for all parts of a batch
-                self._mixture = MIXTURE * float(torch.rand(()))
-            between = self.logits(self.frame_features(images, frames, self.interpolated(self._mixture)))
+            weights = self.interpolated(MIXTURE * float(torch.rand(())))
+            between = self.logits(self.frame_features(images, frames, weights))
             terms["loss_interpolated"] = MIXTURE_WEIGHT * functional.cross_entropy(between, batch.label)
         return terms
 
@@ -216,7 +208,6 @@ class OpenVclip(Method):
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         """At the end of an epoch, from the second on, take the weights into the mean."""
-        self._mixture = None
         if not self._steps_per_epoch:
             return
         epoch, left = divmod(step + 1, self._steps_per_epoch)

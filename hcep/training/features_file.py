@@ -114,7 +114,9 @@ def _read(path: Path, encoder: str, width: int) -> tuple[list[str], dict[str, np
             return names, {name: file[name][()] for name in FEATURES}
     except FileNotFoundError as error:
         raise HcepError(
-            "is missing", file=path, remedy="set `features_file` to the file, or leave this method out"
+            "is missing",
+            file=path,
+            remedy="put it there or name it in the dataset's `features_files`, or leave this method out",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise HcepError(f"cannot be read as a features file ({error})", file=path, remedy=LAYOUT) from error

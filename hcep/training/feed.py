@@ -81,7 +81,7 @@ class Feed:
             stream = torch.cuda.current_stream(self.device)
             stream.wait_event(copied)
             for value in batch:
-                if value is not None:
+                if value is not None and value.is_cuda:
                     value.record_stream(stream)
         return batch
 

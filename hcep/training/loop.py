@@ -89,13 +89,26 @@ class Trainer:
         self.step = 0
         self.micro = settings["micro_batch"]
 
-    def run(self) -> list[dict[str, float]]:
-        """Train to the last epoch, from the resume state if there is one; returns the history, one row per epoch."""
+    def run(self, ready: Callable[[], None] | None = None) -> list[dict[str, float]]:
+        """Train to the last epoch, from the resume state if there is one.
+
+        Parameters
+        ----------
+        ready : callable, optional
+            Called before the first step.
+
+        Returns
+        -------
+        list of dict
+            The history, one row per epoch.
+        """
         size = self.settings["batch_size"]
         self.method.begin(self.feed.batches(size))
         first = self._resume()
         if not self.micro:
             self.micro = self._fitting_micro_batch()
+        if ready is not None:
+            ready()
         epochs = range(first, self.settings["epochs"])
         for epoch in progress(epochs, len(epochs), self.name, "epoch"):
             self._epoch(epoch)
@@ -193,7 +206,9 @@ class Trainer:
         self.optimiser.zero_grad()
         total = len(batch.row)
         terms: dict[str, Tensor] = {}
-        for part in batch.split(size):
+        parts = batch.split(size)
+        self.method.begin_step(len(parts))
+        for part in parts:
             share = len(part.row) / total
             values = self.method.loss(part)
             losses = [value for key, value in values.items() if key.startswith("loss_")]

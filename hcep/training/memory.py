@@ -30,7 +30,7 @@ def kept_bytes(method: Method, batch: Batch) -> int:
             sizes[storage.data_ptr()] = storage.nbytes()
         return value
 
-    device = batch.row.device
+    device = batch.label.device
     state = copy.deepcopy(method.state_dict())
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), saved_tensors_hooks(note, lambda value: value):
@@ -85,4 +85,4 @@ def measured_size(method: Method, batch: Batch, size: int) -> tuple[int, int]:
         return size, 0
     one, two = (kept_bytes(method, batch.split(count)[0]) for count in (1, 2))
     per_clip = max(0, two - one)
-    return fitting_size(size, one - per_clip, per_clip, free_bytes(batch.row.device)), per_clip
+    return fitting_size(size, one - per_clip, per_clip, free_bytes(batch.label.device)), per_clip

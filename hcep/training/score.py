@@ -92,9 +92,9 @@ def _predict(method: Method, feed: Feed, positions: Sequence[int], title: str) -
     """Predictions of these clips, all of them on the CPU before it returns."""
     size = method.settings["batch_size"]
     batches = feed.batches(size, torch.tensor(positions, dtype=torch.int64))
-    found = []
-    for batch in progress(batches, -(-len(positions) // size), title, "batch"):
-        out = method.predict(batch)
-        features = {name: value.cpu() for name, value in out.features.items()}
-        found.append(Prediction(out.logits.cpu(), out.score.cpu(), features))
-    return found
+    found = [method.predict(batch) for batch in progress(batches, -(-len(positions) // size), title, "batch")]
+    # fetched at the end: after every batch an accelerator would wait for the next one to be asked for
+    return [
+        Prediction(out.logits.cpu(), out.score.cpu(), {name: value.cpu() for name, value in out.features.items()})
+        for out in found
+    ]

@@ -17,6 +17,7 @@ from hcep.model.method import Method
 from hcep.training.checkpoint import save_checkpoint, versions
 from hcep.training.loop import Monitor, Trainer
 from hcep.training.run import Inputs, Run
+from hcep.training.startup import StartUp
 
 Judge = Callable[[np.ndarray, np.ndarray, np.ndarray, int], dict[str, float]]
 
@@ -58,6 +59,8 @@ def train(
     HcepError
         On non-finite losses (the last good state stays in `work`) and on inputs that do not fit each other.
     """
+    startup = StartUp(f"train {name} seed{seed}")
+    startup.done("imports and encoders")
     for choice in tuned:
         settings = settings | choice["chosen"]
     run = Run(inputs, method_class, settings, seed)
@@ -67,12 +70,13 @@ def train(
     data = [run.store.digest, sha256_file(inputs.split), inputs.encoder["sha256"], *map(sha256_file, inputs.features)]
     fingerprint = digest([name, seed, settings, code, run.device.type, data])
     feed = run.feed(run.split.train)
+    startup.done("reading")
     method = run.build(feed)
     title = f"train {name} {run.split.openness} {run.split.split} seed{seed}"
     trainer = Trainer(
         method, feed, settings, seed, work / fingerprint, _monitor(run, settings, len(feed), judge), title
     )
-    rows = trainer.run()
+    rows = trainer.run(lambda: startup.say("building and encoding what is constant"))
     metadata = {
         "method": name,
         "classes": list(run.split.known),

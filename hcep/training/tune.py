@@ -39,8 +39,8 @@ def tune(
 ) -> None:
     """Train once per point of the grid and keep the one with the highest accuracy on held-out known clips.
 
-    Held out are the split's validation clips, or else whole groups of its training clips. No test clip and no clip of an
-    unknown class is read. The first of equal points wins; one whose loss is not finite counts as diverged and loses.
+    Held out are the split's validation clips, or else whole groups of its training clips. No test clip and no clip of
+    an unknown class is read. The first of equal points wins; one whose loss is not finite counts as diverged and loses.
 
     Parameters
     ----------

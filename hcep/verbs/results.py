@@ -8,7 +8,6 @@ from pathlib import Path
 from hcep import registry
 from hcep.verbs.options import Arguments, Verb, add_paths, add_settings, settings_argument
 
-
 FIGURES = registry.FIGURES | registry.TABLE_FIGURES
 
 
@@ -16,6 +15,7 @@ def _aggregate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", required=True)
     add_paths(parser, "runs", nargs="+", help="run folders")
     parser.add_argument("--paper", type=Path, help="paper_results.csv")
+    parser.add_argument("--protocol", default="", help="what the task chose where the paper leaves a choice")
     add_settings(parser, "replicates, confidence, seed")
     add_paths(parser, "runs-table", "summary", "comparisons", "corpora", help="CSV to write")
 
@@ -26,7 +26,7 @@ def aggregate(args: Arguments) -> None:
 
     settings = {key: args.settings[key] for key in ("replicates", "confidence", "seed")}
     outputs = (args.runs_table, args.summary, args.comparisons)
-    run(args.runs, args.paper, args.task, *outputs, corpora_csv=args.corpora, **settings)
+    run(args.runs, args.paper, args.task, *outputs, corpora_csv=args.corpora, protocol=args.protocol, **settings)
 
 
 def _paper_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,9 +56,8 @@ def complexity(args: Arguments) -> None:
     """Learnable and frozen parameters and operations per clip (Table 8), counted without weights."""
     from hcep.encoders.fetch import full_size_info
     from hcep.encoders.info import read_info
-    from hcep.training.complexity import add_timings
+    from hcep.training.complexity import add_timings, default_methods, print_complexity, write_complexity
     from hcep.training.complexity import complexity as run
-    from hcep.training.complexity import default_methods, print_complexity, write_complexity
 
     info = read_info(args.encoder.parent) if args.encoder else full_size_info()
     settings = args.settings or {"frames": 8, "samples": 80_000, "methods": default_methods()}

@@ -27,12 +27,13 @@ rule aggregate:
     params:
         settings=settings_text(config["evaluation"]),
         folders=runs_of,
+        protocol=protocol_text,
         code=digest_of("evaluation.aggregate"),
     message:
         "summary of {wildcards.task}"
     shell:
         "hcep aggregate --task {wildcards.task} --runs {params.folders:q} --paper {input.paper:q}"
-        " --settings {params.settings:q} --runs-table {output.runs:q} --summary {output.summary:q}"
+        " --protocol {params.protocol:q} --settings {params.settings:q} --runs-table {output.runs:q} --summary {output.summary:q}"
         " --comparisons {output.comparisons:q} --corpora {output.corpora:q} 2> {log:q}"
 
 

@@ -126,6 +126,24 @@ def run_folders(name, methods):
     ]
 
 
+def protocol_text(wildcards):
+    """What a task chose where the paper leaves a choice, in words for its summary."""
+    task = task_of(wildcards)
+    texts = []
+    for name in task_datasets(config, wildcards.task):
+        entry = config["datasets"][name]
+        choices = [f"{key} {value}" for key, value in sorted(entry["options"].items()) if not isinstance(value, list)]
+        texts.append(f"{name} ({', '.join([*choices, 'words ' + entry['text']])})")
+    folds = {"test": task["test_folds"], "training": task["train_folds"] or ["every other"]}
+    folds |= {"validation": task["val_folds"]} if task["val_folds"] else {}
+    texts += [f"{kind} folds {', '.join(names)}" for kind, names in folds.items()]
+    if task["val_fraction"]:
+        texts.append(f"held out {task['val_fraction']:g} of the known training clips")
+    if task["min_train"] > 1:
+        texts.append(f"known classes with fewer than {task['min_train']} training clips left out")
+    return "; ".join(texts)
+
+
 def of_runs(*names):
     """Input function: these files of every run of a task."""
 

@@ -15,6 +15,7 @@ use rule aggregate as aggregate_table with:
     params:
         settings=settings_text(config["evaluation"]),
         folders=table_runs,
+        protocol=protocol_text,
         code=digest_of("evaluation.aggregate"),
     message:
         "runs of {wildcards.table} on {wildcards.task}"

@@ -13,7 +13,7 @@ def table_task(task):
 def table_places(name):
     """Tasks of a table, ours, in order."""
     definition = table_definition(name)
-    named = definition.get("tasks") or [place.split("/", 1)[0] for place in definition["columns"].values()]
+    named = definition.get("tasks") or [os.path.dirname(place) for place in definition["columns"].values()]
     return list(dict.fromkeys(table_task(task) for task in named))
 
 

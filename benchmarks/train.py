@@ -1,0 +1,318 @@
+"""Training and scoring of HCEP at full size, against the straightforward implementation of `plain.py`; JSON lines.
+
+python benchmarks/train.py [--device auto] [--batch N] [--known 8] [--frames 8] [--steps N] [--rounds N]
+
+CLIP ViT-B/32 and wav2vec2-base with random weights, 5 s of sound, captions of 5 to 30 words, both sides in turns on one
+device, in float32 and with bf16 in the encoders. Batch 64 with an accelerator; 4, and one step a round, without.
+The last line sums up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from plain import Clips, DecodedClips, PlainHCEP, loader
+from synthetic import captions, write_shards, write_videos
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from hcep import registry
+from hcep.encoders.fetch import full_size_info
+from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
+from hcep.model.hcep import HCEP
+from hcep.model.method import Batch, Sizes
+from hcep.training.feed import MediaFeed
+from hcep.training.loop import Trainer, memory_gb
+
+ROOT = Path(__file__).parents[1]
+CLIPS, EPOCHS, RUNS = 5800, 150, 16  # a full MAFW run, and the paper's series
+NAMES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "contempt", "anxiety", "help", "hope")
+
+
+def say(**line: Any) -> None:
+    print(json.dumps(line), flush=True)
+
+
+def settings_of(precision: str, device: torch.device, batch: int) -> dict[str, Any]:
+    """The default settings of a run of HCEP."""
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    keys = {*registry.LOOP_SETTINGS, *registry.method("hcep").settings}
+    values = {key: value for key, value in config["training"].items() if key in keys} | {"words": {}}
+    return values | {"precision": precision, "device": str(device), "batch_size": batch}
+
+
+def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Largest measured rate of a square matrix product, FLOP/s."""
+    best = 0.0
+    for size in (4096, 8192, 16384) if device.type == "cuda" else (1024, 2048):
+        one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        for _ in range(5):
+            best = max(best, 2 * size**3 / clock(partial(torch.matmul, one, other), device))
+    return best
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def clock(work: Callable[[], Any], device: torch.device) -> float:
+    wait(device)
+    start = time.perf_counter()
+    work()
+    wait(device)
+    return time.perf_counter() - start
+
+
+class Fast:
+    """The project's own loop over shards."""
+
+    def __init__(self, encoders: Encoders, sizes: Sizes, args: argparse.Namespace, folder: Path, precision: str):
+        self.device, self.batch = args.device, args.batch
+        texts = captions(args.batch * (args.steps + 1), 5, 30)
+        store = write_shards(folder / precision, texts, sizes)
+        labels = [n % args.known for n in range(len(texts))]
+        settings = settings_of(precision, args.device, args.batch)
+        torch.manual_seed(0)
+        self.method = HCEP(NAMES[: args.known], sizes, encoders, settings).to(args.device)
+        resident = int(settings["resident_gb"] * 1e9)
+        self.feed = MediaFeed(store, store.clips(), labels, encoders.text.tokenize, args.device, resident)
+        self.method.begin([])
+        self.trainer = Trainer(self.method, self.feed, settings, 0, folder / "work", name=precision)
+        self.trainer.micro = self.trainer._fitting_micro_batch()
+        self.batches: Iterator[Batch] = iter(())
+
+    def ready(self) -> None:
+        """Read the first batch."""
+        self.batches = self.feed.batches(self.batch)
+        self.now = next(self.batches)
+
+    def step(self) -> None:
+        """One step, while the next batch is read."""
+        self.method.train()
+        self.trainer._step(self.now)
+        self.now = next(self.batches, self.now)
+
+    def score(self) -> Any:
+        self.method.eval()
+        return self.method.predict(self.now).score
+
+
+class Slow:
+    """`plain.py` with a DataLoader of four decoding processes and SGD."""
+
+    def __init__(self, encoders: Encoders, sizes: Sizes, args: argparse.Namespace, folder: Path):
+        self.device, self.batch = args.device, args.batch
+        texts = captions(args.batch * (args.steps + 1), 5, 30)
+        videos = write_videos(folder / "video", 8, sizes.samples / 16_000)
+        paths = [videos[n % len(videos)] for n in range(len(texts))]
+        labels = [n % args.known for n in range(len(texts))]
+        torch.manual_seed(0)
+        words = NAMES[: args.known]
+        self.method = PlainHCEP(words, encoders, sizes.side, sizes.samples, "facial expression").to(args.device)
+        clips = DecodedClips(paths, encoders.text.tokenize(texts), labels, encoders, sizes)
+        self.loader = loader(clips, args.batch)
+        self.optimiser = torch.optim.SGD(self.method.parameters(), 0.0005, 0.9, weight_decay=0.0001)
+        self.batches: Iterator[Clips] = iter(())
+
+    def ready(self) -> None:
+        self.batches = iter(self.loader)
+        self.now = next(self.batches)
+
+    def step(self) -> None:
+        self.optimiser.zero_grad()
+        loss = self.method(self.now.to(self.device))
+        loss.backward()
+        self.optimiser.step()
+        loss.item()  # for the log
+        self.now = next(self.batches, self.now)
+
+    @torch.no_grad()
+    def score(self) -> Any:
+        return self.method.logits(self.now.to(self.device))[1].softmax(1).amax(1)
+
+
+def counted(work: Callable[[], Any]) -> float:
+    """FLOP of the matrix products, convolutions and attention that `work` runs, forward and backward."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops())
+
+
+def step_seconds(side: Fast | Slow, steps: int) -> float:
+    """Seconds per step, data included; the first batch is there at the start, its successors are read meanwhile."""
+    side.ready()
+    return clock(lambda: [side.step() for _ in range(steps)], side.device) / steps
+
+
+def split(fast: Fast, encoders: Encoders) -> dict[str, float]:
+    """Seconds of the parts of a step, each forward and backward by itself; `data` runs beside the others."""
+    method, device = fast.method, fast.device
+    batch = fast.feed.batch(torch.arange(fast.batch))
+    assert batch.tokens is not None and batch.frames is not None and batch.waveform is not None
+    tokens, waveform = batch.tokens, encoders.audio.normalise(batch.waveform)
+    images = encoders.vision.normalise(batch.frames.flatten(0, 1))
+
+    def both(forward: Callable[[], Tensor]) -> float:
+        def work() -> None:
+            with method.encoding():
+                value = forward()
+            value.float().sum().backward()
+
+        work() if device.type == "cuda" else None
+        return clock(work, device)
+
+    def convolutions() -> Tensor:
+        stretch = method.smep().audio.reshape(1, -1).expand(len(waveform), -1)
+        form = encoders.audio.form(torch.bfloat16 if method.settings["precision"] == "bf16" else torch.float32)
+        with torch.autocast(device.type, enabled=False):
+            return form.convolutions(torch.cat([stretch, waveform], dim=1))
+
+    def classes() -> Tensor:
+        sides = method.opposing_features((method.text_positive, method.text_negative))
+        return torch.cat([side.vision.sum(1) + side.audio.sum(1) for side in sides if side is not None])
+
+    times = {
+        "text": both(lambda: encoders.text(tokens, method.smep().text)),
+        "vision": both(lambda: encoders.vision(images, method.smep().vision)),
+        "audio_conv": both(convolutions),
+        "audio_transformer": both(lambda: encoders.audio(waveform, method.smep().audio)),
+        "class_prompts": both(classes),
+        "data": clock(lambda: fast.feed.batch(torch.arange(fast.batch)), device),
+    }
+    times["audio_transformer"] -= times["audio_conv"]
+    method.zero_grad()
+    return times
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
+    return f"{model}, {torch.get_num_threads()} threads"
+
+
+def has_amx() -> bool:
+    path = Path("/proc/cpuinfo")
+    return path.is_file() and "amx_bf16" in path.read_text()
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--known", type=int, default=8)
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
+    args = parser.parse_args()
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
+    args.device = torch.device(name)
+    large = args.device.type == "cuda"
+    args.batch = args.batch or (64 if large else 4)
+    args.steps = args.steps or (20 if large else 1)
+    args.rounds = args.rounds or (3 if large else 2)
+    return args
+
+
+def main() -> None:
+    args = arguments()
+    device = args.device
+    torch.backends.cudnn.allow_tf32 = False
+    peaks = {"fp32": matrix_peak(device, torch.float32), "bf16": matrix_peak(device, torch.bfloat16)}
+    say(device=device_name(device), torch=torch.__version__, **{f"{k}_peak_tflops": v / 1e12 for k, v in peaks.items()})
+    info = full_size_info()
+    torch.manual_seed(0)
+    encoders = assemble(build_clip(info["clip"]), build_audio(info["audio"]), info)
+    for module in encoders.modules():
+        module.to(device)
+    sizes = Sizes(args.frames, 224, 80_000, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
+    with tempfile.TemporaryDirectory() as name:
+        sides: dict[str, Fast | Slow] = {}
+        work, memory = {}, {}
+        for precision in args.precisions:
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+            sides[precision] = fast = Fast(encoders, sizes, args, Path(name), precision)
+            fast.ready()
+            work[precision] = counted(fast.step)
+            memory[precision] = memory_gb(device)
+            say(side=precision, batch=args.batch, micro_batch=fast.trainer.micro, gflop_per_step=work[precision] / 1e9)
+        sides["plain"] = slow = Slow(encoders, sizes, args, Path(name))
+        slow.ready()
+        work["plain"] = counted(slow.step)
+        say(side="plain", batch=args.batch, gflop_per_step=work["plain"] / 1e9)
+        compare(args, sides, work, memory, peaks, encoders)
+
+
+def compare(
+    args: argparse.Namespace,
+    sides: dict[str, Any],
+    work: dict[str, float],
+    memory: dict[str, float],
+    peaks: dict[str, float],
+    encoders: Encoders,
+) -> None:
+    """Time all sides in turns, then the parts of a step and scoring."""
+    times: dict[str, list[float]] = {side: [] for side in sides}
+    for number in range(args.rounds):
+        for side, running in sides.items():
+            times[side].append(step_seconds(running, args.steps))
+            print(f"round {number + 1}: {side} {times[side][-1]:.3f} s a step", file=sys.stderr, flush=True)
+    medians = {side: statistics.median(values) for side, values in times.items()}
+    rows = {}
+    for side, seconds in medians.items():
+        rate = work[side] / seconds
+        rows[side] = {
+            "clips_per_s": args.batch / seconds,
+            "ratio": statistics.median(p / s for p, s in zip(times["plain"], times[side], strict=True)),
+            "tflops": rate / 1e12,
+            "mfu": rate / peaks["bf16"],
+            "share_of_own_peak": rate / peaks["bf16" if side == "bf16" else "fp32"],
+        }
+        say(side=side, step_s=seconds, rounds=times[side], **rows[side])
+    for side in args.precisions:
+        parts = split(sides[side], encoders)
+        # what is left of a step: head, losses, optimiser, and what a part costs less among others
+        parts["loss_and_rest"] = medians[side] - sum(value for key, value in parts.items() if key != "data")
+        say(side=side, seconds_of_a_step=parts)
+    for side, running in sides.items():
+        running.score()
+        scoring = statistics.median(clock(running.score, args.device) for _ in range(args.rounds))
+        say(side=side, scoring_clips_per_s=args.batch / scoring)
+    # bf16 counts where the device has units for it
+    best = "bf16" if "bf16" in args.precisions and (args.device.type == "cuda" or has_amx()) else args.precisions[0]
+    minutes = CLIPS * EPOCHS / rows[best]["clips_per_s"] / 60
+    say(
+        benchmark="train",
+        device=device_name(args.device),
+        precision=best,
+        batch=args.batch,
+        known=args.known,
+        frames=args.frames,
+        clips_per_s=rows[best]["clips_per_s"],
+        ratio=rows[best]["ratio"],
+        mfu=rows[best]["mfu"],
+        memory_gb=memory[best],
+        ratios={side: rows[side]["ratio"] for side in args.precisions},
+        mafw_run_minutes=minutes,
+        mafw_series_hours=minutes * RUNS / 60,
+    )
+
+
+if __name__ == "__main__":
+    main()
