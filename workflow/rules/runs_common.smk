@@ -133,7 +133,8 @@ def protocol_text(wildcards):
     for name in task_datasets(config, wildcards.task):
         entry = config["datasets"][name]
         choices = [f"{key} {value}" for key, value in sorted(entry["options"].items()) if not isinstance(value, list)]
-        texts.append(f"{name} ({', '.join([*choices, 'words ' + entry['text']])})")
+        choices.append(f"words {entry['text']}")
+        texts.append(f"{name} ({', '.join(choices)})")
     folds = {"test": task["test_folds"], "training": task["train_folds"] or ["every other"]}
     folds |= {"validation": task["val_folds"]} if task["val_folds"] else {}
     texts += [f"{kind} folds {', '.join(names)}" for kind, names in folds.items()]
