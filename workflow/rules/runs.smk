@@ -142,6 +142,5 @@ rule posthoc:
         code=digest_of("training.posthoc"),
     message:
         "post-hoc scores of {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split}"
-        " seed {wildcards.seed}"
     shell:
         "hcep posthoc --scores {input:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
