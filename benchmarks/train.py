@@ -44,12 +44,12 @@ def say(**line: Any) -> None:
     print(json.dumps(line), flush=True)
 
 
-def settings_of(precision: str, device: torch.device, batch: int) -> dict[str, Any]:
+def settings_of(precision: str, device: str, batch: int) -> dict[str, Any]:
     """The default settings of a run of HCEP."""
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     keys = {*registry.LOOP_SETTINGS, *registry.method("hcep").settings}
     values = {key: value for key, value in config["training"].items() if key in keys} | {"words": {}}
-    return values | {"precision": precision, "device": str(device), "batch_size": batch}
+    return values | {"precision": precision, "device": device, "batch_size": batch}
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
@@ -83,7 +83,7 @@ class Fast:
         texts = captions(args.batch * (args.steps + 1), 5, 30)
         store = write_shards(folder / precision, texts, sizes)
         labels = [n % args.known for n in range(len(texts))]
-        settings = settings_of(precision, args.device, args.batch)
+        settings = settings_of(precision, str(args.device), args.batch)
         torch.manual_seed(0)
         self.method = HCEP(NAMES[: args.known], sizes, encoders, settings).to(args.device)
         resident = int(settings["resident_gb"] * 1e9)

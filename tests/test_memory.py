@@ -53,8 +53,20 @@ def test_out_of_memory_halves_the_clips_until_they_fit_and_changes_nothing_else(
 
 def test_one_clip_that_does_not_fit_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (size, 0))
-    with pytest.raises(HcepError, match=r"one clip per backward pass does not fit.*Remedy: use a device with more"):
+    with pytest.raises(HcepError, match=r"pass of 1 clips, which cannot be split, does not fit.*Remedy: use a device"):
         trainer(tmp_path, limit=0).run()
+
+
+def test_a_batch_that_means_something_as_a_whole_is_never_split(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (3, 10**9))
+    monkeypatch.setattr(HCEP, "splittable", False)
+    whole = trainer(tmp_path / "a")
+    whole.run()
+    assert whole.micro == 7
+    with pytest.raises(HcepError, match=r"pass of 7 clips, which cannot be split, does not fit"):
+        trainer(tmp_path / "b", limit=4).run()
+    with pytest.raises(HcepError, match=r"micro_batch 2: this method's loss compares the clips of a batch"):
+        trainer(tmp_path / "c", micro_batch=2)
 
 
 def test_a_resumed_run_keeps_its_micro_batch(tmp_path, monkeypatch):

@@ -106,6 +106,8 @@ class Method(nn.Module):
     features_width: ClassVar[int] = 0
     # frozen encoders that a clip passes through, for counting
     towers: ClassVar[tuple[str, ...]] = MODALITIES
+    # False where the loss of a batch is not the mean of its parts' losses (batch norm, contrasts within the batch)
+    splittable: ClassVar[bool] = True
     reduction: Literal["mean", "sum"] = "mean"
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:

@@ -92,6 +92,7 @@ class HESP(Method):
 
     inputs: ClassVar[Literal["media", "features"]] = "media"
     towers: ClassVar[tuple[str, ...]] = ("vision",)
+    splittable: ClassVar[bool] = False
     prompt_tokens: Tensor
     negative_tokens: Tensor
 

@@ -115,6 +115,7 @@ class OpenVclip(Method):
 
     inputs: ClassVar[Literal["media", "features"]] = "media"
     towers: ClassVar[tuple[str, ...]] = ("vision",)
+    splittable: ClassVar[bool] = False
     class_features: Tensor
     averaged: Tensor
 

@@ -88,6 +88,12 @@ class Trainer:
         self.best: dict[str, Any] | None = None
         self.step = 0
         self.micro = settings["micro_batch"]
+        if self.micro and not method.splittable:
+            raise HcepError(
+                f"micro_batch {self.micro}: this method's loss compares the clips of a batch with each other",
+                file=name,
+                remedy="set its micro_batch to 0 and, if memory is short, lower its batch_size",
+            )
 
     def run(self, ready: Callable[[], None] | None = None) -> list[dict[str, float]]:
         """Train to the last epoch, from the resume state if there is one.
@@ -155,7 +161,7 @@ class Trainer:
     def _fitting_micro_batch(self) -> int:
         """Clips per backward pass that fit into memory, measured on the first two; methods on features need little."""
         size = min(self.settings["batch_size"], len(self.feed))
-        if self.method.inputs == "features" or size < 2:
+        if self.method.inputs == "features" or size < 2 or not self.method.splittable:
             return size
         self.method.train()
         micro, per_clip = measured_size(self.method, self.feed.batch(torch.arange(2)), size)
@@ -187,11 +193,11 @@ class Trainer:
         try:
             return self._accumulate(batch, size)
         except torch.OutOfMemoryError as error:
-            if size == 1:
+            if size == 1 or not self.method.splittable:
                 raise HcepError(
-                    f"one clip per backward pass does not fit into memory ({error})",
+                    f"a backward pass of {size} clips, which cannot be split, does not fit into memory ({error})",
                     file=self.name,
-                    remedy="use a device with more memory, or `precision: bf16`",
+                    remedy="use a device with more memory, `precision: bf16`, or a smaller `batch_size`",
                 ) from error
             self.micro = halved(size)
         print(
