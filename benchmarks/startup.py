@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from synthetic import captions, write_shards
 from train import settings_of
@@ -47,7 +48,18 @@ def job(folder: Path) -> str:
     split = Split("t", "k2u1", "split1", LABELS, ("joy",), tuple(names), (), (), (), labels, own, one, ())
     write_json(folder / "split.json", split._asdict())
     settings = settings_of("fp32", "auto", 64) | {"epochs": 0}
-    command = [sys.executable, "-m", "hcep.cli", "train", "--method", "hcep", "--base", "hcep", "--seed", "0"]
+    command: list[Any] = [
+        sys.executable,
+        "-m",
+        "hcep.cli",
+        "train",
+        "--method",
+        "hcep",
+        "--base",
+        "hcep",
+        "--seed",
+        "0",
+    ]
     command += ["--split", folder / "split.json", "--index", folder / "data/index.h5", "--encoder", folder / "encoder"]
     command += ["--settings", json.dumps(settings), "--work", folder / "work"]
     command += ["--model", folder / "model.safetensors", "--history", folder / "history.csv"]
