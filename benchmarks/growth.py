@@ -2,10 +2,10 @@
 
 python benchmarks/growth.py [--clips 1000 5000 20000 50000] [--device auto] [--rounds 5]
 
-Small encoders and small clips of noise, so that reading, batching and the loop weigh as much as they can. Every number of
-clips is a process of its own that reads all media from the shards in every epoch (`resident_gb: 0`). `flat` is the time
-per clip, and the memory, of the largest run over the smallest; `line_error` how far the times lie from the straight line
-through them, as a share of the largest.
+Small encoders and small clips of noise, so that reading, batching and the loop weigh as much as they can; one thread,
+as Snakemake gives a job. Every number of clips is a process of its own that reads all media from the shards in every
+epoch (`resident_gb: 0`). `flat` is the time per clip, and the memory, of the largest run over the smallest;
+`line_error` how far the times lie from the straight line through them, as a share of the largest.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ def main() -> None:
     args = parser.parse_args()
     name = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
     device = torch.device(name)
+    torch.set_num_threads(1)
     if args.one:
         one_size(args.one, device)
         return

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
@@ -30,8 +30,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from hcep import registry
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
+from hcep.media.store import ClipStore
+from hcep.model.cuep import OpposingFeatures
 from hcep.model.hcep import HCEP
-from hcep.model.method import Batch, Sizes
+from hcep.model.method import Batch, Features, Sizes
 from hcep.training.feed import MediaFeed
 from hcep.training.loop import Trainer, memory_gb
 
@@ -78,19 +80,18 @@ def clock(work: Callable[[], Any], device: torch.device) -> float:
 class Fast:
     """The project's own loop over shards."""
 
-    def __init__(self, encoders: Encoders, sizes: Sizes, args: argparse.Namespace, folder: Path, precision: str):
+    def __init__(self, encoders: Encoders, sizes: Sizes, args: argparse.Namespace, store: ClipStore, precision: str):
         self.device, self.batch = args.device, args.batch
-        texts = captions(args.batch * (args.steps + 1), 5, 30)
-        store = write_shards(folder / precision, texts, sizes)
-        labels = [n % args.known for n in range(len(texts))]
+        labels = [n % args.known for n in range(len(store.clips()))]
         settings = settings_of(precision, str(args.device), args.batch)
         torch.manual_seed(0)
         self.method = HCEP(NAMES[: args.known], sizes, encoders, settings).to(args.device)
         resident = int(settings["resident_gb"] * 1e9)
         self.feed = MediaFeed(store, store.clips(), labels, encoders.text.tokenize, args.device, resident)
         self.method.begin([])
-        self.trainer = Trainer(self.method, self.feed, settings, 0, folder / "work", name=precision)
-        self.trainer.micro = self.trainer._fitting_micro_batch()
+        self.trainer = Trainer(self.method, self.feed, settings, 0, store.folder / "work", name=precision)
+        # on a CPU the measurement would take as long as the benchmark
+        self.trainer.micro = self.trainer._fitting_micro_batch() if args.device.type == "cuda" else args.batch
         self.batches: Iterator[Batch] = iter(())
 
     def ready(self) -> None:
@@ -143,11 +144,12 @@ class Slow:
         return self.method.logits(self.now.to(self.device))[1].softmax(1).amax(1)
 
 
-def counted(work: Callable[[], Any]) -> float:
-    """FLOP of the matrix products, convolutions and attention that `work` runs, forward and backward."""
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return float(counter.get_total_flops())
+class Measured(NamedTuple):
+    """Seconds of a step in every round, its FLOP (matrix products, convolutions, attention), and peak memory in GB."""
+
+    seconds: list[float]
+    work: float
+    memory_gb: float
 
 
 def step_seconds(side: Fast | Slow, steps: int) -> float:
@@ -189,11 +191,29 @@ def split(fast: Fast, encoders: Encoders) -> dict[str, float]:
         "audio_conv": both(convolutions),
         "audio_transformer": both(lambda: encoders.audio(waveform, method.smep().audio)),
         "class_prompts": both(classes),
+        "loss": losses(fast, batch),
         "data": clock(lambda: fast.feed.batch(torch.arange(fast.batch)), device),
     }
     times["audio_transformer"] -= times["audio_conv"]
     method.zero_grad()
     return times
+
+
+def losses(fast: Fast, batch: Batch) -> float:
+    """Seconds of head, losses and optimiser, with all features given."""
+    method, sizes = fast.method, fast.method.sizes
+
+    def given(count: int) -> Features:
+        dims = (sizes.text, sizes.vision, sizes.audio)
+        return Features(*(torch.randn(count, dim, device=fast.device, requires_grad=True) for dim in dims))
+
+    sides = OpposingFeatures(given(len(method.classes)), given(len(method.classes)))
+    own = method.features, method.class_features
+    method.features = lambda _: given(fast.batch)  # type: ignore[method-assign]
+    method.class_features = lambda: ((method.text_positive, method.text_negative), sides)  # type: ignore[method-assign]
+    seconds = [clock(lambda: fast.trainer._step(batch), fast.device) for _ in range(3)]
+    method.features, method.class_features = own  # type: ignore[method-assign]
+    return min(seconds)
 
 
 def device_name(device: torch.device) -> str:
@@ -242,56 +262,55 @@ def main() -> None:
         module.to(device)
     sizes = Sizes(args.frames, 224, 80_000, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
     with tempfile.TemporaryDirectory() as name:
-        sides: dict[str, Fast | Slow] = {}
-        work, memory = {}, {}
-        for precision in args.precisions:
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(device)
-            sides[precision] = fast = Fast(encoders, sizes, args, Path(name), precision)
-            fast.ready()
-            work[precision] = counted(fast.step)
-            memory[precision] = memory_gb(device)
-            say(side=precision, batch=args.batch, micro_batch=fast.trainer.micro, gflop_per_step=work[precision] / 1e9)
-        sides["plain"] = slow = Slow(encoders, sizes, args, Path(name))
-        slow.ready()
-        work["plain"] = counted(slow.step)
-        say(side="plain", batch=args.batch, gflop_per_step=work["plain"] / 1e9)
-        compare(args, sides, work, memory, peaks, encoders)
+        store = write_shards(Path(name) / "shards", captions(args.batch * (args.steps + 1), 5, 30), sizes)
+        sides: dict[str, Fast | Slow] = {p: Fast(encoders, sizes, args, store, p) for p in args.precisions}
+        sides["plain"] = Slow(encoders, sizes, args, Path(name))
+        compare(args, sides, peaks, encoders)
 
 
-def compare(
-    args: argparse.Namespace,
-    sides: dict[str, Any],
-    work: dict[str, float],
-    memory: dict[str, float],
-    peaks: dict[str, float],
-    encoders: Encoders,
-) -> None:
-    """Time all sides in turns, then the parts of a step and scoring."""
-    times: dict[str, list[float]] = {side: [] for side in sides}
-    for number in range(args.rounds):
+def take_turns(args: argparse.Namespace, sides: dict[str, Any]) -> dict[str, Measured]:
+    """Time all sides in turns, and count the work of the first steps, which warm an accelerator up."""
+    found = {side: Measured([], 0.0, 0.0) for side in sides}
+    cuda = args.device.type == "cuda"
+    for number in range(args.rounds + cuda):
         for side, running in sides.items():
-            times[side].append(step_seconds(running, args.steps))
-            print(f"round {number + 1}: {side} {times[side][-1]:.3f} s a step", file=sys.stderr, flush=True)
-    medians = {side: statistics.median(values) for side, values in times.items()}
+            if number:
+                found[side].seconds.append(step_seconds(running, args.steps))
+            else:
+                if cuda:
+                    torch.cuda.reset_peak_memory_stats(args.device)
+                with FlopCounterMode(display=False) as counter:
+                    seconds = step_seconds(running, args.steps)
+                work = float(counter.get_total_flops()) / args.steps
+                found[side] = Measured([] if cuda else [seconds], work, memory_gb(args.device))
+            print(f"round {number + 1}: {side} {found[side].seconds} s a step", file=sys.stderr, flush=True)
+    return found
+
+
+def compare(args: argparse.Namespace, sides: dict[str, Any], peaks: dict[str, float], encoders: Encoders) -> None:
+    """Time all sides, then the parts of a step and scoring, and print all lines but the first."""
+    found = take_turns(args, sides)
     rows = {}
-    for side, seconds in medians.items():
-        rate = work[side] / seconds
+    for side, (seconds, work, _) in found.items():
+        step = statistics.median(seconds)
         rows[side] = {
-            "clips_per_s": args.batch / seconds,
-            "ratio": statistics.median(p / s for p, s in zip(times["plain"], times[side], strict=True)),
-            "tflops": rate / 1e12,
-            "mfu": rate / peaks["bf16"],
-            "share_of_own_peak": rate / peaks["bf16" if side == "bf16" else "fp32"],
+            "clips_per_s": args.batch / step,
+            "ratio": statistics.median(p / s for p, s in zip(found["plain"].seconds, seconds, strict=True)),
+            "tflops": work / step / 1e12,
+            "mfu": work / step / peaks["bf16"],
+            "share_of_own_peak": work / step / peaks["bf16" if side == "bf16" else "fp32"],
         }
-        say(side=side, step_s=seconds, rounds=times[side], **rows[side])
+        micro = sides[side].trainer.micro if side != "plain" else args.batch
+        say(side=side, batch=args.batch, micro_batch=micro, gflop_per_step=work / 1e9, step_s=seconds, **rows[side])
     for side in args.precisions:
         parts = split(sides[side], encoders)
-        # what is left of a step: head, losses, optimiser, and what a part costs less among others
-        parts["loss_and_rest"] = medians[side] - sum(value for key, value in parts.items() if key != "data")
+        parts["rest"] = statistics.median(found[side].seconds) - sum(
+            value for key, value in parts.items() if key != "data"
+        )
         say(side=side, seconds_of_a_step=parts)
     for side, running in sides.items():
-        running.score()
+        if side != "plain" or args.device.type == "cuda":
+            running.score()  # encodes the class prompts, once for a checkpoint
         scoring = statistics.median(clock(running.score, args.device) for _ in range(args.rounds))
         say(side=side, scoring_clips_per_s=args.batch / scoring)
     # bf16 counts where the device has units for it
@@ -307,7 +326,7 @@ def compare(
         clips_per_s=rows[best]["clips_per_s"],
         ratio=rows[best]["ratio"],
         mfu=rows[best]["mfu"],
-        memory_gb=memory[best],
+        memory_gb=found[best].memory_gb,
         ratios={side: rows[side]["ratio"] for side in args.precisions},
         mafw_run_minutes=minutes,
         mafw_series_hours=minutes * RUNS / 60,

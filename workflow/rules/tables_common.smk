@@ -65,7 +65,8 @@ def table_settings(wildcards):
         if (reason := lacking_features(task, method))
     }
     stand_in = {task: other for task, other in config["table_tasks"].items() if task != other}
-    return settings_text({"definition": table_definition(name), "stand_in_for": stand_in, "absent": absent})
+    # not sorted: the order of columns is part of a table
+    return json.dumps({"definition": table_definition(name), "stand_in_for": stand_in, "absent": absent})
 
 
 def table_target(name):
