@@ -14,14 +14,13 @@ import json
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import yaml
+from counting import Traffic, clock, copy_peak, matrix_peak
 from plain import Clips, DecodedClips, PlainHCEP, loader
 from synthetic import captions, write_shards, write_videos
 from torch import Tensor
@@ -52,29 +51,6 @@ def settings_of(precision: str, device: str, batch: int) -> dict[str, Any]:
     keys = {*registry.LOOP_SETTINGS, *registry.method("hcep").settings}
     values = {key: value for key, value in config["training"].items() if key in keys} | {"words": {}}
     return values | {"precision": precision, "device": device, "batch_size": batch}
-
-
-def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Largest measured rate of a square matrix product, FLOP/s."""
-    best = 0.0
-    for size in (4096, 8192, 16384) if device.type == "cuda" else (1024, 2048):
-        one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-        for _ in range(5):
-            best = max(best, 2 * size**3 / clock(partial(torch.matmul, one, other), device))
-    return best
-
-
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def clock(work: Callable[[], Any], device: torch.device) -> float:
-    wait(device)
-    start = time.perf_counter()
-    work()
-    wait(device)
-    return time.perf_counter() - start
 
 
 class Fast:
@@ -145,10 +121,15 @@ class Slow:
 
 
 class Measured(NamedTuple):
-    """Seconds of a step in every round, its FLOP (matrix products, convolutions, attention), and peak memory in GB."""
+    """Of a step: seconds in every round, FLOP (matrix products, convolutions, attention), bytes moved, and operations.
+
+    `memory_gb` is the peak of the device, or of the process.
+    """
 
     seconds: list[float]
     work: float
+    bytes: float
+    operations: float
     memory_gb: float
 
 
@@ -201,7 +182,8 @@ def split(fast: Fast, encoders: Encoders) -> dict[str, float]:
 
 def losses(fast: Fast, batch: Batch) -> float:
     """Seconds of head, losses and optimiser, with all features given."""
-    method, sizes = fast.method, fast.method.sizes
+    method: Any = fast.method
+    sizes = method.sizes
 
     def given(count: int) -> Features:
         dims = (sizes.text, sizes.vision, sizes.audio)
@@ -209,10 +191,10 @@ def losses(fast: Fast, batch: Batch) -> float:
 
     sides = OpposingFeatures(given(len(method.classes)), given(len(method.classes)))
     own = method.features, method.class_features
-    method.features = lambda _: given(fast.batch)  # type: ignore[method-assign]
-    method.class_features = lambda: ((method.text_positive, method.text_negative), sides)  # type: ignore[method-assign]
+    method.features = lambda _: given(fast.batch)
+    method.class_features = lambda: ((method.text_positive, method.text_negative), sides)
     seconds = [clock(lambda: fast.trainer._step(batch), fast.device) for _ in range(3)]
-    method.features, method.class_features = own  # type: ignore[method-assign]
+    method.features, method.class_features = own
     return min(seconds)
 
 
@@ -254,7 +236,8 @@ def main() -> None:
     device = args.device
     torch.backends.cudnn.allow_tf32 = False
     peaks = {"fp32": matrix_peak(device, torch.float32), "bf16": matrix_peak(device, torch.bfloat16)}
-    say(device=device_name(device), torch=torch.__version__, **{f"{k}_peak_tflops": v / 1e12 for k, v in peaks.items()})
+    ceilings = {f"{name}_peak_tflops": value / 1e12 for name, value in peaks.items()}
+    say(device=device_name(device), torch=torch.__version__, **ceilings, copy_gb_per_s=copy_peak(device) / 1e9)
     info = full_size_info()
     torch.manual_seed(0)
     encoders = assemble(build_clip(info["clip"]), build_audio(info["audio"]), info)
@@ -270,7 +253,7 @@ def main() -> None:
 
 def take_turns(args: argparse.Namespace, sides: dict[str, Any]) -> dict[str, Measured]:
     """Time all sides in turns, and count the work of the first steps, which warm an accelerator up."""
-    found = {side: Measured([], 0.0, 0.0) for side in sides}
+    found = {side: Measured([], 0.0, 0.0, 0.0, 0.0) for side in sides}
     cuda = args.device.type == "cuda"
     for number in range(args.rounds + cuda):
         for side, running in sides.items():
@@ -279,10 +262,12 @@ def take_turns(args: argparse.Namespace, sides: dict[str, Any]) -> dict[str, Mea
             else:
                 if cuda:
                     torch.cuda.reset_peak_memory_stats(args.device)
-                with FlopCounterMode(display=False) as counter:
+                with FlopCounterMode(display=False) as counter, Traffic() as traffic:
                     seconds = step_seconds(running, args.steps)
-                work = float(counter.get_total_flops()) / args.steps
-                found[side] = Measured([] if cuda else [seconds], work, memory_gb(args.device))
+                counts = [counter.get_total_flops(), traffic.bytes, traffic.operations]
+                work, moved, operations = (value / args.steps for value in counts)
+                first = [] if cuda else [seconds]
+                found[side] = Measured(first, work, moved, operations, memory_gb(args.device))
             print(f"round {number + 1}: {side} {found[side].seconds} s a step", file=sys.stderr, flush=True)
     return found
 
@@ -291,8 +276,9 @@ def compare(args: argparse.Namespace, sides: dict[str, Any], peaks: dict[str, fl
     """Time all sides, then the parts of a step and scoring, and print all lines but the first."""
     found = take_turns(args, sides)
     rows = {}
-    for side, (seconds, work, _) in found.items():
+    for side, (seconds, work, moved, operations, _) in found.items():
         step = statistics.median(seconds)
+        counts = {"gflop_per_step": work / 1e9, "gb_per_step": moved / 1e9, "operations_per_step": operations}
         rows[side] = {
             "clips_per_s": args.batch / step,
             "ratio": statistics.median(p / s for p, s in zip(found["plain"].seconds, seconds, strict=True)),
@@ -301,7 +287,7 @@ def compare(args: argparse.Namespace, sides: dict[str, Any], peaks: dict[str, fl
             "share_of_own_peak": work / step / peaks["bf16" if side == "bf16" else "fp32"],
         }
         micro = sides[side].trainer.micro if side != "plain" else args.batch
-        say(side=side, batch=args.batch, micro_batch=micro, gflop_per_step=work / 1e9, step_s=seconds, **rows[side])
+        say(side=side, batch=args.batch, micro_batch=micro, **counts, step_s=seconds, **rows[side])
     for side in args.precisions:
         parts = split(sides[side], encoders)
         parts["rest"] = statistics.median(found[side].seconds) - sum(

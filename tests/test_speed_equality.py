@@ -13,11 +13,15 @@ from torch.func import functional_call
 
 from hcep.encoders.conv_stack import conv_stack
 from hcep.encoders.folder import build_audio
+from hcep.encoders.text import without_padding
 from hcep.model.hcep import HCEP
+from hcep.training import feed as feeds
+from hcep.training.feed import MediaFeed
 from hcep.training.memory import kept_bytes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from plain import Clips, PlainHCEP
+from synthetic import write_shards
 
 ROUNDING = 2.0**-8  # of bf16, which has eight significant bits
 
@@ -225,3 +229,33 @@ def test_weights_that_learn_or_are_replaced_or_changed_are_the_ones_that_run():
     with torch.no_grad():
         text.transformer.resblocks[0].mlp.c_fc.weight.mul_(3)
     assert not torch.allclose(text(tokens), before, atol=1e-3)
+
+
+def test_padding_is_cut_on_the_way_and_a_clips_row_stays_behind(encoders):
+    tokens = encoders.text.tokenize(["a man", "", " ".join(["house"] * 9)])
+    assert without_padding(tokens).shape == (3, 11) and without_padding(tokens[:2]).shape == (2, 4)
+    assert without_padding(tokens[:0]).shape == (0, 77)
+    moved = media_batch(encoders).to(torch.device("meta"))
+    # numbers of clips are looked at one by one, which would wait for an accelerator each time
+    assert moved.row.tolist() == [0, 1, 2, 3, 4] and moved.frames.is_meta and moved.label.is_meta
+
+
+def test_media_are_the_same_wherever_they_are_kept_and_texts_end_with_the_longest(encoders, tmp_path, monkeypatch):
+    texts = ["a man", " ".join(["house"] * 9), "", "an open door", "a child looks out"]
+    store = write_shards(tmp_path, texts, SIZES, shards=2)
+    monkeypatch.setattr(feeds, "READ_AT_ONCE", 2)
+    made = {}
+    for name, resident, room in (("shards", 0, 10**9), ("memory", 10**9, 0), ("device", 1, 10**9)):
+        monkeypatch.setattr(feeds, "_device_room", lambda device, room=room: room)
+        made[name] = MediaFeed(store, store.clips(), [0] * 5, encoders.text.tokenize, torch.device("cpu"), resident)
+    assert {name: feed.resident is None for name, feed in made.items()} == {
+        "shards": True,
+        "memory": False,
+        "device": False,
+    }
+    order = torch.tensor([4, 1, 0, 3, 2])
+    found = {name: list(feed.batches(2, order)) for name, feed in made.items()}
+    assert [batch.tokens.shape[1] for batch in found["shards"]] == [11, 5, 2]
+    for other in ("memory", "device"):
+        for one, two in zip(found["shards"], found[other], strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True) if a is not None)

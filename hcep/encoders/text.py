@@ -16,6 +16,14 @@ from torch import Tensor
 from hcep.encoders.blocks import Block, FrozenModule, Norm, clip_blocks, compute_type, norm_of, own_types
 
 
+def without_padding(tokens: Tensor) -> Tensor:
+    """Tokens ``(B, L)`` up to the longest text's end mark, which has the largest id.
+
+    Exact: a causal tower that is read at the end mark never sees what follows it.
+    """
+    return tokens[:, : int(tokens.argmax(dim=1).max()) + 1] if len(tokens) else tokens
+
+
 class TextForm(NamedTuple):
     """The text tower behind its embedding: blocks, last norm and projection."""
 
@@ -93,10 +101,8 @@ class TextEncoder(FrozenModule):
         end_id = tokens.gather(1, end[:, None])
         end = end.clamp(max=room - 1)
         tokens = tokens[:, :room].scatter(1, end[:, None], end_id)
-        if tokens.device.type == "cpu" and len(tokens):
-            # a causal tower read at the end mark never sees what follows it: the padding can be left out, exactly.
-            # Elsewhere looking at the longest would wait for the device; the feed has cut the padding there
-            tokens = tokens[:, : int(end.max()) + 1]
+        # whoever sends tokens to an accelerator cuts them first: looking for the longest would wait for the device
+        tokens = without_padding(tokens) if tokens.device.type == "cpu" else tokens
         x = self.token_embedding(tokens)
         if prompts is not None:
             prompts = prompts.to(x.dtype).expand(len(x), -1, -1)

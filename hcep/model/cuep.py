@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hcep.encoders.folder import Encoders
+from hcep.encoders.text import without_padding
 from hcep.model.method import Features
 from hcep.model.smep import PROMPT_STD
 
@@ -79,12 +80,13 @@ class CUEP(nn.Module):
         """``F_T^+`` and ``F_T^-`` ``(K, D)``; constant if fixed, unless text `prompts` enter the sentences."""
         device = self.delta_a_pos.device
         if self.class_text == "fixed":
-            tokens = encoders.text.tokenize([*self.sentences[0], *self.sentences[1]]).to(device)
+            sentences = [*self.sentences[0], *self.sentences[1]]
+            tokens = without_padding(encoders.text.tokenize(sentences)).to(device)
             positive, negative = encoders.text(tokens, prompts).float().chunk(2)
             return positive, negative
         # the encoder puts prompts between the start mark and the words: [start, t_1 .. t_16, word, end]
         words = self.words if self.class_text == "tokens_label" else [""] * len(self.words)
-        tokens = encoders.text.tokenize(words).to(device)
+        tokens = without_padding(encoders.text.tokenize(words)).to(device)
         return encoders.text(tokens, self.tokens_pos).float(), encoders.text(tokens, self.tokens_neg).float()
 
     def forward(

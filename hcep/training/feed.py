@@ -125,6 +125,7 @@ class MediaFeed(Feed):
         self.tokens = tokenize(store.texts(clips))
         # the end mark has the largest id of a text; what follows it is padding
         self.lengths = self.tokens.argmax(dim=1) + 1
+        self.tokens = self.tokens[:, : int(self.lengths.max())].clone() if clips else self.tokens
         self.resident: tuple[Tensor, Tensor] | None = None
         if clips and resident_bytes:
             size = sum(value.nbytes for value in self._read(clips[:1])) * len(clips)
