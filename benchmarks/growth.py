@@ -4,7 +4,7 @@ python benchmarks/growth.py [--clips 1000 5000 20000 50000] [--device auto] [--r
 
 Small encoders and small clips of noise, so that reading, batching and the loop weigh as much as they can; one thread,
 as Snakemake gives a job. Every number of clips is a process of its own that reads all media from the shards in every
-epoch (`resident_gb: 0`). `flat` is the time per clip, and the memory, of the largest run over the smallest;
+epoch (`resident_gb: 0`). `flat` is the times per clip, and the memory, of the largest run over the smallest;
 `line_error` how far the times lie from the straight line through them, as a share of the largest.
 """
 
@@ -78,16 +78,17 @@ def own_memory() -> float:
 
 
 def one_size(clips: int, device: torch.device) -> None:
-    """Two epochs over `clips`; prints the second one's time per clip, and memory after each."""
+    """One epoch over `clips`, then as many as make 20,000; prints their wall and CPU time per clip, and memory."""
     with tempfile.TemporaryDirectory() as folder:
         running = trainer(Path(folder), clips, device, **DEFAULT)
         running._epoch(0)
-        before, start = own_memory(), time.perf_counter()
-        running._epoch(1)
-        seconds = time.perf_counter() - start
-        print(
-            json.dumps({"clips": clips, "ms_per_clip": 1e3 * seconds / clips, "mb": own_memory(), "mb_before": before})
-        )
+        epochs = max(1, 20_000 // clips)
+        start = time.perf_counter(), time.process_time()
+        for number in range(epochs):
+            running._epoch(number + 1)
+        per_clip = 1e3 / (epochs * clips)
+        wall, busy = (time.perf_counter() - start[0]) * per_clip, (time.process_time() - start[1]) * per_clip
+        print(json.dumps({"clips": clips, "ms_per_clip": wall, "cpu_ms_per_clip": busy, "mb": own_memory()}))
 
 
 def step_time(device: torch.device, rounds: int, **sizes: int) -> float:
@@ -130,7 +131,7 @@ def main() -> None:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         rows.append(json.loads(done.stdout))
         print(done.stdout, end="", flush=True)
-    flat = {key: rows[-1][key] / rows[0][key] for key in ("ms_per_clip", "mb")}
+    flat = {key: rows[-1][key] / rows[0][key] for key in ("ms_per_clip", "cpu_ms_per_clip", "mb")}
     print(json.dumps({"benchmark": "growth", "axis": "clips", "flat": flat}), flush=True)
     for axis, values in AXES.items():
         times = [step_time(device, args.rounds, **(DEFAULT | {axis: value})) for value in values]
