@@ -138,8 +138,10 @@ def test_scores_are_the_plain_ones_and_class_prompts_are_encoded_once(encoders, 
     batch, clips = batch_and_clips(encoders)
     method = hcep_like(plain, encoders).eval()
     images = []
-    forward = encoders.vision.forward
-    monkeypatch.setattr(encoders.vision, "forward", lambda *given: images.append(len(given[0])) or forward(*given))
+    for name in ("forward", "encode_frames"):
+        own = getattr(encoders.vision, name)
+        noted = lambda *given, own=own: images.append(len(given[0])) or own(*given)  # noqa: E731
+        monkeypatch.setattr(encoders.vision, name, noted)
     found = [method.predict(part).logits for part in (batch, *batch.split(2))]
     with torch.no_grad():
         theirs = plain.logits(clips)[1]
@@ -259,3 +261,20 @@ def test_media_are_the_same_wherever_they_are_kept_and_texts_end_with_the_longes
     for other in ("memory", "device"):
         for one, two in zip(found["shards"], found[other], strict=True):
             assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True) if a is not None)
+
+
+def test_stored_frames_are_what_their_normalised_images_are(encoders, plain):
+    generator = torch.Generator().manual_seed(2)
+    frames = torch.randint(0, 256, (6, SIZES.side, SIZES.side, 3), dtype=torch.uint8, generator=generator)
+    absent = torch.tensor([False, False, True, False, True, False])
+    prompts = torch.randn(2, encoders.vision.width, generator=generator)
+    images = encoders.vision.normalise(frames)
+    images[absent] = 0.0
+    exact = plain.encode_vision(images, prompts)
+    assert distance(encoders.vision.encode_frames(frames, absent, prompts), exact) < 1e-5
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, theirs = encoders.vision.encode_frames(frames, absent, prompts), plain.encode_vision(images, prompts)
+    assert 1e-4 < distance(ours, exact) < min(ROUNDING * 20**0.5, 2 * distance(theirs, exact))
+    # the library's own tower, where a weight learns
+    own = copy.deepcopy(encoders.vision).requires_grad_(True)
+    assert distance(own.encode_frames(frames, absent, prompts), exact) < 1e-5

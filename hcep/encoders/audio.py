@@ -24,6 +24,7 @@ from hcep.encoders.blocks import (
     wav2vec_block,
 )
 from hcep.encoders.conv_stack import ConvStack, conv_stack
+from hcep.encoders.long_conv import LongConv
 
 
 class AudioForm(NamedTuple):
@@ -32,17 +33,14 @@ class AudioForm(NamedTuple):
     convolutions: ConvStack
     enter: Norm
     project: Linear
-    position: Linear
-    groups: int
+    position: LongConv
     norm: Norm
     blocks: list[Block]
 
     def __call__(self, waveform: Tensor) -> Tensor:
         """Hidden states ``(B, T, D)``."""
         x = self.project(self.enter(self.convolutions(waveform)))
-        kernel = self.position.weight.shape[-1]
-        near = functional.conv1d(x.transpose(1, 2), *self.position, padding=kernel // 2, groups=self.groups)
-        x = self.norm(x + functional.gelu(near[..., : x.shape[1]]).transpose(1, 2))
+        x = self.norm(x + functional.gelu(self.position(x)).to(x.dtype))
         for block in self.blocks:
             x = block.post_norm(x)
         return x
@@ -119,8 +117,7 @@ class AudioEncoder(FrozenModule):
             convolutions,
             norm_of(project.layer_norm, dtype),
             linear_of(project.projection, dtype),
-            linear_of(position, dtype),
-            position.groups,
+            LongConv(position.weight.float(), position.bias.float(), position.groups, {}),
             norm_of(encoder.layer_norm, dtype),
             [wav2vec_block(layer, dtype) for layer in encoder.layers],
         )

@@ -55,14 +55,16 @@ class Block(NamedTuple):
     down: Linear
     activation: Callable[[Tensor], Tensor]
 
-    def split(self, x: Tensor) -> Tensor:
-        """``(B, L, n W)`` -> ``(n, B, H, L, W / H)``."""
+    def split(self, x: Tensor) -> list[Tensor]:
+        """``(B, L, n W)`` -> n times ``(B, H, L, W / H)``."""
         width = self.out.weight.shape[0]
-        return x.unflatten(-1, (x.shape[-1] // width, self.heads, width // self.heads)).permute(2, 0, 3, 1, 4)
+        parts = x.unflatten(-1, (x.shape[-1] // width, self.heads, width // self.heads)).unbind(2)
+        # unbound before it is transposed, so that the gradients are joined in one pass, in the order of x
+        return [part.transpose(1, 2) for part in parts]
 
     def attend(self, x: Tensor, *, causal: bool = False) -> Tensor:
         """Self-attention ``(B, L, W)``."""
-        q, k, v = self.split(self.qkv(x)).unbind(0)
+        q, k, v = self.split(self.qkv(x))
         mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
@@ -101,7 +103,7 @@ class Block(NamedTuple):
 
         width, normed = x.shape[-1], self.first(x)
         query = Linear(self.qkv.weight[:width], self.qkv.bias[:width])(pick(normed))
-        k, v = self.split(Linear(self.qkv.weight[width:], self.qkv.bias[width:])(normed)).unbind(0)
+        k, v = self.split(Linear(self.qkv.weight[width:], self.qkv.bias[width:])(normed))
         mixed = functional.scaled_dot_product_attention(self.split(query[:, None])[0], k, v, attn_mask=mask)
         y = pick(x) + self.out(mixed.flatten(1))
         return y + self.feed(self.second(y))

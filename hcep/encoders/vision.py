@@ -1,6 +1,7 @@
 """CLIP's ViT with a place for prompts: images -> features.
 
-Shapes: N images, S side in pixels, P prompt tokens, W width of the tower (768), D feature dimension (512).
+Shapes: N images, S side in pixels, p side of a patch, P prompt tokens, W width of the tower (768), D feature dimension
+(512).
 """
 
 from __future__ import annotations
@@ -17,9 +18,21 @@ from hcep.encoders.blocks import Block, FrozenModule, Norm, clip_blocks, compute
 
 
 class VisionForm(NamedTuple):
-    """The vision tower: patch filters, class token, positions, norms, blocks and projection."""
+    """The vision tower: patch filters, class token, positions, norms, blocks and projection.
+
+    Attributes
+    ----------
+    patches : Tensor (W, 3, p, p)
+        Filters for normalised images.
+    pixels : Tensor (W, p p 3)
+        The same for stored pixels 0 .. 255, channels last: division by 255 and by the deviation are in the filters.
+    shift : Tensor (W,)
+        What subtracting the mean then adds to every patch.
+    """
 
     patches: Tensor
+    pixels: Tensor
+    shift: Tensor
     start: Tensor
     positions: Tensor
     enter: Norm
@@ -27,10 +40,23 @@ class VisionForm(NamedTuple):
     leave: Norm
     project: Tensor
 
-    def __call__(self, images: Tensor, prompts: Tensor | None) -> Tensor:
-        """Features ``(N, D)``."""
+    def images(self, images: Tensor, prompts: Tensor | None) -> Tensor:
+        """Features ``(N, D)`` of normalised images ``(N, 3, S, S)``."""
         x = functional.conv2d(images.to(self.patches.dtype), self.patches, stride=self.patches.shape[-1])
-        x = x.flatten(2).transpose(1, 2) + self.positions[1:]
+        return self.features(x.flatten(2).transpose(1, 2), prompts)
+
+    def frames(self, frames: Tensor, absent: Tensor, prompts: Tensor | None) -> Tensor:
+        """Features ``(N, D)`` of stored frames ``(N, S, S, 3)``; zeros after normalisation where `absent` ``(N,)``."""
+        side = self.patches.shape[-1]
+        rows = frames.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
+        # whole numbers up to 256 are exact in bf16
+        rows = rows.to(self.pixels.dtype, memory_format=torch.contiguous_format).flatten(3).flatten(1, 2)
+        x = functional.linear(rows, self.pixels, self.shift).masked_fill_(absent[:, None, None], 0.0)
+        return self.features(x, prompts)
+
+    def features(self, x: Tensor, prompts: Tensor | None) -> Tensor:
+        """Features ``(N, D)`` of patches ``(N, L, W)``."""
+        x = x + self.positions[1:]
         x = torch.cat([(self.start + self.positions[0]).expand(len(x), 1, -1), x], dim=1)
         count = x.shape[1]
         layers = [] if prompts is None else [prompts] if prompts.dim() == 2 else list(prompts)
@@ -75,6 +101,24 @@ class VisionEncoder(FrozenModule):
         x = frames.movedim(-1, -3).to(self.mean.dtype) / 255
         return (x - self.mean) / self.std
 
+    def encode_frames(self, frames: Tensor, absent: Tensor, prompts: Tensor | None = None) -> Tensor:
+        """Features ``(N, D)`` of frames as they are stored; no gradient reaches them.
+
+        Parameters
+        ----------
+        frames : uint8 Tensor (N, S, S, 3)
+            Stored frames.
+        absent : bool Tensor (N,)
+            Frames for which zeros after the normalisation stand in.
+        prompts : Tensor, optional
+            As in `forward`.
+        """
+        form = self.form(compute_type(frames))
+        if form is not None:
+            with own_types(frames):
+                return form.frames(frames, absent, prompts)
+        return self(self.normalise(frames).masked_fill(absent[:, None, None, None], 0.0), prompts)
+
     def forward(self, images: Tensor, prompts: Tensor | None = None) -> Tensor:
         """Features ``(N, D)``, not normalised.
 
@@ -90,7 +134,7 @@ class VisionEncoder(FrozenModule):
         form = self.form(compute_type(images))
         if form is not None:
             with own_types(images):
-                return form(images, prompts)
+                return form.images(images, prompts)
         tower = self.tower
         x = tower.conv1(images).flatten(2).transpose(1, 2)
         start = tower.class_embedding.to(x.dtype).expand(len(x), 1, -1)
@@ -117,8 +161,14 @@ class VisionEncoder(FrozenModule):
         blocks = clip_blocks(tower.transformer, dtype)
         if blocks is None or not isinstance(tower.ln_pre, nn.LayerNorm):
             return None
+        filters = tower.conv1.weight / (255 * self.std)
+        pixels = filters.permute(0, 2, 3, 1).flatten(1).to(dtype)
+        # from the rounded filters, so that an image of the mean's colour is zero in bf16 too
+        mean = (255 * self.mean).flatten().repeat(pixels.shape[1] // 3)
         return VisionForm(
             tower.conv1.weight.to(dtype),
+            pixels,
+            -(pixels.float() @ mean).to(dtype),
             tower.class_embedding.to(dtype),
             tower.positional_embedding.to(dtype),
             norm_of(tower.ln_pre, dtype),

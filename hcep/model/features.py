@@ -39,10 +39,9 @@ def encode_media(
     prompts = prompts or Prompts()
     text = encoders.text(batch.tokens, prompts.text)
     clips, count = batch.frames.shape[:2]
-    images = encoders.vision.normalise(batch.frames.flatten(0, 1))
     absent = batch.missing[:, 1].repeat_interleave(count)
-    images = images.masked_fill(absent[:, None, None, None], 0.0)
-    vision = encoders.vision(images, prompts.vision).float().view(clips, count, -1).mean(dim=1)
+    vision = encoders.vision.encode_frames(batch.frames.flatten(0, 1), absent, prompts.vision)
+    vision = vision.float().view(clips, count, -1).mean(dim=1)
     waveform = encoders.audio.normalise(batch.waveform)
     audio = encoders.audio(waveform, prompts.audio, audio_place, audio_pool)
     return Features(text.float(), vision.float(), audio.float())

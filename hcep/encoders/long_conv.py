@@ -1,0 +1,59 @@
+"""wav2vec 2.0's positional convolution by the Fourier transform.
+
+Its kernel is 128 positions long over groups of 48 channels: libraries take longer for it than for half the tower.
+Under the transform it is one small matrix product per frequency and group.
+
+Shapes: B sequences, T positions, C channels, G groups, k kernel, N length of the transform.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from scipy.fft import next_fast_len
+from torch import Tensor
+
+
+class LongConv(NamedTuple):
+    """A convolution over positions with padding k/2, which gives as many positions as it gets.
+
+    Attributes
+    ----------
+    weight : float32 Tensor (C, C / G, k)
+        Filters.
+    bias : float32 Tensor (C,)
+        Bias.
+    groups : int
+        G.
+    spectra : dict of int to complex64 Tensor
+        Transforms of the filters by N, filled as lengths are met.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    groups: int
+    spectra: dict[int, Tensor]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``(B, T, C)`` of any type -> ``(B, T, C)`` float32."""
+        length, width = x.shape[1], self.weight.shape[1]
+        # zeros behind the end keep the two ends of the circle apart
+        size = next_fast_len(length + self.weight.shape[2] // 2, real=True)
+        spectrum = torch.fft.rfft(x.float(), size, dim=1).unflatten(2, (self.groups, width))
+        mixed = torch.bmm(spectrum.permute(1, 2, 0, 3).flatten(0, 1), self._spectrum(size))
+        mixed = mixed.unflatten(0, (-1, self.groups)).permute(2, 0, 1, 3).flatten(2)
+        return torch.fft.irfft(mixed, size, dim=1)[:, :length] + self.bias
+
+    def _spectrum(self, size: int) -> Tensor:
+        """``(N/2 + 1) G`` matrices from input to output channels."""
+        if size not in self.spectra:
+            with torch.no_grad():
+                kernel = self.weight.shape[2]
+                place = torch.arange(-(kernel // 2), kernel - kernel // 2, device=self.weight.device) % size
+                taps = self.weight.new_zeros((*self.weight.shape[:2], size))
+                taps[..., place] = self.weight
+                # torch's convolutions are correlations: the conjugate
+                spectrum = torch.fft.rfft(taps).conj().unflatten(0, (self.groups, -1))
+                self.spectra[size] = spectrum.permute(3, 0, 2, 1).flatten(0, 1).resolve_conj().contiguous()
+        return self.spectra[size]
