@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,6 +85,10 @@ class Fast:
     def score(self) -> Any:
         self.method.eval()
         return self.method.predict(self.now).score
+
+    def stream(self) -> AbstractContextManager[None]:
+        """Where everything runs, as in `Trainer.run`."""
+        return self.trainer.recorder.stream() if self.trainer.recorder else nullcontext()
 
 
 class Slow:

@@ -40,6 +40,7 @@ class MethodEntry(NamedTuple):
 # what the training loop itself reads, for every method
 LOOP_SETTINGS: Final = (
     "batch_size",
+    "cuda_graphs",
     "device",
     "epochs",
     "lr",

@@ -44,6 +44,7 @@ SETTINGS: dict[str, Any] = {
     "precision": "fp32",
     "device": "cpu",
     "resident_gb": 1,
+    "cuda_graphs": True,
     "selection": "last",
     "sample_prompts": True,
     "guide": "text",

@@ -36,7 +36,7 @@ def trainer(work, limit=None, count=7, **changes) -> Trainer:
 
 
 def test_out_of_memory_halves_the_clips_until_they_fit_and_changes_nothing_else(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (size, 0))
+    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size, copies: (size, 0))
     short = trainer(tmp_path / "short", limit=2)
     rows = short.run()
     said = [line for line in capsys.readouterr().err.splitlines() if "out of memory" in line]
@@ -52,13 +52,13 @@ def test_out_of_memory_halves_the_clips_until_they_fit_and_changes_nothing_else(
 
 
 def test_one_clip_that_does_not_fit_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (size, 0))
+    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size, copies: (size, 0))
     with pytest.raises(HcepError, match=r"pass of 1 clips, which cannot be split, does not fit.*Remedy: use a device"):
         trainer(tmp_path, limit=0).run()
 
 
 def test_a_batch_that_means_something_as_a_whole_is_never_split(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (3, 10**9))
+    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size, copies: (3, 10**9))
     monkeypatch.setattr(HCEP, "splittable", False)
     whole = trainer(tmp_path / "a")
     whole.run()
@@ -70,7 +70,7 @@ def test_a_batch_that_means_something_as_a_whole_is_never_split(tmp_path, monkey
 
 
 def test_a_resumed_run_keeps_its_micro_batch(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (3, 10**9))
+    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size, copies: (3, 10**9))
     first = trainer(tmp_path)
     first.settings = first.settings | {"epochs": 1}
     first.run()
@@ -148,14 +148,16 @@ def test_bf16_keeps_about_half():
 def test_micro_batches_of_a_step_share_the_class_prompts(tmp_path, monkeypatch):
     encoders = small_encoders()
     grads, images = [], []
-    forward = encoders.vision.forward
+    towers = {name: getattr(encoders.vision, name) for name in ("forward", "encode_frames")}
     for micro, changes in ((5, {}), (2, {}), (5, {"class_text_prompted": True}), (2, {"class_text_prompted": True})):
         settings = settings_for("hcep", micro_batch=micro, batch_size=5, prompt_step="normalised", **changes)
         torch.manual_seed(0)
         method = HCEP(CLASSES, SIZES, encoders, settings)
         method.begin([])
         images.append([])
-        monkeypatch.setattr(encoders.vision, "forward", lambda *x: images[-1].append(len(x[0])) or forward(*x))
+        for name, own in towers.items():
+            noted = lambda *x, own=own: images[-1].append(len(x[0])) or own(*x)  # noqa: E731
+            monkeypatch.setattr(encoders.vision, name, noted)
         Trainer(method, MemoryFeed(media_batch(encoders)), settings, 0, tmp_path)._step(media_batch(encoders))
         grads.append({name: value.grad for name, value in method.named_parameters() if value.grad is not None})
     assert images[:2] == [[15, 6], [6, 6, 6, 3]]

@@ -117,7 +117,7 @@ class AudioEncoder(FrozenModule):
             convolutions,
             norm_of(project.layer_norm, dtype),
             linear_of(project.projection, dtype),
-            LongConv(position.weight.float(), position.bias.float(), position.groups, {}),
+            LongConv(position.weight.float(), linear_of(position, torch.float32).bias, position.groups, {}),
             norm_of(encoder.layer_norm, dtype),
             [wav2vec_block(layer, dtype) for layer in encoder.layers],
         )

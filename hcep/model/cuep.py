@@ -67,6 +67,7 @@ class CUEP(nn.Module):
         self.sentences = class_sentences(words)
         self.class_text = class_text
         self.pixel_normalisation = pixel_normalisation
+        self._known_tokens: Tensor | None = None
         self.delta_v_pos = nn.Parameter(torch.randn(count, 3, side, side))
         self.delta_v_neg = nn.Parameter(torch.randn(count, 3, side, side))
         self.delta_a_pos = nn.Parameter(torch.randn(count, samples))
@@ -78,16 +79,22 @@ class CUEP(nn.Module):
 
     def text_features(self, encoders: Encoders, prompts: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``F_T^+`` and ``F_T^-`` ``(K, D)``; constant if fixed, unless text `prompts` enter the sentences."""
-        device = self.delta_a_pos.device
         if self.class_text == "fixed":
             sentences = [*self.sentences[0], *self.sentences[1]]
-            tokens = without_padding(encoders.text.tokenize(sentences)).to(device)
+            tokens = self._tokens(encoders, sentences)
             positive, negative = encoders.text(tokens, prompts).float().chunk(2)
             return positive, negative
         # the encoder puts prompts between the start mark and the words: [start, t_1 .. t_16, word, end]
         words = self.words if self.class_text == "tokens_label" else [""] * len(self.words)
-        tokens = without_padding(encoders.text.tokenize(words)).to(device)
+        tokens = self._tokens(encoders, words)
         return encoders.text(tokens, self.tokens_pos).float(), encoders.text(tokens, self.tokens_neg).float()
+
+    def _tokens(self, encoders: Encoders, texts: list[str]) -> Tensor:
+        """Tokens on the prompts' device, made once: they are always the same."""
+        device = self.delta_a_pos.device
+        if self._known_tokens is None or self._known_tokens.device != device:
+            self._known_tokens = without_padding(encoders.text.tokenize(texts)).to(device)
+        return self._known_tokens
 
     def forward(
         self, encoders: Encoders, text: tuple[Tensor, Tensor], signs: Collection[str] = SIGNS

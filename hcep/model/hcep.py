@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hcep.encoders.beside import beside
 from hcep.model.cuep import CUEP, SIGNS, OpposingFeatures
 from hcep.model.dpol import emotion_logits, opposing_logits
 from hcep.model.features import encode_media
@@ -105,6 +106,8 @@ class HCEP(Method):
         self.text_is_constant = not (
             settings["class_text_prompted"] or (self.learn_prompts and settings["class_text"] != "fixed")
         )
+        # clips that are constant are looked up by number
+        self.recordable = not self.clips_are_constant
         self._choose_learnable()
         self.start = {name: value.detach().clone() for name, value in self._prompts().items()}
         self._class_side_now: ClassSide | None = None
@@ -260,9 +263,11 @@ class HCEP(Method):
         Reciprocal points of their own (`points: free_negative`) add ARPL's ``loss_margin`` to ``loss_osr``. The
         accuracy is that of the logits which `predict` takes: eq. 8's, or eq. 5's if only they are learned.
         """
-        features = self.features(batch)
+        features, classes = beside(
+            batch.label.device, lambda: self.features(batch), lambda: self._shared(self.class_features)
+        )
         fused = self.head(*features)
-        target, positive, negative = self.class_side(*self._shared(self.class_features))
+        target, positive, negative = self.class_side(*classes)
         terms = {}
         if target is not None:
             logits = self.emotion_logits(features, fused, target)

@@ -108,6 +108,9 @@ class Method(nn.Module):
     towers: ClassVar[tuple[str, ...]] = MODALITIES
     # False where the loss of a batch is not the mean of its parts' losses (batch norm, contrasts within the batch)
     splittable: ClassVar[bool] = True
+    # True where loss, before_step and predict neither look at a tensor's values nor draw numbers, so that their
+    # kernels can be recorded once and replayed
+    recordable: bool = False
     reduction: Literal["mean", "sum"] = "mean"
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:

@@ -59,10 +59,10 @@ class Optimiser:
         for part in self.parts:
             part.step()
 
-    def zero_grad(self) -> None:
-        """Drop all gradients."""
+    def zero_grad(self, *, keep: bool = False) -> None:
+        """Drop all gradients, or set them to zero where they lie."""
         for part in self.parts:
-            part.zero_grad(set_to_none=True)
+            part.zero_grad(set_to_none=not keep)
 
     def state_dict(self) -> list[dict[str, Any]]:
         """State of every part, tensors and plain numbers only."""

@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hcep.model.method import Batch, Method
 from hcep.progress import progress
 from hcep.training.checkpoint import read_state, save_state
 from hcep.training.feed import Feed
+from hcep.training.graphs import Recorder
 from hcep.training.memory import halved, measured_size
 
 CHECK_EVERY = 50  # steps between looks at the losses, each of which waits for the device
@@ -58,7 +60,8 @@ class Trainer:
     feed : Feed
         Training clips.
     settings : dict
-        ``epochs, batch_size, micro_batch, lr, lr_decay, lr_step, precision, selection`` and what the method reads.
+        ``epochs, batch_size, micro_batch, lr, lr_decay, lr_step, precision, selection, cuda_graphs`` and what the
+        method reads.
     seed : int
         Of the order of clips.
     work : path
@@ -94,6 +97,8 @@ class Trainer:
                 file=name,
                 remedy="set its micro_batch to 0 and, if memory is short, lower its batch_size",
             )
+        recordable = settings["cuda_graphs"] and method.recordable and self.device.type == "cuda"
+        self.recorder = Recorder(self._all_gradients, name, self.device) if recordable else None
 
     def run(self, ready: Callable[[], None] | None = None) -> list[dict[str, float]]:
         """Train to the last epoch, from the resume state if there is one.
@@ -108,6 +113,10 @@ class Trainer:
         list of dict
             The history, one row per epoch.
         """
+        with self.recorder.stream() if self.recorder else nullcontext():
+            return self._run(ready)
+
+    def _run(self, ready: Callable[[], None] | None) -> list[dict[str, float]]:
         size = self.settings["batch_size"]
         self.method.begin(self.feed.batches(size))
         first = self._resume()
@@ -164,7 +173,9 @@ class Trainer:
         if self.method.inputs == "features" or size < 2 or not self.method.splittable:
             return size
         self.method.train()
-        micro, per_clip = measured_size(self.method, self.feed.batch(torch.arange(2)), size)
+        # recordings keep their memory, and batches of another shape run beside them
+        copies = 2 if self.recorder else 1
+        micro, per_clip = measured_size(self.method, self.feed.batch(torch.arange(2)), size, copies)
         if micro < size:
             print(
                 f"{self.name}: {micro} of {size} clips per backward pass, same gradient: "
@@ -175,23 +186,30 @@ class Trainer:
         return micro
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
-        """One optimiser step on the effective batch; when memory runs out, again with half as many clips at a time."""
+        """One optimiser step on the effective batch."""
+        if self.recorder is not None and self.recorder.ready_for(batch):
+            terms = self.recorder(batch)
+        else:
+            terms = self._gradients_that_fit(batch)
+        self.optimiser.step()
+        self.method.after_step(self.step)
+        return terms
+
+    def _gradients_that_fit(self, batch: Batch) -> dict[str, Tensor]:
+        """Gradients and terms of a batch; when memory runs out, again with half as many clips at a time."""
         rng = torch.get_rng_state(), torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         while (terms := self._gradients(batch)) is None:
             torch.set_rng_state(rng[0])
             if rng[1] is not None:
                 torch.cuda.empty_cache()
                 torch.cuda.set_rng_state(rng[1], self.device)
-        self.method.before_step()
-        self.optimiser.step()
-        self.method.after_step(self.step)
         return terms
 
     def _gradients(self, batch: Batch) -> dict[str, Tensor] | None:
         """Gradients and terms of a batch; None when memory ran out, with `micro` halved."""
-        size = min(self.micro or len(batch.row), len(batch.row))
+        size = self._part_size(batch)
         try:
-            return self._accumulate(batch, size)
+            return self._all_gradients(batch)
         except torch.OutOfMemoryError as error:
             if size == 1 or not self.method.splittable:
                 raise HcepError(
@@ -207,9 +225,19 @@ class Trainer:
         )
         return None
 
+    def _part_size(self, batch: Batch) -> int:
+        return min(self.micro or len(batch.row), len(batch.row))
+
+    def _all_gradients(self, batch: Batch) -> dict[str, Tensor]:
+        """What comes before the optimiser's step: this is what a recording holds."""
+        terms = self._accumulate(batch, self._part_size(batch))
+        self.method.before_step()
+        return terms
+
     def _accumulate(self, batch: Batch, size: int) -> dict[str, Tensor]:
         """Gradients of the effective batch from parts of at most `size` clips, and the terms per clip."""
-        self.optimiser.zero_grad()
+        # a recording writes gradients to where they lay when it was made
+        self.optimiser.zero_grad(keep=self.recorder is not None)
         total = len(batch.row)
         terms: dict[str, Tensor] = {}
         parts = batch.split(size)

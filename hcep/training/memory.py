@@ -79,10 +79,14 @@ def halved(size: int) -> int:
     return -(-size // 2)
 
 
-def measured_size(method: Method, batch: Batch, size: int) -> tuple[int, int]:
-    """Clips per backward pass that fit, and bytes kept per clip, from passes over one and two clips of `batch`."""
+def measured_size(method: Method, batch: Batch, size: int, copies: int = 1) -> tuple[int, int]:
+    """Clips per backward pass that fit `copies` times, and bytes kept per clip.
+
+    Measured by passes over one and two clips of `batch`.
+    """
     if len(batch.row) < 2 or size < 2:
         return size, 0
     one, two = (kept_bytes(method, batch.split(count)[0]) for count in (1, 2))
     per_clip = max(0, two - one)
-    return fitting_size(size, one - per_clip, per_clip, free_bytes(batch.label.device)), per_clip
+    free = free_bytes(batch.label.device)
+    return fitting_size(size, one - per_clip, per_clip, None if free is None else free // copies), per_clip
