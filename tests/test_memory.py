@@ -165,3 +165,21 @@ def test_micro_batches_of_a_step_share_the_class_prompts(tmp_path, monkeypatch):
         assert set(whole) == set(parts) and "cuep.delta_a_neg" in parts
         for name, value in whole.items():
             torch.testing.assert_close(parts[name], value, atol=1e-6, rtol=1e-3, msg=name)
+
+
+def test_nothing_of_the_measured_graph_stays_alive():
+    encoders = small_encoders()
+    method = HCEP(CLASSES, SIZES, encoders, settings_for("hcep"))
+    method.begin([])
+
+    def node(value: torch.Tensor):
+        """Where the gradient of a parameter ends: made anew unless a graph still holds it."""
+        return value.expand_as(value).grad_fn.next_functions[0][0]
+
+    learnable = [value for value in method.parameters() if value.requires_grad]
+    nodes = [node(value) for value in learnable]
+    for found in nodes:
+        found.metadata["before"] = True
+    assert kept_bytes(method, media_batch(encoders, 2)) > 0
+    del nodes, found
+    assert learnable and not any("before" in node(value).metadata for value in learnable)

@@ -28,7 +28,8 @@ def kept_bytes(method: Method, batch: Batch) -> int:
         if not value.is_leaf:
             storage = value.untyped_storage()
             sizes[storage.data_ptr()] = storage.nbytes()
-        return value
+        # a value that knew its graph would keep the graph, and the graph it, for good
+        return value.detach()
 
     device = batch.label.device
     state = copy.deepcopy(method.state_dict())
