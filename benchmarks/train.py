@@ -38,6 +38,7 @@ from hcep.training.feed import MediaFeed
 from hcep.training.loop import Trainer, memory_gb
 
 ROOT = Path(__file__).parents[1]
+SECONDS = 5.0
 CLIPS, EPOCHS, RUNS = 5800, 150, 16  # a full MAFW run, and the paper's series
 NAMES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "contempt", "anxiety", "help", "hope")
 
@@ -76,6 +77,15 @@ class Fast:
         self.batches = self.feed.batches(self.batch)
         self.now = next(self.batches)
 
+    def unrecorded(self) -> Callable[[], None]:
+        """Have the next steps run kernel by kernel, so that they can be counted; returns what ends that."""
+        recorder, self.trainer.recorder = self.trainer.recorder, None
+
+        def end() -> None:
+            self.trainer.recorder = recorder
+
+        return end
+
     def step(self) -> None:
         """One step, while the next batch is read."""
         self.method.train()
@@ -97,7 +107,7 @@ class Slow:
     def __init__(self, encoders: Encoders, sizes: Sizes, args: argparse.Namespace, folder: Path):
         self.device, self.batch = args.device, args.batch
         texts = captions(args.batch * (args.steps + 1), 5, 30)
-        videos = write_videos(folder / "video", 8, sizes.samples / 16_000)
+        videos = sorted(args.videos.iterdir()) if args.videos else write_videos(folder / "video", 8, SECONDS)
         paths = [videos[n % len(videos)] for n in range(len(texts))]
         labels = [n % args.known for n in range(len(texts))]
         torch.manual_seed(0)
@@ -120,9 +130,18 @@ class Slow:
         loss.item()  # for the log
         self.now = next(self.batches, self.now)
 
+    def compute(self) -> None:
+        """A step on clips that are already there."""
+        self.optimiser.zero_grad()
+        self.method(self.now.to(self.device)).backward()
+        self.optimiser.step()
+
     @torch.no_grad()
     def score(self) -> Any:
         return self.method.logits(self.now.to(self.device))[1].softmax(1).amax(1)
+
+    def stream(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 class Measured(NamedTuple):
@@ -141,7 +160,8 @@ class Measured(NamedTuple):
 def step_seconds(side: Fast | Slow, steps: int) -> float:
     """Seconds per step, data included; the first batch is there at the start, its successors are read meanwhile."""
     side.ready()
-    return clock(lambda: [side.step() for _ in range(steps)], side.device) / steps
+    with side.stream():
+        return clock(lambda: [side.step() for _ in range(steps)], side.device) / steps
 
 
 def split(fast: Fast, encoders: Encoders) -> dict[str, float]:
@@ -225,6 +245,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--videos", type=Path, help="a folder of clips for the other side instead of made ones")
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
     args = parser.parse_args()
     name = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
@@ -257,20 +278,23 @@ def main() -> None:
 
 
 def take_turns(args: argparse.Namespace, sides: dict[str, Any]) -> dict[str, Measured]:
-    """Time all sides in turns, and count the work of the first steps, which warm an accelerator up."""
+    """Time all sides in turns, after counting the work of a step and, with an accelerator, a round to warm up."""
     found = {side: Measured([], 0.0, 0.0, 0.0, 0.0) for side in sides}
     cuda = args.device.type == "cuda"
-    for number in range(args.rounds + cuda):
+    for number in range(args.rounds + 2 * cuda):
         for side, running in sides.items():
             if number:
-                found[side].seconds.append(step_seconds(running, args.steps))
+                seconds = step_seconds(running, args.steps)
+                if number > cuda:
+                    found[side].seconds.append(seconds)
             else:
                 if cuda:
                     torch.cuda.reset_peak_memory_stats(args.device)
+                end = running.unrecorded() if isinstance(running, Fast) else lambda: None
                 with FlopCounterMode(display=False) as counter, Traffic() as traffic:
-                    seconds = step_seconds(running, args.steps)
-                counts = [counter.get_total_flops(), traffic.bytes, traffic.operations]
-                work, moved, operations = (value / args.steps for value in counts)
+                    seconds = step_seconds(running, 1)
+                end()
+                work, moved, operations = counter.get_total_flops(), traffic.bytes, traffic.operations
                 first = [] if cuda else [seconds]
                 found[side] = Measured(first, work, moved, operations, memory_gb(args.device))
             print(f"round {number + 1}: {side} {found[side].seconds} s a step", file=sys.stderr, flush=True)
@@ -293,6 +317,9 @@ def compare(args: argparse.Namespace, sides: dict[str, Any], peaks: dict[str, fl
         }
         micro = sides[side].trainer.micro if side != "plain" else args.batch
         say(side=side, batch=args.batch, micro_batch=micro, **counts, step_s=seconds, **rows[side])
+    clock(sides["plain"].compute, args.device)
+    there = statistics.median(clock(sides["plain"].compute, args.device) for _ in range(args.rounds))
+    say(side="plain", step_without_decoding_s=there)
     for side in args.precisions:
         parts = split(sides[side], encoders)
         parts["rest"] = statistics.median(found[side].seconds) - sum(
@@ -317,6 +344,7 @@ def compare(args: argparse.Namespace, sides: dict[str, Any], peaks: dict[str, fl
         clips_per_s=rows[best]["clips_per_s"],
         ratio=rows[best]["ratio"],
         mfu=rows[best]["mfu"],
+        ratio_without_decoding=there / statistics.median(found[best].seconds),
         memory_gb=found[best].memory_gb,
         ratios={side: rows[side]["ratio"] for side in args.precisions},
         mafw_run_minutes=minutes,

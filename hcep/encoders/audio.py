@@ -41,8 +41,9 @@ class AudioForm(NamedTuple):
         """Hidden states ``(B, T, D)``."""
         x = self.project(self.enter(self.convolutions(waveform)))
         x = self.norm(x + functional.gelu(self.position(x)).to(x.dtype))
+        same = x
         for block in self.blocks:
-            x = block.post_norm(x)
+            x, same = block.post_norm(x, same)
         return x
 
 

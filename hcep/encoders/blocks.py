@@ -8,16 +8,45 @@ Shapes: B sequences, L positions, W width, H heads.
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
 from open_clip.transformer import QuickGELU, ResidualAttentionBlock, Transformer
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+SHORT = 64  # positions up to which the memory-efficient attention was the fastest on a GPU (docs/performance.md)
 QUICK = 1.702  # QuickGELU is x * sigmoid(1.702 x) = silu(1.702 x) / 1.702 (Hendrycks and Gimpel 2016, section 2)
+
+
+@cache
+def _triton_kernels() -> ModuleType | None:
+    """`hcep.encoders.kernels` where Triton and the C compiler that it calls are there."""
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None or importlib.util.find_spec("triton") is None:
+        return None
+    from hcep.encoders import kernels
+
+    return kernels
+
+
+def fused_kernels(x: Tensor) -> Any:
+    """The fused kernels for a tensor's device, or None: then plain torch does the same."""
+    return _triton_kernels() if x.is_cuda else None
+
+
+def short_attention(x: Tensor) -> AbstractContextManager[Any]:
+    """Context that chooses the fastest attention of a GPU for sequences ``(B, L, W)``."""
+    short = x.is_cuda and x.shape[1] <= SHORT and x.dtype == torch.bfloat16
+    return sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION) if short else nullcontext()
 
 
 class Linear(NamedTuple):
@@ -42,6 +71,20 @@ class Norm(NamedTuple):
         """Normalise over the last axis; statistics are float32 whatever the type of `x`."""
         return functional.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
 
+    def after(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The stream ``x + y`` (or x), and it normalised: what a pre-norm tower carries on."""
+        if fused := fused_kernels(x):
+            return fused.AddNorm.apply(x, y, self.weight, self.bias, self.eps, False)
+        total = x if y is None else x + y
+        return total, self(total)
+
+    def twice(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """``x + y`` normalised, for the two places that read it in a post-norm tower."""
+        if fused := fused_kernels(x):
+            return fused.AddNorm.apply(x, y, self.weight, self.bias, self.eps, True)
+        normed = self(x + y)
+        return normed, normed
+
 
 class Block(NamedTuple):
     """One transformer block: H, its two norms, the attention's and the feed-forward's maps, and the activation."""
@@ -65,24 +108,25 @@ class Block(NamedTuple):
     def attend(self, x: Tensor, *, causal: bool = False) -> Tensor:
         """Self-attention ``(B, L, W)``."""
         q, k, v = self.split(self.qkv(x))
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        with short_attention(x):
+            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def feed(self, x: Tensor) -> Tensor:
         """The feed-forward part."""
         return self.down(self.activation(self.up(x)))
 
-    def pre_norm(self, x: Tensor, *, causal: bool = False) -> Tensor:
-        """The block as CLIP has it, norms before each part."""
-        x = x + self.attend(self.first(x), causal=causal)
-        return x + self.feed(self.second(x))
+    def pre_norm(self, x: Tensor, normed: Tensor, following: Norm, *, causal: bool = False) -> tuple[Tensor, Tensor]:
+        """The block as CLIP has it, norms before each part: from the stream and it normalised to the next block's."""
+        x, normed = self.second.after(x, self.attend(normed, causal=causal))
+        return following.after(x, self.feed(normed))
 
-    def post_norm(self, x: Tensor) -> Tensor:
-        """The block as wav2vec 2.0 has it, norms after each sum."""
-        x = self.first(x + self.attend(x))
-        return self.second(x + self.feed(x))
+    def post_norm(self, x: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
+        """The block as wav2vec 2.0 has it, norms after each sum; input and output twice, for the sum and the part."""
+        x, same = self.first.twice(x, self.attend(same))
+        return self.second.twice(x, self.feed(same))
 
-    def pre_norm_at(self, x: Tensor, at: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def pre_norm_at(self, x: Tensor, normed: Tensor, at: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Output ``(B, W)`` at one position of each sequence: what the last block is read at.
 
         Only keys and values of the others enter it, so queries, both output maps and the feed-forward part are
@@ -90,8 +134,8 @@ class Block(NamedTuple):
 
         Parameters
         ----------
-        x : Tensor (B, L, W)
-            Input of the block.
+        x, normed : Tensor (B, L, W)
+            Input of the block, and it normalised.
         at : int64 Tensor (B,), optional
             Positions; the first of each when left out.
         mask : bool Tensor (B, 1, 1, L), optional
@@ -101,7 +145,7 @@ class Block(NamedTuple):
         def pick(values: Tensor) -> Tensor:
             return values[:, 0] if at is None else values[torch.arange(len(values), device=values.device), at]
 
-        width, normed = x.shape[-1], self.first(x)
+        width = x.shape[-1]
         query = Linear(self.qkv.weight[:width], self.qkv.bias[:width])(pick(normed))
         k, v = self.split(Linear(self.qkv.weight[width:], self.qkv.bias[width:])(normed))
         mixed = functional.scaled_dot_product_attention(self.split(query[:, None])[0], k, v, attn_mask=mask)

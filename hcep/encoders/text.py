@@ -6,6 +6,7 @@ Shapes: B texts, L tokens (context length, 77), P prompt vectors, W width of the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -35,11 +36,11 @@ class TextForm(NamedTuple):
     def __call__(self, x: Tensor, end: Tensor) -> Tensor:
         """Features ``(B, D)`` of embedded tokens ``(B, L, W)``, read at the positions `end` of the end marks."""
         x = x.to(self.dtype)
-        *blocks, last = self.blocks
-        for block in blocks:
-            x = block.pre_norm(x, causal=True)
+        x, normed = self.blocks[0].first.after(x)
+        for block, following in pairwise(self.blocks):
+            x, normed = block.pre_norm(x, normed, following.first, causal=True)
         seen = torch.arange(x.shape[1], device=x.device) <= end[:, None]
-        x = last.pre_norm_at(x, end, seen[:, None, None])
+        x = self.blocks[-1].pre_norm_at(x, normed, end, seen[:, None, None])
         return self.leave(x.float()) @ self.project
 
 

@@ -63,8 +63,13 @@ class VisionForm(NamedTuple):
         for layer, block in enumerate(self.blocks):
             if layer < len(layers):
                 x = torch.cat([x[:, :count], layers[layer].to(x.dtype).expand(len(x), -1, -1)], dim=1)
-            x = self.enter(x) if layer == 0 else x
-            x = block.pre_norm(x) if layer < len(self.blocks) - 1 else block.pre_norm_at(x)
+            if layer == 0:
+                x = self.enter(x)
+            if layer == 0 or layer < len(layers):
+                x, normed = block.first.after(x)
+            if layer < len(self.blocks) - 1:
+                x, normed = block.pre_norm(x, normed, self.blocks[layer + 1].first)
+        x = self.blocks[-1].pre_norm_at(x, normed)
         return self.leave(x.float()) @ self.project
 
 

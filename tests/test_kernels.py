@@ -1,0 +1,102 @@
+"""The Triton kernels compute what plain torch does: here interpreted on the CPU, compiled where there is a GPU."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+import torch
+from torch.nn import functional
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+ROUNDING = 2.0**-8  # of bf16
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    pytest.importorskip("triton")
+    return importlib.import_module("hcep.encoders.kernels")
+
+
+def distance(one, other) -> float:
+    """|one - other| / |other|."""
+    one, other = one.detach().double(), other.detach().double()
+    return float((one - other).norm() / other.norm())
+
+
+def plain(x, y, weight, bias, twice):
+    total = x if y is None else x + y
+    normed = functional.layer_norm(total, total.shape[-1:], weight, bias, 1e-5)
+    return (normed, normed) if twice else (total, normed)
+
+
+CASES = [
+    # added, twice, which of the two results is read
+    (True, False, ("first", "second")),
+    (True, False, ("first",)),
+    (True, False, ("second",)),
+    (True, True, ("first", "second")),
+    (True, True, ("first",)),
+    (False, False, ("first", "second")),
+]
+
+
+@pytest.mark.parametrize("width", [48, 768])
+@pytest.mark.parametrize("added, twice, read", CASES)
+def test_sums_and_norms(kernels, width, added, twice, read):
+    generator = torch.Generator().manual_seed(0)
+    drawn = {name: torch.randn(2, 5, width, generator=generator).to(DEVICE) for name in ("x", "y", "first", "second")}
+    weight, bias = (torch.randn(width, generator=generator).to(DEVICE) for _ in range(2))
+
+    def results(make):
+        x = drawn["x"].clone().requires_grad_()
+        y = drawn["y"].clone().requires_grad_() if added else None
+        first, second = make(x, y)
+        named = {"first": first, "second": second}
+        loss = torch.stack([(named[name] * drawn[name]).sum() for name in read]).sum()
+        return [first, second, *torch.autograd.grad(loss, [x, y] if added else [x])]
+
+    ours = results(lambda x, y: kernels.AddNorm.apply(x, y, weight, bias, 1e-5, twice))
+    theirs = results(lambda x, y: plain(x, y, weight, bias, twice))
+    for one, other in zip(ours, theirs, strict=True):
+        assert distance(one, other) < 1e-6
+
+
+def test_sums_and_norms_in_bf16_and_without_gradients(kernels):
+    generator = torch.Generator().manual_seed(1)
+    x, y = (torch.randn(7, 96, generator=generator).to(DEVICE, torch.bfloat16) for _ in range(2))
+    weight, bias = (
+        torch.ones(96, device=DEVICE, dtype=torch.bfloat16),
+        torch.zeros(96, device=DEVICE, dtype=torch.bfloat16),
+    )
+    total, normed = kernels.AddNorm.apply(x, y, weight, bias, 1e-5, False)
+    # the interpreter cuts where a GPU rounds
+    assert distance(total, x.float() + y.float()) < ROUNDING and normed.dtype == torch.bfloat16
+    assert distance(normed, functional.layer_norm(total.float(), (96,))) < 2 * ROUNDING
+    one, other = kernels.AddNorm.apply(x, y, weight, bias, 1e-5, True)
+    assert torch.equal(one, other) and torch.equal(one, normed)
+
+
+@pytest.mark.parametrize("rows, channels", [(70, 128), (1100, 64)])
+def test_the_first_layer(kernels, rows, channels):
+    generator = torch.Generator().manual_seed(2)
+    kernel, stride = 10, 5
+    wave = torch.randn(2, (rows - 1) * stride + kernel, generator=generator).to(DEVICE)
+    weight = functional.pad(torch.randn(2, kernel + 1, channels, generator=generator), (0, 0, 0, 5)).to(DEVICE)
+    factor = torch.randn(2, rows, channels, generator=generator).to(DEVICE)
+
+    def fused(wave, weight):
+        return kernels.FirstLayer.apply(wave, weight, rows, kernel, stride)
+
+    def plain(wave, weight):
+        windows = functional.pad(wave.unfold(1, kernel, stride), (0, 1), value=1.0)
+        return functional.gelu(windows @ weight[:, : kernel + 1])
+
+    found = []
+    for make in (fused, plain):
+        given = [wave.clone().requires_grad_(), weight.clone().requires_grad_()]
+        value = make(*given)
+        one, other = torch.autograd.grad((value * factor).sum(), given)
+        found.append([value, one, other[:, : kernel + 1]])  # the rest multiplies zeros
+    for one, other in zip(*found, strict=True):
+        assert distance(one, other) < 1e-5
