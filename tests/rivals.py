@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from small import CLASSES, SIZES, media_batch, settings_for, small_encoders
-from test_training import MemoryFeed
+from small import CLASSES, SIZES, MemoryFeed, media_batch, settings_for, small_encoders
 from torch import Tensor
 
 from hcep import registry

@@ -10,6 +10,7 @@ from hcep import registry
 from hcep.encoders.fetch import CLIP_MEAN, CLIP_STD
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
 from hcep.model.method import Batch, Sizes
+from hcep.training.feed import Feed
 
 CLIP = {
     "embed_dim": 32,
@@ -122,3 +123,17 @@ def feature_batch(count: int = 6, seed: int = 0) -> Batch:
     missing = torch.zeros(count, 3, dtype=torch.bool)
     missing[0, 2] = True
     return Batch(torch.arange(count), torch.arange(count) % 3, missing, None, None, None, *features)
+
+
+class MemoryFeed(Feed):
+    """A feed over one batch that is already in memory."""
+
+    def __init__(self, batch: Batch, device: torch.device | None = None) -> None:
+        clips = [f"clip{i}" for i in batch.row]
+        super().__init__(clips, batch.label.tolist(), batch.missing, device or torch.device("cpu"))
+        self.whole = batch
+
+    def content(self, positions):
+        fields = ("tokens", "frames", "waveform", "text", "vision", "audio")
+        values = {name: getattr(self.whole, name) for name in fields}
+        return {name: value[positions] for name, value in values.items() if value is not None}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small import CLASSES, SIZES, media_batch, settings_for, small_encoders
-from test_training import MemoryFeed
+from small import CLASSES, SIZES, MemoryFeed, media_batch, settings_for, small_encoders
 from torch import nn
 
 from hcep.errors import HcepError

@@ -8,8 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from small import CLASSES, INFO, SIZES, feature_batch, settings_for
-from test_training import MemoryFeed
+from small import CLASSES, INFO, SIZES, MemoryFeed, feature_batch, settings_for
 
 from hcep import registry
 from hcep.errors import HcepError

@@ -10,27 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import CLASSES, SIZES, feature_batch, media_batch, settings_for, small_encoders
+from small import CLASSES, SIZES, MemoryFeed, feature_batch, media_batch, settings_for, small_encoders
 
 from hcep.errors import HcepError
 from hcep.model.hcep import HCEP
 from hcep.rivals.linear import Linear
 from hcep.training.checkpoint import read_checkpoint, read_state, save_checkpoint
-from hcep.training.feed import Feed, missing_mask
+from hcep.training.feed import missing_mask
 from hcep.training.loop import Trainer, epoch_order, learning_rate_factor
-
-
-class MemoryFeed(Feed):
-    """A feed over one batch that is already in memory."""
-
-    def __init__(self, batch):
-        super().__init__([f"clip{i}" for i in batch.row], batch.label.tolist(), batch.missing, torch.device("cpu"))
-        self.whole = batch
-
-    def content(self, positions):
-        fields = ("tokens", "frames", "waveform", "text", "vision", "audio")
-        values = {name: getattr(self.whole, name) for name in fields}
-        return {name: value[positions] for name, value in values.items() if value is not None}
 
 
 def linear_trainer(work, seed=0, monitor=None, feed=None, **changes):
