@@ -16,7 +16,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-ROWS, SPAN = 32, 1024  # positions per product, and per program of the backward pass
+ROWS, PART = 64, 128  # positions and channels per product
+SPAN = 1024  # positions per program of the backward pass
 
 
 @triton.jit
@@ -150,17 +151,18 @@ def _first_forward(
 @triton.jit
 def _first_backward(
     wave, weight, gradient, to_windows, to_weight, needed, rows, kernel, stride,
-    CHANNELS: tl.constexpr, ROWS: tl.constexpr, SPAN: tl.constexpr, WIDE: tl.constexpr,
+    CHANNELS: tl.constexpr, PART: tl.constexpr, ROWS: tl.constexpr, SPAN: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     clip = tl.program_id(0).to(tl.int64)
-    part = tl.program_id(1)
-    channel = tl.arange(0, CHANNELS)
+    span = tl.program_id(1)
+    part = tl.program_id(2)
+    channel = part * PART + tl.arange(0, PART)
     tap = tl.arange(0, WIDE)
     filters = tl.load(weight + clip * WIDE * CHANNELS + tap[:, None] * CHANNELS + channel[None, :])
-    filters_back = tl.trans(filters)
-    summed = tl.zeros((WIDE, CHANNELS), dtype=tl.float32)
+    filters_back = tl.load(weight + clip * WIDE * CHANNELS + tap[None, :] * CHANNELS + channel[:, None])
+    summed = tl.zeros((PART, WIDE), dtype=tl.float32)
     for start in range(0, SPAN, ROWS):
-        row = part * SPAN + start + tl.arange(0, ROWS)
+        row = span * SPAN + start + tl.arange(0, ROWS)
         inside = row < rows
         windows = _windows(wave, row, inside, clip, needed, kernel, stride, WIDE).to(filters.dtype)
         z = tl.dot(windows, filters, input_precision="ieee")
@@ -168,12 +170,13 @@ def _first_backward(
         given = tl.load(place, mask=inside[:, None], other=0.0).to(tl.float32)
         density = 0.3989422804014327 * tl.exp(-0.5 * z * z)
         back = (given * (0.5 * (1.0 + tl.erf(z * 0.7071067811865476)) + z * density)).to(filters.dtype)
-        summed += tl.dot(tl.trans(windows), back, input_precision="ieee")
+        # the wide side first: matrix units take 64 rows at a time
+        summed += tl.dot(tl.trans(back), windows, input_precision="ieee")
         to_row = tl.dot(back, filters_back, input_precision="ieee")
-        place = to_windows + (clip * rows + row[:, None]) * WIDE + tap[None, :]
+        place = to_windows + ((part * tl.num_programs(0) + clip) * rows + row[:, None]) * WIDE + tap[None, :]
         tl.store(place, to_row, mask=inside[:, None])
-    place = to_weight + (clip * tl.num_programs(1) + part) * WIDE * CHANNELS
-    tl.store(place + tap[:, None] * CHANNELS + channel[None, :], summed)
+    place = to_weight + (clip * tl.num_programs(1) + span) * WIDE * CHANNELS
+    tl.store(place + channel[:, None] * WIDE + tap[None, :], summed)
 
 
 class FirstLayer(torch.autograd.Function):
@@ -185,10 +188,10 @@ class FirstLayer(torch.autograd.Function):
         wave, weight = wave.contiguous(), weight.contiguous()
         clips, wide, channels = weight.shape
         result = torch.empty((clips, rows, channels), dtype=weight.dtype, device=wave.device)
-        part = min(channels, 128)
-        _first_forward[(clips, triton.cdiv(rows, 2 * ROWS), channels // part)](
+        part = min(channels, PART)
+        _first_forward[(clips, triton.cdiv(rows, ROWS), channels // part)](
             wave, weight, result, wave.shape[1], rows, kernel, stride,
-            CHANNELS=channels, PART=part, ROWS=2 * ROWS, WIDE=wide,
+            CHANNELS=channels, PART=part, ROWS=ROWS, WIDE=wide,
         )  # fmt: skip
         ctx.save_for_backward(wave, weight)
         ctx.sizes = rows, kernel, stride
@@ -201,16 +204,18 @@ class FirstLayer(torch.autograd.Function):
         wave, weight = ctx.saved_tensors
         rows, kernel, stride = ctx.sizes
         clips, wide, channels = weight.shape
-        parts = triton.cdiv(rows, SPAN)
-        to_windows = torch.empty((clips, rows, wide), dtype=torch.float32, device=wave.device)
-        to_weight = torch.empty((clips, parts, wide, channels), dtype=torch.float32, device=wave.device)
-        _first_backward[(clips, parts)](
+        spans, part = triton.cdiv(rows, SPAN), min(channels, PART)
+        parts = channels // part
+        to_windows = torch.empty((parts, clips, rows, wide), dtype=torch.float32, device=wave.device)
+        to_weight = torch.empty((clips, spans, channels, wide), dtype=torch.float32, device=wave.device)
+        _first_backward[(clips, spans, parts)](
             wave, weight, gradients[0].contiguous(), to_windows, to_weight, wave.shape[1], rows, kernel, stride,
-            CHANNELS=channels, ROWS=ROWS, SPAN=SPAN, WIDE=wide, num_warps=8,
+            CHANNELS=channels, PART=part, ROWS=ROWS, SPAN=SPAN, WIDE=wide,
         )  # fmt: skip
+        to_windows = to_windows.sum(dim=0)
         # taps that lie a stride apart meet the same samples: a sum of shifted columns, in a fixed order
         result = torch.zeros((clips, rows + kernel // stride, stride), dtype=torch.float32, device=wave.device)
         for first in range(0, kernel, stride):
             count, shift = min(stride, kernel - first), first // stride
             result[:, shift : shift + rows, :count] += to_windows[:, :, first : first + count]
-        return result.flatten(1)[:, : wave.shape[1]], to_weight.sum(dim=1).to(weight.dtype), None, None, None
+        return result.flatten(1)[:, : wave.shape[1]], to_weight.sum(dim=1).mT.to(weight.dtype), None, None, None

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from torch import Tensor
 
-from hcep.encoders.beside import beside
 from hcep.model.method import Batch, Features
 
 if TYPE_CHECKING:
@@ -38,16 +37,10 @@ def encode_media(
     if batch.tokens is None or batch.frames is None or batch.waveform is None:
         raise ValueError("this batch holds cached features, not media")
     prompts = prompts or Prompts()
-    tokens, frames, waveform = batch.tokens, batch.frames, batch.waveform
-
-    def vision() -> Tensor:
-        clips, count = frames.shape[:2]
-        absent = batch.missing[:, 1].repeat_interleave(count)
-        found = encoders.vision.encode_frames(frames.flatten(0, 1), absent, prompts.vision)
-        return found.float().view(clips, count, -1).mean(dim=1)
-
-    def audio() -> Tensor:
-        return encoders.audio(encoders.audio.normalise(waveform), prompts.audio, audio_place, audio_pool)
-
-    found = beside(batch.label.device, audio, vision, lambda: encoders.text(tokens, prompts.text))
-    return Features(*(value.float() for value in reversed(found)))
+    text = encoders.text(batch.tokens, prompts.text)
+    clips, count = batch.frames.shape[:2]
+    absent = batch.missing[:, 1].repeat_interleave(count)
+    vision = encoders.vision.encode_frames(batch.frames.flatten(0, 1), absent, prompts.vision)
+    vision = vision.float().view(clips, count, -1).mean(dim=1)
+    audio = encoders.audio(encoders.audio.normalise(batch.waveform), prompts.audio, audio_place, audio_pool)
+    return Features(text.float(), vision.float(), audio.float())

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hcep.encoders.beside import beside
 from hcep.model.cuep import CUEP, SIGNS, OpposingFeatures
 from hcep.model.dpol import emotion_logits, opposing_logits
 from hcep.model.features import encode_media
@@ -263,11 +262,9 @@ class HCEP(Method):
         Reciprocal points of their own (`points: free_negative`) add ARPL's ``loss_margin`` to ``loss_osr``. The
         accuracy is that of the logits which `predict` takes: eq. 8's, or eq. 5's if only they are learned.
         """
-        features, classes = beside(
-            batch.label.device, lambda: self.features(batch), lambda: self._shared(self.class_features)
-        )
+        features = self.features(batch)
         fused = self.head(*features)
-        target, positive, negative = self.class_side(*classes)
+        target, positive, negative = self.class_side(*self._shared(self.class_features))
         terms = {}
         if target is not None:
             logits = self.emotion_logits(features, fused, target)
