@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -165,6 +166,7 @@ def test_smaller_cards_train_with_the_default_settings(encoders, tmp_path, card,
         print(f"\n{card} GB, {precision}: micro-batch {trainer.micro}, peak {peak:.1f} GB")
     assert len(rows) == 2 and peak < card
     assert 1 <= trainer.micro <= 64
+    assert all(math.isfinite(row["loss"]) for row in rows)
 
 
 def test_a_job_takes_the_device_and_its_slot():

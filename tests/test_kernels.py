@@ -75,28 +75,3 @@ def test_sums_and_norms_in_bf16_and_without_gradients(kernels):
     assert distance(normed, functional.layer_norm(total.float(), (96,))) < 2 * ROUNDING
     one, other = kernels.AddNorm.apply(x, y, weight, bias, 1e-5, True)
     assert torch.equal(one, other) and torch.equal(one, normed)
-
-
-@pytest.mark.parametrize("rows, channels", [(70, 128), (1100, 64)])
-def test_the_first_layer(kernels, rows, channels):
-    generator = torch.Generator().manual_seed(2)
-    kernel, stride = 10, 5
-    wave = torch.randn(2, (rows - 1) * stride + kernel, generator=generator).to(DEVICE)
-    weight = functional.pad(torch.randn(2, kernel + 1, channels, generator=generator), (0, 0, 0, 5)).to(DEVICE)
-    factor = torch.randn(2, rows, channels, generator=generator).to(DEVICE)
-
-    def fused(wave, weight):
-        return kernels.FirstLayer.apply(wave, weight, rows, kernel, stride)
-
-    def plain(wave, weight):
-        windows = functional.pad(wave.unfold(1, kernel, stride), (0, 1), value=1.0)
-        return functional.gelu(windows @ weight[:, : kernel + 1])
-
-    found = []
-    for make in (fused, plain):
-        given = [wave.clone().requires_grad_(), weight.clone().requires_grad_()]
-        value = make(*given)
-        one, other = torch.autograd.grad((value * factor).sum(), given)
-        found.append([value, one, other[:, : kernel + 1]])  # the rest multiplies zeros
-    for one, other in zip(*found, strict=True):
-        assert distance(one, other) < 1e-5

@@ -35,7 +35,7 @@ def trainer(work, limit=None, count=7, **changes) -> Trainer:
 
 
 def test_out_of_memory_halves_the_clips_until_they_fit_and_changes_nothing_else(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size, copies: (size, 0))
+    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (size, 0, True))
     short = trainer(tmp_path / "short", limit=2)
     rows = short.run()
     said = [line for line in capsys.readouterr().err.splitlines() if "out of memory" in line]
@@ -51,13 +51,13 @@ def test_out_of_memory_halves_the_clips_until_they_fit_and_changes_nothing_else(
 
 
 def test_one_clip_that_does_not_fit_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size, copies: (size, 0))
+    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (size, 0, True))
     with pytest.raises(HcepError, match=r"pass of 1 clips, which cannot be split, does not fit.*Remedy: use a device"):
         trainer(tmp_path, limit=0).run()
 
 
 def test_a_batch_that_means_something_as_a_whole_is_never_split(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size, copies: (3, 10**9))
+    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (3, 10**9, False))
     monkeypatch.setattr(HCEP, "splittable", False)
     whole = trainer(tmp_path / "a")
     whole.run()
@@ -69,7 +69,7 @@ def test_a_batch_that_means_something_as_a_whole_is_never_split(tmp_path, monkey
 
 
 def test_a_resumed_run_keeps_its_micro_batch(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size, copies: (3, 10**9))
+    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (3, 10**9, False))
     first = trainer(tmp_path)
     first.settings = first.settings | {"epochs": 1}
     first.run()
@@ -115,9 +115,10 @@ def test_the_pass_is_measured_by_its_first_clips(monkeypatch):
     method, batch = Squares(), media_batch(small_encoders(), 2)
     monkeypatch.setattr(memory, "free_bytes", lambda device: 20_000)
     # 1.25 x (200 + 400 n) bytes within 0.9 x 20,000: n = 35, so 32 of 64
-    assert measured_size(method, batch, 64) == (32, 400)
-    assert measured_size(method, batch, 35) == (35, 400)
-    assert measured_size(method, batch, 36) == (18, 400)
+    assert measured_size(method, batch, 64) == (32, 400, False)
+    assert measured_size(method, batch, 35) == (35, 400, False)
+    assert measured_size(method, batch, 36) == (18, 400, False)
+    assert measured_size(method, batch, 16) == (16, 400, True)
 
 
 def test_sizes_are_halves_of_the_batch():

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hcep.encoders.blocks import fused_kernels
-
 
 class ConvStack(NamedTuple):
     """Weights of the stack.
@@ -78,10 +76,6 @@ def first_layer(waveform: Tensor, stack: ConvStack, rows: int) -> Tensor:
     weight = functional.pad(weight, (0, 0, 0, width - kernel - 1)).to(dtype)
     needed = (rows - 1) * stride + kernel
     padded = functional.pad(waveform, (0, max(0, needed - waveform.shape[1])))[:, :needed]
-    channels = weight.shape[2]
-    fits = dtype == torch.bfloat16 and width == 16 and channels & (channels - 1) == 0
-    if fits and (fused := fused_kernels(waveform)):
-        return fused.FirstLayer.apply(padded, weight, rows, kernel, stride)
     windows = functional.pad(padded.unfold(1, kernel, stride), (0, 1), value=1.0)
     return functional.gelu(functional.pad(windows, (0, width - kernel - 1)).to(dtype) @ weight)
 

@@ -1,9 +1,9 @@
 """What frozen towers do between their matrix products, on a GPU: few passes over memory instead of many.
 
-Triton kernels with their backward passes; weights get no gradient. The same arithmetic in plain torch stands where
-they are called (`blocks.Norm`, `conv_stack.first_layer`), for other devices and as the definition.
+A Triton kernel with its backward pass; weights get no gradient. The same arithmetic in plain torch stands where it is
+called (`blocks.Norm`), for other devices and as the definition.
 
-Shapes: N rows, W width; B clips, T positions, C channels, k kernel, s stride.
+Shapes: W width.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-
-ROWS, PART = 64, 128  # positions and channels per product
-SPAN = 1024  # positions per program of the backward pass
 
 
 @triton.jit
@@ -120,102 +117,3 @@ class AddNorm(torch.autograd.Function):
             width, ONE=True, TWO=two is not None, BESIDE=beside is not None, **_warps(width),
         )  # fmt: skip
         return result, result if ctx.needs_input_grad[1] else None, None, None, None, None
-
-
-@triton.jit
-def _windows(wave, row, inside, clip, needed, kernel, stride, WIDE: tl.constexpr):
-    """Windows of the waveform ``(ROWS, WIDE)``: k samples, a one for the bias, zeros."""
-    tap = tl.arange(0, WIDE)
-    place = wave + clip * needed + row[:, None] * stride + tap[None, :]
-    value = tl.load(place, mask=inside[:, None] & (tap < kernel)[None, :], other=0.0)
-    return tl.where((tap == kernel)[None, :], 1.0, value)
-
-
-@triton.jit
-def _first_forward(
-    wave, weight, result, needed, rows, kernel, stride,
-    CHANNELS: tl.constexpr, PART: tl.constexpr, ROWS: tl.constexpr, WIDE: tl.constexpr,
-):  # fmt: skip
-    clip = tl.program_id(0).to(tl.int64)
-    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    channel = tl.program_id(2) * PART + tl.arange(0, PART)
-    tap = tl.arange(0, WIDE)
-    windows = _windows(wave, row, row < rows, clip, needed, kernel, stride, WIDE)
-    filters = tl.load(weight + clip * WIDE * CHANNELS + tap[:, None] * CHANNELS + channel[None, :])
-    z = tl.dot(windows.to(filters.dtype), filters, input_precision="ieee")
-    value = 0.5 * z * (1.0 + tl.erf(z * 0.7071067811865476))
-    place = result + (clip * rows + row[:, None]) * CHANNELS + channel[None, :]
-    tl.store(place, value.to(result.dtype.element_ty), mask=(row < rows)[:, None])
-
-
-@triton.jit
-def _first_backward(
-    wave, weight, gradient, to_windows, to_weight, needed, rows, kernel, stride,
-    CHANNELS: tl.constexpr, PART: tl.constexpr, ROWS: tl.constexpr, SPAN: tl.constexpr, WIDE: tl.constexpr,
-):  # fmt: skip
-    clip = tl.program_id(0).to(tl.int64)
-    span = tl.program_id(1)
-    part = tl.program_id(2)
-    channel = part * PART + tl.arange(0, PART)
-    tap = tl.arange(0, WIDE)
-    filters = tl.load(weight + clip * WIDE * CHANNELS + tap[:, None] * CHANNELS + channel[None, :])
-    filters_back = tl.load(weight + clip * WIDE * CHANNELS + tap[None, :] * CHANNELS + channel[:, None])
-    summed = tl.zeros((PART, WIDE), dtype=tl.float32)
-    for start in range(0, SPAN, ROWS):
-        row = span * SPAN + start + tl.arange(0, ROWS)
-        inside = row < rows
-        windows = _windows(wave, row, inside, clip, needed, kernel, stride, WIDE).to(filters.dtype)
-        z = tl.dot(windows, filters, input_precision="ieee")
-        place = gradient + (clip * rows + row[:, None]) * CHANNELS + channel[None, :]
-        given = tl.load(place, mask=inside[:, None], other=0.0).to(tl.float32)
-        density = 0.3989422804014327 * tl.exp(-0.5 * z * z)
-        back = (given * (0.5 * (1.0 + tl.erf(z * 0.7071067811865476)) + z * density)).to(filters.dtype)
-        # the wide side first: matrix units take 64 rows at a time
-        summed += tl.dot(tl.trans(back), windows, input_precision="ieee")
-        to_row = tl.dot(back, filters_back, input_precision="ieee")
-        place = to_windows + ((part * tl.num_programs(0) + clip) * rows + row[:, None]) * WIDE + tap[None, :]
-        tl.store(place, to_row, mask=inside[:, None])
-    place = to_weight + (clip * tl.num_programs(1) + span) * WIDE * CHANNELS
-    tl.store(place + channel[:, None] * WIDE + tap[None, :], summed)
-
-
-class FirstLayer(torch.autograd.Function):
-    """``gelu(z)``, ``z = windows @ weight``; windows are made where they are used, and z again on the way back."""
-
-    @staticmethod
-    def forward(ctx: Any, wave: Tensor, weight: Tensor, rows: int, kernel: int, stride: int) -> Tensor:
-        """`wave` float32 ``(B, (T - 1) s + k)``, `weight` ``(B, 16, C)``: k taps, the bias, zeros."""
-        wave, weight = wave.contiguous(), weight.contiguous()
-        clips, wide, channels = weight.shape
-        result = torch.empty((clips, rows, channels), dtype=weight.dtype, device=wave.device)
-        part = min(channels, PART)
-        _first_forward[(clips, triton.cdiv(rows, ROWS), channels // part)](
-            wave, weight, result, wave.shape[1], rows, kernel, stride,
-            CHANNELS=channels, PART=part, ROWS=ROWS, WIDE=wide,
-        )  # fmt: skip
-        ctx.save_for_backward(wave, weight)
-        ctx.sizes = rows, kernel, stride
-        return result
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the waveform, to which every window adds its own, and of the clips' weights."""
-        wave, weight = ctx.saved_tensors
-        rows, kernel, stride = ctx.sizes
-        clips, wide, channels = weight.shape
-        spans, part = triton.cdiv(rows, SPAN), min(channels, PART)
-        parts = channels // part
-        to_windows = torch.empty((parts, clips, rows, wide), dtype=torch.float32, device=wave.device)
-        to_weight = torch.empty((clips, spans, channels, wide), dtype=torch.float32, device=wave.device)
-        _first_backward[(clips, spans, parts)](
-            wave, weight, gradients[0].contiguous(), to_windows, to_weight, wave.shape[1], rows, kernel, stride,
-            CHANNELS=channels, PART=part, ROWS=ROWS, SPAN=SPAN, WIDE=wide,
-        )  # fmt: skip
-        to_windows = to_windows.sum(dim=0)
-        # taps that lie a stride apart meet the same samples: a sum of shifted columns, in a fixed order
-        result = torch.zeros((clips, rows + kernel // stride, stride), dtype=torch.float32, device=wave.device)
-        for first in range(0, kernel, stride):
-            count, shift = min(stride, kernel - first), first // stride
-            result[:, shift : shift + rows, :count] += to_windows[:, :, first : first + count]
-        return result.flatten(1)[:, : wave.shape[1]], to_weight.sum(dim=1).mT.to(weight.dtype), None, None, None

@@ -173,9 +173,10 @@ class Trainer:
         if self.method.inputs == "features" or size < 2 or not self.method.splittable:
             return size
         self.method.train()
-        # recordings keep their memory, and batches of another shape run beside them
-        copies = 2 if self.recorder else 1
-        micro, per_clip = measured_size(self.method, self.feed.batch(torch.arange(2)), size, copies)
+        micro, per_clip, twice = measured_size(self.method, self.feed.batch(torch.arange(2)), size)
+        if not twice:
+            # a recording keeps its memory, and batches of another shape run beside it
+            self.recorder = None
         if micro < size:
             print(
                 f"{self.name}: {micro} of {size} clips per backward pass, same gradient: "
@@ -274,6 +275,7 @@ class Trainer:
             "epochs_done": epochs_done,
             "step": self.step,
             "micro": self.micro,
+            "recorded": self.recorder is not None,
             "method": self.method.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "history": self.history,
@@ -291,6 +293,8 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.history, self.best, self.step = state["history"], state["best"], state["step"]
         self.micro = state["micro"]
+        if not state["recorded"]:
+            self.recorder = None
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(state["device_rng"], self.device)

@@ -80,14 +80,17 @@ def halved(size: int) -> int:
     return -(-size // 2)
 
 
-def measured_size(method: Method, batch: Batch, size: int, copies: int = 1) -> tuple[int, int]:
-    """Clips per backward pass that fit `copies` times, and bytes kept per clip.
+def measured_size(method: Method, batch: Batch, size: int) -> tuple[int, int, bool]:
+    """Clips per backward pass that fit, bytes kept per clip, and whether all `size` clips would fit twice over.
 
     Measured by passes over one and two clips of `batch`.
     """
     if len(batch.row) < 2 or size < 2:
-        return size, 0
+        return size, 0, True
     one, two = (kept_bytes(method, batch.split(count)[0]) for count in (1, 2))
     per_clip = max(0, two - one)
     free = free_bytes(batch.label.device)
-    return fitting_size(size, one - per_clip, per_clip, None if free is None else free // copies), per_clip
+    once, twice = (
+        fitting_size(size, one - per_clip, per_clip, None if free is None else free // copies) for copies in (1, 2)
+    )
+    return once, per_clip, twice == size
