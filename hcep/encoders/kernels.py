@@ -46,23 +46,21 @@ def _norm_forward(
 @triton.jit
 def _norm_backward(
     total, mean, spread, weight, one, two, beside, result, width,
-    ONE: tl.constexpr, TWO: tl.constexpr, BESIDE: tl.constexpr, BLOCK: tl.constexpr,
+    TWO: tl.constexpr, BESIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     place = tl.arange(0, BLOCK)
     inside = place < width
-    found = tl.zeros((BLOCK,), dtype=tl.float32)
-    if ONE:
-        gradient = tl.load(one + row * width + place, mask=inside, other=0.0).to(tl.float32)
-        if TWO:
-            gradient += tl.load(two + row * width + place, mask=inside, other=0.0).to(tl.float32)
-        gradient *= tl.load(weight + place, mask=inside, other=0.0).to(tl.float32)
-        value = tl.load(total + row * width + place, mask=inside, other=0.0).to(tl.float32)
-        scale = tl.load(spread + row)
-        unit = tl.where(inside, (value - tl.load(mean + row)) * scale, 0.0)
-        along = tl.sum(gradient * unit, axis=0) / width
-        level = tl.sum(gradient, axis=0) / width
-        found = (gradient - unit * along - level) * scale
+    gradient = tl.load(one + row * width + place, mask=inside, other=0.0).to(tl.float32)
+    if TWO:
+        gradient += tl.load(two + row * width + place, mask=inside, other=0.0).to(tl.float32)
+    gradient *= tl.load(weight + place, mask=inside, other=0.0).to(tl.float32)
+    value = tl.load(total + row * width + place, mask=inside, other=0.0).to(tl.float32)
+    scale = tl.load(spread + row)
+    unit = tl.where(inside, (value - tl.load(mean + row)) * scale, 0.0)
+    along = tl.sum(gradient * unit, axis=0) / width
+    level = tl.sum(gradient, axis=0) / width
+    found = (gradient - unit * along - level) * scale
     if BESIDE:
         found += tl.load(beside + row * width + place, mask=inside, other=0.0).to(tl.float32)
     tl.store(result + row * width + place, found.to(result.dtype.element_ty), mask=inside)
@@ -114,6 +112,6 @@ class AddNorm(torch.autograd.Function):
         width = total.shape[-1]
         _norm_backward[(mean.numel(),)](
             total, mean, spread, weight, one, one if two is None else two, one if beside is None else beside, result,
-            width, ONE=True, TWO=two is not None, BESIDE=beside is not None, **_warps(width),
+            width, TWO=two is not None, BESIDE=beside is not None, **_warps(width),
         )  # fmt: skip
         return result, result if ctx.needs_input_grad[1] else None, None, None, None, None
