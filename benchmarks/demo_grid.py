@@ -1,10 +1,12 @@
-"""The demo's learning rates and epochs: one grid for all methods, judged on held-out known clips alone.
+"""The demo's learning rates and epochs: a grid for every method, judged on held-out known clips alone.
 
-python benchmarks/demo_grid.py [--cores 2]    trains in ./work_grid, then writes docs/demo_grid.md
+python benchmarks/demo_grid.py [demo|rivals] [--cores 2]    trains in ./work_grid, then writes the page in docs/
 
-Every method runs every rate of GRID at a constant rate; the accuracy on held-out training speakers (known classes
-only) is read after each of EPOCHS. A method's choice is its best mean over both openness levels; ties go to fewer
-epochs, then to the smaller rate. No test clip and no unknown clip is read.
+`demo` is the four methods of `make demo`, one grid for all; `rivals` those of `make demo-all` that train in minutes,
+each around the rate at which its authors train it. Every method runs every rate of its grid at a constant rate; the
+accuracy on held-out training speakers (known classes only) is read after each number of epochs. A method's choice is
+its best mean over both openness levels; ties go to fewer epochs, then to the smaller rate. No test clip and no unknown
+clip is read.
 """
 
 from __future__ import annotations
@@ -15,20 +17,60 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
 ROOT = Path(__file__).parents[1]
-GRID = [0.0005, 0.005, 0.02]
-EPOCHS = [10, 20]
-METHODS = ["hcep", "frozen_prompts", "arpl_mm", "linear_msp"]
+
+
+class Grid(NamedTuple):
+    """Rates that a method is trained at, and epochs after which it is looked at."""
+
+    rates: list[float]
+    epochs: list[int]
+
+
+class Page(NamedTuple):
+    """Where a set of grids is written, its heading, and the grids by method."""
+
+    path: Path
+    title: str
+    grids: dict[str, Grid]
+
+
+WHOLE = Grid([0.0005, 0.005, 0.02], [10, 20])
+PAGES = {
+    "demo": Page(
+        ROOT / "docs/demo_grid.md",
+        "The demo's learning rates and epochs",
+        dict.fromkeys(["hcep", "frozen_prompts", "arpl_mm", "linear_msp"], WHOLE),
+    ),
+    "rivals": Page(
+        ROOT / "docs/rivals_grid.md",
+        "The rivals' learning rates and epochs on the demo",
+        {
+            "open_vclip": Grid([0.0003, 0.001, 0.003], [5, 10, 20]),
+            "hesp": Grid([0.0005, 0.002, 0.01], [20, 40]),
+            "cpn_mm": Grid([0.0005, 0.005, 0.02], [20, 40]),
+            "lpl_mm": Grid([0.005, 0.02, 0.05], [20, 40]),
+            "cssr_mm": Grid([0.005, 0.02, 0.05], [20, 40]),
+            "momke": Grid([0.0001, 0.001, 0.005], [20, 40]),
+            "linear_maxlogit": Grid([0.0005, 0.005, 0.02], [20, 40]),
+        },
+    ),
+}
 LEVELS = ["k8u2", "k4u6"]
 
 
-def overlay() -> dict:
+def overlay(grids: dict[str, Grid]) -> dict:
     """A task like demo with held-out speakers and one method per rate."""
     base = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    rates = {f"{name}_{i}": base["methods"][name] | {"lr": lr} for name in METHODS for i, lr in enumerate(GRID)}
+    rates = {
+        f"{name}_{i}": base["methods"][name] | {"lr": lr, "epochs": max(grid.epochs), "lr_step": max(grid.epochs)}
+        for name, grid in grids.items()
+        for i, lr in enumerate(grid.rates)
+    }
     task = base["task_definitions"]["demo"] | {
         "class_splits": "config/splits/demo.yaml",
         "splits": ["split1"],
@@ -36,7 +78,6 @@ def overlay() -> dict:
         "methods": list(rates),
         "method_settings": {},
     }
-    task["training"] = task["training"] | {"epochs": max(EPOCHS), "lr_step": max(EPOCHS)}
     return {"methods": rates, "task_definitions": {"demo_grid": task}}
 
 
@@ -52,8 +93,10 @@ def accuracy(history: Path, epoch: int) -> float | None:
 def main() -> None:
     """Train the grid, read it, write the table and the choice."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("page", nargs="?", choices=list(PAGES), default="demo")
     parser.add_argument("--cores", type=int, default=2)
-    cores = parser.parse_args().cores
+    args = parser.parse_args()
+    page, cores = PAGES[args.page], args.cores
     folder = Path("work_grid")
     folder.mkdir(exist_ok=True)
     for name in ("Snakefile", "workflow", "config", "profiles", "envs"):
@@ -62,8 +105,8 @@ def main() -> None:
             shutil.copytree(ROOT / name, target, dirs_exist_ok=True)
         else:
             shutil.copy(ROOT / name, target)
-    (folder / "grid.yaml").write_text(yaml.safe_dump(overlay(), sort_keys=False))
-    names = [f"{name}_{i}" for name in METHODS for i in range(len(GRID))]
+    (folder / "grid.yaml").write_text(yaml.safe_dump(overlay(page.grids), sort_keys=False))
+    names = [f"{name}_{i}" for name, grid in page.grids.items() for i in range(len(grid.rates))]
     runs = {
         (name, level): f"results/demo_grid/{name}/{level}/split1/seed0/history.csv"
         for name in names
@@ -74,10 +117,10 @@ def main() -> None:
     subprocess.run([*snakemake, *runs.values(), "--configfile", "grid.yaml"], cwd=folder, check=False)
     lines = ["| method | lr | epochs | " + " | ".join(LEVELS) + " | mean |", "|---|---|---|---|---|---|"]
     chosen = {}
-    for method in METHODS:
+    for method, grid in page.grids.items():
         best = None
-        for i, lr in enumerate(GRID):
-            for epoch in EPOCHS:
+        for i, lr in enumerate(grid.rates):
+            for epoch in grid.epochs:
                 values = [accuracy(folder / runs[f"{method}_{i}", level], epoch) for level in LEVELS]
                 done = [value for value in values if value is not None]
                 mean = sum(done) / len(LEVELS) if len(done) == len(LEVELS) else None
@@ -90,10 +133,11 @@ def main() -> None:
         chosen[method] = best[1:]
     choice = [f"- `{name}`: lr {lr}, {epochs} epochs" for name, (lr, epochs) in chosen.items()]
     text = [
-        "# The demo's learning rates and epochs",
+        f"# {page.title}",
         "",
         "Accuracy in percent on known clips of held-out training speakers (`val_fraction: 0.3`, split1, seed 0,",
-        "constant rate, cosine scale 1), by `python benchmarks/demo_grid.py`. No test clip and no unknown clip enters.",
+        f"constant rate, cosine scale 1), by `python benchmarks/demo_grid.py {args.page}`. No test clip and no unknown",
+        "clip enters.",
         "The best mean is taken per method; ties go to fewer epochs, then to the smaller rate.",
         "",
         *choice,
@@ -101,7 +145,7 @@ def main() -> None:
         *lines,
         "",
     ]
-    (ROOT / "docs" / "demo_grid.md").write_text("\n".join(text))
+    page.path.write_text("\n".join(text))
     print("\n".join(text))
 
 

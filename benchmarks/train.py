@@ -1,9 +1,10 @@
 """Training and scoring of HCEP at full size, against the straightforward implementation of `plain.py`; JSON lines.
 
-python benchmarks/train.py [--device auto] [--batch N] [--known 8] [--frames 8] [--steps N] [--rounds N]
+python benchmarks/train.py [--device auto] [--batch N] [--known K] [--frames 8] [--steps N] [--rounds N]
 
 CLIP ViT-B/32 and wav2vec2-base with random weights, 5 s of sound, captions of 5 to 30 words, both sides in turns on one
-device, in float32 and with bf16 in the encoders. Batch 64 with an accelerator; 2, and one step a round, without.
+device, in float32 and with bf16 in the encoders. Batch 64 and K = 8 with an accelerator; 1 and 2, and one step a round,
+without.
 The last line sums up.
 """
 
@@ -241,7 +242,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch", type=int)
-    parser.add_argument("--known", type=int, default=8)
+    parser.add_argument("--known", type=int)
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--rounds", type=int)
@@ -251,7 +252,8 @@ def arguments() -> argparse.Namespace:
     name = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
     args.device = torch.device(name)
     large = args.device.type == "cuda"
-    args.batch = args.batch or (64 if large else 2)
+    args.batch = args.batch or (64 if large else 1)
+    args.known = args.known or (8 if large else 2)
     args.steps = args.steps or (20 if large else 1)
     args.rounds = args.rounds or (3 if large else 2)
     return args
