@@ -259,10 +259,7 @@ def verify_shard(
                 digests = [_row_digest(pair) for pair in pairs]
             else:
                 array = file[ARRAYS[kind]]
-                if written is None:
-                    digests = _array_digests(array)
-                else:
-                    digests = _digests_if_unchanged(array, path, *written)
+                digests = _array_digests(array) if written is None else _digests_if_unchanged(array, path, *written)
             stored, settings = str(file.attrs["sha256"]), json.loads(file.attrs["settings"])
         except (KeyError, OSError, ValueError) as error:
             raise HcepError(f"is not a whole {kind} shard ({error})", file=named, remedy=REMAKE) from error
