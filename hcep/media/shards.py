@@ -93,7 +93,7 @@ def _row_sum(value: np.ndarray) -> int:
     content = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
     whole = len(content) // 8 * 8
     words = content[:whole].view(np.uint64)
-    return int(np.dot(words, _weights(len(words)))) ^ zlib.crc32(content[whole:])
+    return int(np.dot(words, _weights(len(words)))) ^ zlib.crc32(content[whole:].tobytes())
 
 
 @functools.cache
