@@ -27,6 +27,15 @@ from hcep.probe import ESTIMATED_DURATION, FORMATS, MAX_PIXELS, PROTOCOLS, Probe
 
 MAX_SECONDS = 2 * 3600
 RATE = 16_000
+# stands for the file in arguments that are kept for the next file
+HERE = "file:"
+# glibc: one heap that keeps what is freed, for a process that lives some milliseconds; the user's own settings win
+MALLOC = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_TOP_PAD_": str(2**24),
+}
 
 
 class TooFewFrames(MediaError):
@@ -63,14 +72,16 @@ def ffmpeg_executable() -> str:
     return _runs(chosen)
 
 
-def _run(path: Path, output: Any, timeout: float) -> bytes | mmap.mmap:
-    """Run one ffmpeg command built with ffmpeg-python and return what it wrote to its standard output."""
+def _run(path: Path, arguments: Sequence[str], timeout: float) -> bytes | mmap.mmap:
+    """Run ffmpeg with arguments built by ffmpeg-python, `path` put in for `HERE`, and return its standard output."""
     command = [ffmpeg_executable(), "-nostdin", "-hide_banner", "-loglevel", "error", "-filter_complex_threads", "1"]
-    command = output.compile(cmd=command)
+    command += [f"{HERE}{path}" if argument == HERE else argument for argument in arguments]
     # into a file in memory: a pipe would cost a switch between the processes for every 64 KiB
-    with _memory_file() as written, tempfile.TemporaryFile() as errors:
+    with _memory_file() as written, _memory_file() as errors:
         try:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=written, stderr=errors)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=written, stderr=errors, env=MALLOC | os.environ
+            )
         except OSError as error:
             raise HcepError(f"ffmpeg could not be started: {error}", file=command[0]) from error
         try:
@@ -120,10 +131,10 @@ def _first_line(stderr: bytes) -> str:
     return re.sub(r"file:\S+", "file", line)[:200]
 
 
-def _input(path: Path, media: Probe, threads: int) -> Any:
+def _input(container: str, threads: int) -> Any:
     return ffmpeg.input(
-        f"file:{path}",
-        f=media.container,
+        HERE,
+        f=container,
         format_whitelist=FORMATS,
         protocol_whitelist=PROTOCOLS,
         max_pixels=MAX_PIXELS,
@@ -180,7 +191,18 @@ def read_frames(
     path = Path(path).absolute()
     if not media.has_video:
         raise MediaError("has no video stream", file=path, absent=True)
-    stream = _input(path, media, threads)["V:0"].filter("select", _select(list(indices)))
+    raw = _run(path, _frames_arguments(media.container, tuple(indices), size, box, threads), timeout)
+    expected = len(indices) * size * size * 3
+    if len(raw) != expected:  # ffmpeg exits 0 on a file that ends early
+        raise TooFewFrames(f"gave {len(raw) // (size * size * 3)} of {len(indices)} frames", file=path)
+    return np.frombuffer(raw, dtype=np.uint8).reshape(len(indices), size, size, 3)
+
+
+@functools.lru_cache(maxsize=64)  # clips of one length differ in their path alone
+def _frames_arguments(
+    container: str, indices: tuple[int, ...], size: int, box: tuple[int, int, int, int] | None, threads: int
+) -> tuple[str, ...]:
+    stream = _input(container, threads)["V:0"].filter("select", _select(indices))
     if box is not None:
         x, y, width, height = box
         stream = stream.filter("crop", f"min({width},iw-{x})", f"min({height},ih-{y})", x, y, exact=1)
@@ -193,18 +215,14 @@ def read_frames(
     output = ffmpeg.output(
         stream, "pipe:1", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough", **{"frames:v": len(indices)}
     )
-    raw = _run(path, output, timeout)
-    expected = len(indices) * size * size * 3
-    if len(raw) != expected:  # ffmpeg exits 0 on a file that ends early
-        raise TooFewFrames(f"gave {len(raw) // (size * size * 3)} of {len(indices)} frames", file=path)
-    return np.frombuffer(raw, dtype=np.uint8).reshape(len(indices), size, size, 3)
+    return tuple(output.get_args())
 
 
 def count_frames(path: str | Path, media: Probe, *, timeout: float = 60.0) -> int:
     """Number of frames that really decode; slower than `probe`, for files whose packets are not all frames."""
     path = Path(path).absolute()
-    stream = _input(path, media, 1)["V:0"].filter("scale", 4, 4).filter("format", "gray")
-    raw = _run(path, ffmpeg.output(stream, "pipe:1", format="rawvideo", fps_mode="passthrough"), timeout)
+    stream = _input(media.container, 1)["V:0"].filter("scale", 4, 4).filter("format", "gray")
+    raw = _run(path, ffmpeg.output(stream, "pipe:1", format="rawvideo", fps_mode="passthrough").get_args(), timeout)
     return len(raw) // 16
 
 
@@ -242,11 +260,7 @@ def read_audio(
     if seconds is None and media.audio_duration > MAX_SECONDS:
         raise MediaError(f"claims {media.audio_duration:.0f} s of sound, above the limit", file=path)
     limit = MAX_SECONDS if seconds is None else min(seconds, MAX_SECONDS)
-    stream = _input(path, media, threads)["a:0"]
-    # a stream that starts late is padded at the front, gaps are filled
-    stream = stream.filter("aresample", RATE, **{"async": 1, "first_pts": 0})
-    output = ffmpeg.output(stream, "pipe:1", format="s16le", acodec="pcm_s16le", ac=1, t=f"{limit:.6f}")
-    raw = _run(path, output, timeout)
+    raw = _run(path, _audio_arguments(media.container, limit, threads), timeout)
     waveform = np.frombuffer(raw, dtype="<i2", count=len(raw) // 2)
     if not len(waveform):
         raise MediaError("has an audio stream without samples", file=path)
@@ -254,3 +268,12 @@ def read_audio(
     if media.container not in ESTIMATED_DURATION and len(waveform) / RATE < 0.9 * expected - 0.5:
         raise MediaError(f"is truncated: {len(waveform) / RATE:.2f} of {expected:.2f} s of sound", file=path)
     return waveform
+
+
+@functools.lru_cache(maxsize=64)
+def _audio_arguments(container: str, limit: float, threads: int) -> tuple[str, ...]:
+    stream = _input(container, threads)["a:0"]
+    # a stream that starts late is padded at the front, gaps are filled
+    stream = stream.filter("aresample", RATE, **{"async": 1, "first_pts": 0})
+    output = ffmpeg.output(stream, "pipe:1", format="s16le", acodec="pcm_s16le", ac=1, t=f"{limit:.6f}")
+    return tuple(output.get_args())

@@ -23,7 +23,7 @@ from hcep.ffmpeg import count_frames, read_audio
 from hcep.media.audio import decode_audio, fit
 from hcep.media.frames import choose_frames, decode_frames, read_video
 from hcep.media.index import index_cache
-from hcep.media.shards import Row, clips_of_shard, shard_names, shard_of, verify_shard, write_shard
+from hcep.media.shards import Row, clips_of_shard, open_shard, shard_names, shard_of, verify_shard, write_shard
 from hcep.media.store import ClipStore
 from hcep.media.transcribe import transcribe
 from hcep.probe import Probe, probe
@@ -293,6 +293,27 @@ def test_unfinished_shard_leaves_nothing_behind(tmp_path):
     with pytest.raises(HcepError, match="clip 'a' was written twice"):
         write_shard(tmp_path / "a.h5", "audio", ["a", "b"], rows * 2, {}, shape=(4,), dtype=np.int16)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind, dtype", [("frames", np.uint8), ("audio", np.int16)])
+@pytest.mark.parametrize("at", [0, 8, 12])
+def test_write_that_does_not_read_back_is_refused(tmp_path, monkeypatch, kind, dtype, at):
+    # 13 elements: the last ones fill no 8-byte word
+    value = np.arange(13, dtype=dtype)
+
+    def changed(path):
+        content = bytearray(path.read_bytes())
+        content[content.index(value.tobytes()) + at * value.itemsize] ^= 1
+        path.write_bytes(content)
+        return open_shard(path)
+
+    rows = [(0, Row(value[::-1])), (1, Row(value)), (2, Row(None, "failed: x"))]
+    write_shard(tmp_path / "a.h5", kind, ["a", "b", "c"], rows, {}, shape=(13,), dtype=dtype)
+    assert verify_shard(tmp_path / "a.h5", kind).clips == ["a", "b", "c"]
+    monkeypatch.setattr("hcep.media.shards.open_shard", changed)
+    with pytest.raises(HcepError, match="does not match its digest"):
+        write_shard(tmp_path / "b.h5", kind, ["a", "b", "c"], rows, {}, shape=(13,), dtype=dtype)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
 
 
 def two_shards(folder: Path, manifest: Path) -> None:
