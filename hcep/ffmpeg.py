@@ -29,13 +29,6 @@ MAX_SECONDS = 2 * 3600
 RATE = 16_000
 # stands for the file in arguments that are kept for the next file
 HERE = "file:"
-# glibc: one heap that keeps what is freed, for a process that lives some milliseconds; the user's own settings win
-MALLOC = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-    "MALLOC_TOP_PAD_": str(2**24),
-}
 
 
 class TooFewFrames(MediaError):
@@ -79,9 +72,7 @@ def _run(path: Path, arguments: Sequence[str], timeout: float) -> bytes | mmap.m
     # into a file in memory: a pipe would cost a switch between the processes for every 64 KiB
     with _memory_file() as written, _memory_file() as errors:
         try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=written, stderr=errors, env=MALLOC | os.environ
-            )
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=written, stderr=errors)
         except OSError as error:
             raise HcepError(f"ffmpeg could not be started: {error}", file=command[0]) from error
         try:
