@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -210,12 +209,14 @@ def _array_digests(array: h5py.Dataset) -> list[str]:
 
 def _digests_if_unchanged(array: h5py.Dataset, path: Path, digests: list[str], sums: list[int]) -> list[str]:
     """The digest of each row whose checksum in the file is still the same, '' for any other."""
-    offsets = chunk_offsets(array, path)
-    if not offsets:
-        return []
-    content, row = np.memmap(path, np.uint8, "r"), array.dtype.itemsize * math.prod(array.shape[1:])
-    same = [_row_sum(content[at : at + row]) == total for at, total in zip(offsets, sums, strict=True)]
-    return [digest if unchanged else "" for digest, unchanged in zip(digests, same, strict=True)]
+    row, found = np.empty(array.shape[1:], array.dtype), []
+    # not mapped: a mapped file counts as this process's memory, which must not grow with the shard
+    with path.open("rb", buffering=0) as file:
+        for offset, digest, total in zip(chunk_offsets(array, path), digests, sums, strict=True):
+            file.seek(offset)
+            whole = file.readinto(row.data) == row.nbytes
+            found.append(digest if whole and _row_sum(row) == total else "")
+    return found
 
 
 def verify_shard(
