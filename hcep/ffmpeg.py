@@ -13,7 +13,7 @@ import re
 import select
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,8 +27,14 @@ from hcep.probe import ESTIMATED_DURATION, FORMATS, MAX_PIXELS, PROTOCOLS, Probe
 
 MAX_SECONDS = 2 * 3600
 RATE = 16_000
-# stands for the file in arguments that are kept for the next file
-HERE = "file:"
+# one heap for all threads that keeps what is freed: a short process spends 3 % of its time on getting pages anew
+ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "16777216", "MALLOC_TRIM_THRESHOLD_": "67108864"}
+# all pages at once: finding them one by one, while they are copied, costs more than the copy
+MAPPING = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+# containers whose header tells all of the sound: that its decoder is shut out makes ffmpeg read no more of the file
+TOLD_BY_HEADER = frozenset({"mov"})
+# what differs from file to file in a kept command
+PATH, SELECT, COUNT, SECONDS = "<path>", "<select>", "<count>", "<seconds>"
 
 
 class TooFewFrames(MediaError):
@@ -36,16 +42,23 @@ class TooFewFrames(MediaError):
 
 
 @functools.cache
-def _runs(executable: str) -> str:
-    """Return `executable` once it has answered ``-version``."""
+def _answer(executable: str, question: str) -> str:
+    """What `executable` prints when it is asked for ``-version`` or ``-decoders``."""
     remedy = "install imageio-ffmpeg with its binary, or set HCEP_FFMPEG to the path of a working ffmpeg"
+    command = [executable, "-hide_banner", question]
     try:
-        done = subprocess.run([executable, "-version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise HcepError(f"ffmpeg does not run: {error}", file=executable, remedy=remedy) from error
-    if done.returncode or b"ffmpeg" not in done.stdout[:200]:
+    if done.returncode or not done.stdout.startswith((b"ffmpeg version", b"Decoders:")):
         raise HcepError(f"not a working ffmpeg (exit status {done.returncode})", file=executable, remedy=remedy)
-    return executable
+    return done.stdout.decode("utf-8", "replace")
+
+
+@functools.cache
+def _picture_decoders(executable: str) -> str:
+    """Names of its video decoders, joined by commas."""
+    return ",".join(re.findall(r"^ V[A-Z.]{5} (\w\S*)", _answer(executable, "-decoders"), re.MULTILINE))
 
 
 def ffmpeg_executable() -> str:
@@ -62,17 +75,19 @@ def ffmpeg_executable() -> str:
             chosen = imageio_ffmpeg.get_ffmpeg_exe()
         except RuntimeError as error:
             raise HcepError(str(error), remedy="set HCEP_FFMPEG to the path of a working ffmpeg") from error
-    return _runs(chosen)
+    _answer(chosen, "-version")
+    return chosen
 
 
 def _run(path: Path, arguments: Sequence[str], timeout: float) -> bytes | mmap.mmap:
-    """Run ffmpeg with arguments built by ffmpeg-python, `path` put in for `HERE`, and return its standard output."""
-    command = [ffmpeg_executable(), "-nostdin", "-hide_banner", "-loglevel", "error", "-filter_complex_threads", "1"]
-    command += [f"{HERE}{path}" if argument == HERE else argument for argument in arguments]
+    """Run ffmpeg and return what it wrote to its standard output."""
+    command = [ffmpeg_executable(), *arguments]
     # into a file in memory: a pipe would cost a switch between the processes for every 64 KiB
-    with _memory_file() as written, _memory_file() as errors:
+    with _memory_file() as written, tempfile.TemporaryFile() as errors:
         try:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=written, stderr=errors)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=written, stderr=errors, env=ALLOCATOR | os.environ
+            )
         except OSError as error:
             raise HcepError(f"ffmpeg could not be started: {error}", file=command[0]) from error
         try:
@@ -88,7 +103,7 @@ def _run(path: Path, arguments: Sequence[str], timeout: float) -> bytes | mmap.m
             raise MediaError(f"ffmpeg: {_first_line(errors.read(65536))}", file=path)
         length = os.fstat(written.fileno()).st_size
         # mapped, not copied
-        return mmap.mmap(written.fileno(), length, prot=mmap.PROT_READ) if length else b""
+        return mmap.mmap(written.fileno(), length, flags=MAPPING, prot=mmap.PROT_READ) if length else b""
 
 
 def _memory_file() -> IO[bytes]:
@@ -117,20 +132,72 @@ def _wait(process: subprocess.Popen[bytes], timeout: float) -> bool:
 
 def _first_line(stderr: bytes) -> str:
     """First error line of ffmpeg without addresses and paths, which differ from run to run."""
-    lines = stderr.decode("utf-8", "replace").strip().splitlines() or ["failed without a message"]
-    line = re.sub(r"\[[^\]]*@ 0x[0-9a-f]+\]\s*", "", lines[0])
+    lines = stderr.decode("utf-8", "replace").strip().splitlines()
+    # that the sound's decoder is shut out is no error
+    lines = [line for line in lines if not re.search(r"not on whitelist|Last message repeated", line)]
+    line = re.sub(r"\[[^\]]*@ 0x[0-9a-f]+\]\s*", "", (lines or ["failed without a message"])[0])
     return re.sub(r"file:\S+", "file", line)[:200]
 
 
-def _input(container: str, threads: int) -> Any:
+def _input(container: str, threads: int, decoders: str = "") -> Any:
+    limits = {"codec_whitelist": decoders} if decoders else {}
     return ffmpeg.input(
-        HERE,
+        PATH,
         f=container,
         format_whitelist=FORMATS,
         protocol_whitelist=PROTOCOLS,
         max_pixels=MAX_PIXELS,
         threads=threads,
+        **limits,
     )
+
+
+def _compile(output: Any) -> tuple[str, ...]:
+    fixed = ["-nostdin", "-hide_banner", "-loglevel", "error", "-filter_complex_threads", "1"]
+    return tuple(output.compile(cmd=fixed))
+
+
+# kept: ffmpeg-python takes half a millisecond to put one together
+@functools.lru_cache(maxsize=256)
+def _frames_command(
+    container: str, decoders: str, size: int, box: tuple[int, int, int, int] | None, threads: int
+) -> tuple[str, ...]:
+    stream = _input(container, threads, decoders)["V:0"].filter("select", SELECT)
+    if box is not None:
+        x, y, width, height = box
+        stream = stream.filter("crop", f"min({width},iw-{x})", f"min({height},ih-{y})", x, y, exact=1)
+    # dar and not iw/ih: pixels need not be square
+    stream = stream.filter(
+        "scale", f"if(gte(dar,1),round({size}*dar),{size})", f"if(gte(dar,1),{size},round({size}/dar))", flags="bicubic"
+    )
+    # the crop is placed to the pixel only in a format without subsampled planes
+    stream = stream.filter("format", "rgb24").filter("crop", size, size)
+    return _compile(
+        ffmpeg.output(
+            stream, "pipe:1", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough", **{"frames:v": COUNT}
+        )
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _count_command(container: str) -> tuple[str, ...]:
+    stream = _input(container, 1)["V:0"].filter("scale", 4, 4).filter("format", "gray")
+    return _compile(ffmpeg.output(stream, "pipe:1", format="rawvideo", fps_mode="passthrough"))
+
+
+@functools.lru_cache(maxsize=256)
+def _audio_command(container: str, threads: int) -> tuple[str, ...]:
+    # a stream that starts late is padded at the front, gaps are filled
+    stream = _input(container, threads)["a:0"].filter("aresample", RATE, **{"async": 1, "first_pts": 0})
+    return _compile(ffmpeg.output(stream, "pipe:1", format="s16le", acodec="pcm_s16le", ac=1, t=SECONDS))
+
+
+def _fill(command: Sequence[str], path: Path, values: Mapping[str, str]) -> list[str]:
+    """A kept command for one file: an argument that is a place becomes its value, as does a place in the filters."""
+    places = {PATH: f"file:{path}", **values}
+    # a bare comma would end the filter
+    select = values.get(SELECT, "").replace(",", "\\,")
+    return [places[part] if part in places else part.replace(SELECT, select) for part in command]
 
 
 def _select(indices: Sequence[int]) -> str:
@@ -182,38 +249,20 @@ def read_frames(
     path = Path(path).absolute()
     if not media.has_video:
         raise MediaError("has no video stream", file=path, absent=True)
-    raw = _run(path, _frames_arguments(media.container, tuple(indices), size, box, threads), timeout)
+    # no decoder of sound starts, which ffmpeg would do only to describe the file
+    decoders = _picture_decoders(ffmpeg_executable()) if media.container in TOLD_BY_HEADER else ""
+    command = _frames_command(media.container, decoders, size, box, threads)
+    raw = _run(path, _fill(command, path, {SELECT: _select(list(indices)), COUNT: str(len(indices))}), timeout)
     expected = len(indices) * size * size * 3
     if len(raw) != expected:  # ffmpeg exits 0 on a file that ends early
         raise TooFewFrames(f"gave {len(raw) // (size * size * 3)} of {len(indices)} frames", file=path)
     return np.frombuffer(raw, dtype=np.uint8).reshape(len(indices), size, size, 3)
 
 
-@functools.lru_cache(maxsize=64)  # clips of one length differ in their path alone
-def _frames_arguments(
-    container: str, indices: tuple[int, ...], size: int, box: tuple[int, int, int, int] | None, threads: int
-) -> tuple[str, ...]:
-    stream = _input(container, threads)["V:0"].filter("select", _select(indices))
-    if box is not None:
-        x, y, width, height = box
-        stream = stream.filter("crop", f"min({width},iw-{x})", f"min({height},ih-{y})", x, y, exact=1)
-    # dar and not iw/ih: pixels need not be square
-    stream = stream.filter(
-        "scale", f"if(gte(dar,1),round({size}*dar),{size})", f"if(gte(dar,1),{size},round({size}/dar))", flags="bicubic"
-    )
-    # the crop is placed to the pixel only in a format without subsampled planes
-    stream = stream.filter("format", "rgb24").filter("crop", size, size)
-    output = ffmpeg.output(
-        stream, "pipe:1", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough", **{"frames:v": len(indices)}
-    )
-    return tuple(output.get_args())
-
-
 def count_frames(path: str | Path, media: Probe, *, timeout: float = 60.0) -> int:
     """Number of frames that really decode; slower than `probe`, for files whose packets are not all frames."""
     path = Path(path).absolute()
-    stream = _input(media.container, 1)["V:0"].filter("scale", 4, 4).filter("format", "gray")
-    raw = _run(path, ffmpeg.output(stream, "pipe:1", format="rawvideo", fps_mode="passthrough").get_args(), timeout)
+    raw = _run(path, _fill(_count_command(media.container), path, {}), timeout)
     return len(raw) // 16
 
 
@@ -251,7 +300,8 @@ def read_audio(
     if seconds is None and media.audio_duration > MAX_SECONDS:
         raise MediaError(f"claims {media.audio_duration:.0f} s of sound, above the limit", file=path)
     limit = MAX_SECONDS if seconds is None else min(seconds, MAX_SECONDS)
-    raw = _run(path, _audio_arguments(media.container, limit, threads), timeout)
+    command = _fill(_audio_command(media.container, threads), path, {SECONDS: f"{limit:.6f}"})
+    raw = _run(path, command, timeout)
     waveform = np.frombuffer(raw, dtype="<i2", count=len(raw) // 2)
     if not len(waveform):
         raise MediaError("has an audio stream without samples", file=path)
@@ -259,12 +309,3 @@ def read_audio(
     if media.container not in ESTIMATED_DURATION and len(waveform) / RATE < 0.9 * expected - 0.5:
         raise MediaError(f"is truncated: {len(waveform) / RATE:.2f} of {expected:.2f} s of sound", file=path)
     return waveform
-
-
-@functools.lru_cache(maxsize=64)
-def _audio_arguments(container: str, limit: float, threads: int) -> tuple[str, ...]:
-    stream = _input(container, threads)["a:0"]
-    # a stream that starts late is padded at the front, gaps are filled
-    stream = stream.filter("aresample", RATE, **{"async": 1, "first_pts": 0})
-    output = ffmpeg.output(stream, "pipe:1", format="s16le", acodec="pcm_s16le", ac=1, t=f"{limit:.6f}")
-    return tuple(output.get_args())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -152,6 +153,48 @@ def test_executable_from_the_environment(monkeypatch):
         monkeypatch.setenv("HCEP_FFMPEG", wrong)
         with pytest.raises(HcepError, match="HCEP_FFMPEG"):
             ffmpeg_executable()
+
+
+@pytest.mark.parametrize(("name", "sound"), [("a.mp4", "aac"), ("a.mov", "aac"), ("a.mp4", "mp3")])
+def test_no_decoder_of_sound_starts_for_frames(tmp_path, monkeypatch, name, sound):
+    path = make_clip(tmp_path / name, options=("-c:a", sound))
+    said = tmp_path / "said"
+    script = tmp_path / "ffmpeg"
+    script.write_text(f'#!/bin/sh\nexec "{ffmpeg_executable()}" "$@" 2>>"{said}"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("HCEP_FFMPEG", str(script))
+    assert grey_numbers(read_frames(path, probe(path), [0, 7, 19], size=16)) == [0, 7, 19]
+    assert re.search(rf"Codec \({sound}\w*\) not on whitelist", said.read_text())
+    said.write_text("")
+    assert len(read_audio(path, probe(path))) == pytest.approx(32_000, abs=800)
+    assert "whitelist" not in said.read_text()
+
+
+def test_reason_is_that_of_the_picture(tmp_path):
+    """Neither the sound's decoder, which is shut out, nor damage in the sound is why frames cannot be read."""
+    path = make_clip(tmp_path / "a.mp4")
+    media = probe(path)
+    with pytest.raises(MediaError) as caught:
+        read_frames(path, media, [0], size=16, box=(500, 0, 9, 9))
+    assert caught.value.reason.startswith("ffmpeg: Invalid too big or non positive size for width '-404'")
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    end = start - 8 + int.from_bytes(data[start - 8 : start - 4], "big")
+    data[start:end] = bytes(end - start)
+    path.write_bytes(data)
+    with pytest.raises(MediaError) as caught:
+        read_frames(path, probe(path), [0, 3], size=16)
+    assert "NAL unit" in caught.value.reason
+
+
+def test_kept_command_takes_the_values_of_each_call(tmp_path):
+    """More than eight frames need commas, which a filter must not see as its end."""
+    first, second = make_clip(tmp_path / "a.mp4", seconds=3), make_clip(tmp_path / "b.mp4", seconds=2)
+    wanted = list(range(1, 29, 2))
+    assert grey_numbers(read_frames(first, probe(first), wanted, size=16)) == wanted
+    assert grey_numbers(read_frames(second, probe(second), [2, 19], size=16)) == [2, 19]
+    assert len(read_audio(first, probe(first), seconds=0.5)) == 8000
+    assert len(read_audio(second, probe(second), seconds=1.25)) == 20_000
 
 
 def test_decoding_does_not_import_torch():

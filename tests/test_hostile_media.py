@@ -223,6 +223,8 @@ NAMES = [
     "%d.mp4",
     "frame%03d.mp4",
     "{x}{0}.mp4",
+    "<path>",
+    "<select><count><seconds>.mp4",
     "[0-9]*?.mp4",
     "-i.mp4",
     "--help.mp4",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,8 +86,7 @@ def _row_digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-def _row_sum(value: np.ndarray) -> int:
-    """CRC-32 of a row, a third of what SHA-256 costs."""
+def _checksum(value: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(value).data)
 
 
@@ -106,7 +105,7 @@ def write_shard(
     shape: tuple[int, ...] = (),
     dtype: Any = None,
 ) -> None:
-    """Write a shard under a temporary name, read it back, compare every row and the rest, rename it.
+    """Write a shard under a temporary name, read it back, compare checksums and digest, rename it.
 
     Parameters
     ----------
@@ -130,8 +129,8 @@ def write_shard(
     """
     count = len(clips)
     digests, flags, reasons = [""] * count, [""] * count, [""] * count
-    texts: list[tuple[str, str]] = [("", "none")] * count
     sums = [0] * count
+    texts: list[tuple[str, str]] = [("", "none")] * count
     with atomic_path(output) as temporary:
         # chunks on page boundaries are copied faster
         with h5py.File(temporary, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
@@ -151,7 +150,7 @@ def write_shard(
                     texts[number] = value
                 else:
                     _write_row(array, number, value, output)
-                    sums[number] = _row_sum(value)
+                    sums[number] = _checksum(value)
                 digests[number], reasons[number] = _row_digest(value), row.reason
             if "" in digests:
                 raise HcepError(f"clip {clips[digests.index('')]!r} was not written", file=output)
@@ -164,8 +163,7 @@ def write_shard(
             file.attrs["kind"] = kind
             file.attrs["settings"] = json.dumps(dict(settings), sort_keys=True)
             file.attrs["sha256"] = _content_digest(kind, clips, digests, flags, reasons)
-        # the rows were digested a moment ago: that what is in the file is what was digested needs no second SHA-256
-        verify_shard(temporary, kind, named=output, written=None if kind == "text" else (digests, sums))
+        verify_shard(temporary, kind, named=output, written=list(zip(sums, digests, strict=True)))
 
 
 def _write_row(array: h5py.Dataset, number: int, value: np.ndarray, output: Path) -> None:
@@ -198,29 +196,19 @@ def read_strings(file: h5py.File, name: str) -> list[str]:
     return [str(value) for value in file[name].asstr()[:]]
 
 
-def _array_digests(array: h5py.Dataset) -> list[str]:
-    row = np.empty(array.shape[1:], array.dtype)  # one for all rows: fresh memory costs as much as the reading
-    digests = []
-    for number in range(len(array)):
-        array.read_direct(row, np.s_[number])
-        digests.append(_row_digest(row))
-    return digests
-
-
-def _digests_if_unchanged(array: h5py.Dataset, path: Path, digests: list[str], sums: list[int]) -> list[str]:
-    """The digest of each row whose checksum in the file is still the same, '' for any other."""
-    row, found = np.empty(array.shape[1:], array.dtype), []
-    # not mapped: a mapped file counts as this process's memory, which must not grow with the shard
+def _rows(array: h5py.Dataset, path: Path, named: Path) -> Iterator[np.ndarray]:
+    """Content of every row, read from its place in the file into one array that the next row overwrites."""
+    row = np.empty(array.shape[1:], array.dtype)
     with path.open("rb", buffering=0) as file:
-        for offset, digest, total in zip(chunk_offsets(array, path), digests, sums, strict=True):
+        for offset in chunk_offsets(array, named):
             file.seek(offset)
-            whole = file.readinto(row.data) == row.nbytes
-            found.append(digest if whole and _row_sum(row) == total else "")
-    return found
+            if file.readinto(row.data) != row.nbytes:
+                raise HcepError("ends before its last clip", file=named, remedy=REMAKE)
+            yield row
 
 
 def verify_shard(
-    path: Path, kind: str, *, named: Path | None = None, written: tuple[list[str], list[int]] | None = None
+    path: Path, kind: str, *, named: Path | None = None, written: Sequence[tuple[int, str]] | None = None
 ) -> Shard:
     """Read a whole shard and compare it with its digest.
 
@@ -232,8 +220,9 @@ def verify_shard(
         Kind it must be of.
     named : path, optional
         Name to use in errors.
-    written : (list of str, list of int), optional
-        Digests and checksums of the rows that the caller has just written: rows are compared by checksum.
+    written : sequence of (int, str), optional
+        CRC-32 and digest of every row by whoever has just written it. A row that still has its CRC-32 is not digested
+        a second time, which costs three times as much.
 
     Raises
     ------
@@ -249,8 +238,12 @@ def verify_shard(
                 pairs = zip(read_strings(file, "text"), read_strings(file, "text_kind"), strict=True)
                 digests = [_row_digest(pair) for pair in pairs]
             else:
-                array = file[ARRAYS[kind]]
-                digests = _array_digests(array) if written is None else _digests_if_unchanged(array, path, *written)
+                rows = _rows(file[ARRAYS[kind]], path, named)
+                if written is None:
+                    digests = [_row_digest(row) for row in rows]
+                else:
+                    known = zip(rows, written, strict=True)
+                    digests = [digest if _checksum(row) == checksum else "" for row, (checksum, digest) in known]
             stored, settings = str(file.attrs["sha256"]), json.loads(file.attrs["settings"])
         except (KeyError, OSError, ValueError) as error:
             raise HcepError(f"is not a whole {kind} shard ({error})", file=named, remedy=REMAKE) from error
