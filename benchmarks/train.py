@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,14 +78,12 @@ class Fast:
         self.batches = self.feed.batches(self.batch)
         self.now = next(self.batches)
 
-    def unrecorded(self) -> Callable[[], None]:
-        """Have the next steps run kernel by kernel, so that they can be counted; returns what ends that."""
+    @contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """Steps run kernel by kernel meanwhile, so that they can be counted or taken apart."""
         recorder, self.trainer.recorder = self.trainer.recorder, None
-
-        def end() -> None:
-            self.trainer.recorder = recorder
-
-        return end
+        yield
+        self.trainer.recorder = recorder
 
     def step(self) -> None:
         """One step, while the next batch is read."""
@@ -142,6 +140,9 @@ class Slow:
         return self.method.logits(self.now.to(self.device))[1].softmax(1).amax(1)
 
     def stream(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def unrecorded(self) -> AbstractContextManager[None]:
         return nullcontext()
 
 
@@ -292,10 +293,8 @@ def take_turns(args: argparse.Namespace, sides: dict[str, Any]) -> dict[str, Mea
             else:
                 if cuda:
                     torch.cuda.reset_peak_memory_stats(args.device)
-                end = running.unrecorded() if isinstance(running, Fast) else lambda: None
-                with FlopCounterMode(display=False) as counter, Traffic() as traffic:
+                with running.unrecorded(), FlopCounterMode(display=False) as counter, Traffic() as traffic:
                     seconds = step_seconds(running, 1)
-                end()
                 work, moved, operations = counter.get_total_flops(), traffic.bytes, traffic.operations
                 first = [] if cuda else [seconds]
                 found[side] = Measured(first, work, moved, operations, memory_gb(args.device))
@@ -323,7 +322,8 @@ def compare(args: argparse.Namespace, sides: dict[str, Any], peaks: dict[str, fl
     there = statistics.median(clock(sides["plain"].compute, args.device) for _ in range(args.rounds))
     say(side="plain", step_without_decoding_s=there)
     for side in args.precisions:
-        parts = split(sides[side], encoders)
+        with sides[side].unrecorded():
+            parts = split(sides[side], encoders)
         parts["rest"] = statistics.median(found[side].seconds) - sum(
             value for key, value in parts.items() if key != "data"
         )

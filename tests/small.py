@@ -30,6 +30,7 @@ AUDIO = {
     "feat_extract_norm": "group",
 }
 INFO = {"name": "small", "stand_in": True, "clip": CLIP, "audio": AUDIO, "mean": CLIP_MEAN, "std": CLIP_STD}
+ROUNDING = 2.0**-8  # of bf16, which has eight significant bits
 SIZES = Sizes(frames=3, side=32, samples=4000, text=32, vision=32, audio=40)
 WORDS = {"anger": "angry", "fear": "fearful", "happiness": "happy"}
 CLASSES = ("anger", "fear", "happiness")
@@ -137,3 +138,25 @@ class MemoryFeed(Feed):
         fields = ("tokens", "frames", "waveform", "text", "vision", "audio")
         values = {name: getattr(self.whole, name) for name in fields}
         return {name: value[positions] for name, value in values.items() if value is not None}
+
+
+def note_images(monkeypatch, vision) -> list[int]:
+    """From now on, how many images every pass of a vision encoder takes."""
+    counts: list[int] = []
+
+    def noting(own):
+        def noted(images, *given):
+            counts.append(len(images))
+            return own(images, *given)
+
+        return noted
+
+    for name in ("forward", "encode_frames"):
+        monkeypatch.setattr(vision, name, noting(getattr(vision, name)))
+    return counts
+
+
+def distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    """|one - other| / |other|."""
+    one, other = one.detach().double(), other.detach().double()
+    return float((one - other).norm() / other.norm())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import MemoryFeed, settings_for
+from small import ROUNDING, MemoryFeed, distance, settings_for
 
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import assemble, build_audio, build_clip
@@ -27,7 +27,6 @@ pytestmark = [
 ]
 
 WORDS = ["angry", "fearful", "happy", "sad"]
-ROUNDING = 2.0**-8  # of bf16
 DEVICE = torch.device("cuda")
 
 
@@ -64,11 +63,6 @@ def method_of(encoders, **changes) -> HCEP:
     method = HCEP(WORDS, sizes_of(encoders), encoders, settings).to(DEVICE)
     method.begin([])
     return method
-
-
-def distance(one, other) -> float:
-    one, other = one.detach().double(), other.detach().double()
-    return float((one - other).norm() / other.norm())
 
 
 def gradients(method, batch) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
@@ -150,11 +144,12 @@ def test_a_recorded_step_waits_for_nothing(encoders, tmp_path):
 @pytest.mark.parametrize("card, precision", [(24, "fp32"), (24, "bf16"), (16, "fp32"), (16, "bf16")])
 def test_smaller_cards_train_with_the_default_settings(encoders, tmp_path, card, precision, capsys, monkeypatch):
     total = torch.cuda.get_device_properties(DEVICE).total_memory
-    free = lambda: int(card * 1e9) - torch.cuda.memory_allocated(DEVICE)  # noqa: E731
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     torch.cuda.set_per_process_memory_fraction(card * 1e9 / total)
-    monkeypatch.setattr("hcep.training.memory.free_bytes", lambda device: free())
+    monkeypatch.setattr(
+        "hcep.training.memory.free_bytes", lambda device: int(card * 1e9) - torch.cuda.memory_allocated(device)
+    )
     try:
         method = method_of(encoders, batch_size=64, epochs=2, precision=precision)
         trainer = Trainer(method, MemoryFeed(clips(encoders, 80), DEVICE), method.settings, 0, tmp_path)

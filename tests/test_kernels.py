@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 import torch
+from small import ROUNDING, distance
 from torch.nn import functional
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-ROUNDING = 2.0**-8  # of bf16
 
 
 @pytest.fixture(scope="module")
 def kernels():
     pytest.importorskip("triton")
-    return importlib.import_module("hcep.encoders.kernels")
+    from hcep.encoders import kernels
 
-
-def distance(one, other) -> float:
-    """|one - other| / |other|."""
-    one, other = one.detach().double(), other.detach().double()
-    return float((one - other).norm() / other.norm())
+    return kernels
 
 
 def plain(x, y, weight, bias, twice):

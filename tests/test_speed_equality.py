@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import AUDIO, CLASSES, SIZES, WORDS, media_batch, settings_for, small_encoders
+from small import (
+    AUDIO,
+    CLASSES,
+    ROUNDING,
+    SIZES,
+    WORDS,
+    distance,
+    media_batch,
+    note_images,
+    settings_for,
+    small_encoders,
+)
 from torch.func import functional_call
 
 from hcep.encoders.conv_stack import conv_stack
@@ -23,8 +34,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from plain import Clips, PlainHCEP
 from synthetic import write_shards
 
-ROUNDING = 2.0**-8  # of bf16, which has eight significant bits
-
 
 @pytest.fixture(scope="module")
 def encoders():
@@ -35,12 +44,6 @@ def encoders():
 def plain(encoders):
     torch.manual_seed(1)
     return PlainHCEP([WORDS[name] for name in CLASSES], encoders, SIZES.side, SIZES.samples, "facial expression")
-
-
-def distance(one, other) -> float:
-    """|one - other| / |other|."""
-    one, other = one.detach().double(), other.detach().double()
-    return float((one - other).norm() / other.norm())
 
 
 def hcep_like(plain, encoders, **changes) -> HCEP:
@@ -137,11 +140,7 @@ def test_one_steps_gradients_are_the_plain_ones(encoders, plain):
 def test_scores_are_the_plain_ones_and_class_prompts_are_encoded_once(encoders, plain, monkeypatch):
     batch, clips = batch_and_clips(encoders)
     method = hcep_like(plain, encoders).eval()
-    images = []
-    for name in ("forward", "encode_frames"):
-        own = getattr(encoders.vision, name)
-        noted = lambda *given, own=own: images.append(len(given[0])) or own(*given)  # noqa: E731
-        monkeypatch.setattr(encoders.vision, name, noted)
+    images = note_images(monkeypatch, encoders.vision)
     found = [method.predict(part).logits for part in (batch, *batch.split(2))]
     with torch.no_grad():
         theirs = plain.logits(clips)[1]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -32,6 +33,8 @@ def _triton_kernels() -> ModuleType | None:
     """`hcep.encoders.kernels` where Triton and the C compiler that it calls are there."""
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None or importlib.util.find_spec("triton") is None:
+        lacking = "Triton" if compiler else "C compiler (CC, cc, gcc or clang), which Triton calls"
+        print(f"no {lacking}: sums and norms run unfused on this GPU, slower", file=sys.stderr, flush=True)
         return None
     from hcep.encoders import kernels
 

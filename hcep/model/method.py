@@ -108,8 +108,8 @@ class Method(nn.Module):
     towers: ClassVar[tuple[str, ...]] = MODALITIES
     # False where the loss of a batch is not the mean of its parts' losses (batch norm, contrasts within the batch)
     splittable: ClassVar[bool] = True
-    # True where loss, before_step and predict neither look at a tensor's values nor draw numbers, so that their
-    # kernels can be recorded once and replayed
+    # True where loss and before_step neither look at a tensor's values nor draw numbers, so that their kernels can be
+    # recorded once and replayed
     recordable: bool = False
     reduction: Literal["mean", "sum"] = "mean"
 

@@ -29,9 +29,9 @@ class Recording(NamedTuple):
 
 
 class Recorder:
-    """Runs `work`; from the second batch of a shape on by replaying a recording of it.
+    """Replays `work` on a batch, from the second batch of a shape on.
 
-    The first batch of a shape runs as usual, which is the warm-up that a recording needs. `work` must not look at
+    The caller runs the first one itself, which is the warm-up that a recording needs. `work` must not look at
     values of tensors, nor copy any from the main memory, and `Batch.row` is that of the recorded batch. What it
     writes elsewhere (gradients, prompts) must lie at the same place whenever it runs.
 
@@ -59,26 +59,24 @@ class Recorder:
 
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """The stream on which everything should run: none can be recorded on the default one, and gradients remember
-        theirs."""
+        """Where everything should run: the default stream cannot be recorded, and gradients remember theirs."""
         default = torch.cuda.current_stream(self.device)
         self._stream.wait_stream(default)
         with torch.cuda.stream(self._stream):
             yield
         default.wait_stream(self._stream)
 
-    def ready_for(self, batch: Batch) -> bool:
-        """Whether this batch will be replayed, which cannot run out of memory; the first of its shape will not."""
-        return self._recording(padded_tokens(batch)) is not None
+    def replay(self, batch: Batch) -> Any:
+        """The result for a batch, in tensors of its own; None for a batch that has to run unrecorded.
 
-    def __call__(self, batch: Batch) -> Any:
-        """The result for a batch, in tensors of its own."""
+        That is the first of its shape, and any where recording ran out of memory.
+        """
         batch = padded_tokens(batch)
         recording = self._recording(batch)
         if recording is None:
-            return self.work(batch)
-        for place, value in zip(recording.batch, batch, strict=True):
-            if place is not None and value is not None and place.is_cuda:
+            return None
+        for place, value in zip(recording.batch[1:], batch[1:], strict=True):  # all but `row`
+            if place is not None and value is not None:
                 place.copy_(value)
         recording.graph.replay()
         return tree_map(lambda value: value.clone() if isinstance(value, Tensor) else value, recording.result)
@@ -94,7 +92,8 @@ class Recorder:
             except torch.OutOfMemoryError:
                 self.recordings[shapes] = None
                 print(
-                    f"{self.name}: no memory to record a step of {len(batch.row)} clips; it runs unrecorded, slower",
+                    f"{self.name}: no memory to record a step of {len(batch.row)} clips, which runs unrecorded, "
+                    "slower; a `micro_batch` makes room",
                     file=sys.stderr,
                     flush=True,
                 )

@@ -188,9 +188,8 @@ class Trainer:
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         """One optimiser step on the effective batch."""
-        if self.recorder is not None and self.recorder.ready_for(batch):
-            terms = self.recorder(batch)
-        else:
+        terms = self.recorder.replay(batch) if self.recorder else None
+        if terms is None:
             terms = self._gradients_that_fit(batch)
         self.optimiser.step()
         self.method.after_step(self.step)

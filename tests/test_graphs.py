@@ -1,0 +1,116 @@
+"""When a step is recorded, what is replayed, and that training does not notice; a graph here is its work, run again."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small import CLASSES, SIZES, MemoryFeed, media_batch, settings_for, small_encoders
+
+from hcep.model.hcep import HCEP
+from hcep.model.method import Batch
+from hcep.training import loop
+from hcep.training.graphs import Recorder, Recording
+from hcep.training.loop import Trainer
+
+
+class Again:
+    """Stands for a CUDA graph: runs the work on the recorded batch and writes to the recorded result."""
+
+    def __init__(self, work, batch: Batch, result: dict[str, torch.Tensor]) -> None:
+        self.work, self.batch, self.result = work, batch, result
+
+    def replay(self) -> None:
+        for name, value in self.work(self.batch).items():
+            self.result[name].copy_(value)
+
+
+class Imitation(Recorder):
+    """Records as on a GPU, in which nothing is computed while it is recorded."""
+
+    short = False
+
+    def _record(self, batch: Batch) -> Recording:
+        if self.short:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        own = Batch(**{key: value.clone() for key, value in batch._asdict().items() if value is not None})
+        result = {name: torch.zeros(()) for name in self.names}
+        return Recording(Again(self.work, own, result), own, result)
+
+
+@pytest.fixture
+def recorder_of(monkeypatch):
+    """A recorder of named numbers."""
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
+
+    def make(work, *names: str) -> Imitation:
+        recorder = Imitation(work, "train hcep", torch.device("cpu"))
+        recorder.names = names
+        return recorder
+
+    return make
+
+
+def batch_of(count: int, length: int, label: int = 1) -> Batch:
+    batch = Batch(torch.arange(count), torch.full((count,), label), torch.zeros(count, 3, dtype=torch.bool))
+    return batch._replace(tokens=torch.ones(count, length, dtype=torch.int64))
+
+
+def test_from_the_second_batch_of_a_shape_on_the_recording_answers_for_the_batch_it_is_given(recorder_of):
+    recorder = recorder_of(
+        lambda batch: {"labels": batch.label.sum().float(), "tokens": batch.tokens.sum().float()}, "labels", "tokens"
+    )
+    assert recorder.replay(batch_of(4, 5)) is None
+    first = recorder.replay(batch_of(4, 5, label=2))
+    # padded to sixteen tokens: the same shape
+    second = recorder.replay(batch_of(4, 16, label=3))
+    assert {key: float(value) for key, value in first.items()} == {"labels": 8, "tokens": 20}
+    assert {key: float(value) for key, value in second.items()} == {"labels": 12, "tokens": 64}
+    assert len(recorder.recordings) == 1
+    assert recorder.replay(batch_of(3, 5)) is None and recorder.replay(batch_of(4, 17)) is None
+    assert float(recorder.replay(batch_of(3, 5))["labels"]) == 3
+
+
+def test_where_memory_is_short_a_shape_stays_unrecorded(recorder_of, capsys):
+    recorder = recorder_of(lambda batch: {"labels": batch.label.sum().float()}, "labels")
+    recorder.short = True
+    assert [recorder.replay(batch_of(4, 5)) for _ in range(3)] == [None, None, None]
+    said = capsys.readouterr().err
+    assert said.count("train hcep: no memory to record a step of 4 clips") == 1 and "`micro_batch`" in said
+    recorder.short = False
+    assert recorder.replay(batch_of(4, 5)) is None
+
+
+def trained(work, recorder_of=None, **changes):
+    encoders = small_encoders()
+    torch.manual_seed(0)
+    settings = settings_for("hcep", epochs=3, batch_size=4, micro_batch=2, prompt_step="normalised", **changes)
+    method = HCEP(CLASSES, SIZES, encoders, settings)
+    trainer = Trainer(method, MemoryFeed(media_batch(encoders, 14)), settings, 0, work)
+    if recorder_of is not None:
+        trainer.recorder = recorder_of(trainer._all_gradients, "loss_emo", "loss_osr", "accuracy")
+    # as on a GPU, but for the stream
+    return trainer, trainer._run(None)
+
+
+def test_training_by_replaying_is_training(tmp_path, recorder_of):
+    # batches of 4, 4, 4 and 2 clips: the last has a recording of its own from the second epoch on
+    one, rows = trained(tmp_path / "plain")
+    other, again = trained(tmp_path / "replayed", recorder_of)
+    assert len(other.recorder.recordings) == 2
+    assert [row["loss"] for row in again] == [row["loss"] for row in rows]
+    for key, value in one.method.state_dict().items():
+        assert torch.equal(other.method.state_dict()[key], value), key
+
+
+def test_a_run_that_could_not_be_recorded_is_not_when_it_is_resumed(tmp_path, recorder_of, monkeypatch):
+    for twice in (True, False):
+        monkeypatch.setattr(loop, "measured_size", lambda method, batch, size, twice=twice: (size, 0, twice))
+        encoders = small_encoders()
+        settings = settings_for("hcep", epochs=1, batch_size=4)
+        work = tmp_path / str(twice)
+        for epochs in (1, 2):
+            method = HCEP(CLASSES, SIZES, encoders, settings)
+            trainer = Trainer(method, MemoryFeed(media_batch(encoders)), settings | {"epochs": epochs}, 0, work)
+            trainer.recorder = recorder_of(trainer._all_gradients, "loss_emo", "loss_osr", "accuracy")
+            trainer._run(None)
+            assert (trainer.recorder is not None) == twice
