@@ -24,7 +24,7 @@ from torch.nn import functional
 from hcep.encoders.folder import assemble, build_audio, build_clip
 from hcep.model.head import arpl_distance
 from hcep.model.method import log_max_softmax
-from hcep.rivals.hesp import CONTEXTS, IMAGE_STEP_RMS, PATCH_STEP_RMS, supervised_contrast
+from hcep.rivals.hesp import CONTEXTS, IMAGE_RMS, PATCH_RMS, supervised_contrast
 
 PAPER = Path(__file__).parents[1] / "config" / "paper_results.csv"
 
@@ -173,24 +173,25 @@ def test_the_patch_lies_in_the_centre_and_is_added_to_the_pixels(encoders, batch
 
 
 def test_manual_steps_have_the_releases_norm_at_its_sizes():
-    assert IMAGE_STEP_RMS * math.sqrt(3 * 224 * 224) == pytest.approx(50)
-    assert PATCH_STEP_RMS * math.sqrt(3 * 56 * 56) == pytest.approx(50)
-    assert (round(IMAGE_STEP_RMS, 3), round(PATCH_STEP_RMS, 3)) == (0.129, 0.515)
+    assert IMAGE_RMS * math.sqrt(3 * 224 * 224) == pytest.approx(1)
+    assert PATCH_RMS * math.sqrt(3 * 56 * 56) == pytest.approx(1)
+    assert (round(50 * IMAGE_RMS, 3), round(50 * PATCH_RMS, 3)) == (0.129, 0.515)
 
 
+@pytest.mark.parametrize("norm", [50, 1, 0])
 @pytest.mark.parametrize("defects", [False, True])
-def test_manual_steps_go_along_the_gradient(encoders, batch, defects):
-    method = build("hesp", encoders, hesp_defects=defects)
+def test_manual_steps_go_along_the_gradient(encoders, batch, defects, norm):
+    method = build("hesp", encoders, hesp_defects=defects, hesp_step_norm=norm)
     gradients(method, batch)
     slope = {name: getattr(method, name).grad.clone() for name in ("patch", "negatives")}
     start = {name: getattr(method, name).detach().clone() for name in slope}
     method.before_step()
     moved = {name: getattr(method, name).detach() - start[name] for name in slope}
-    patch = -PATCH_STEP_RMS * slope["patch"] / slope["patch"].square().mean().sqrt()
+    patch = -norm * PATCH_RMS * slope["patch"] / slope["patch"].square().mean().sqrt()
     torch.testing.assert_close(moved["patch"], patch, atol=1e-5, rtol=1e-4)
     for k in range(3):
         own = slope["negatives"].mean(0) if defects else slope["negatives"][k]
-        wanted = -IMAGE_STEP_RMS * own / own.square().mean().sqrt()
+        wanted = -norm * IMAGE_RMS * own / own.square().mean().sqrt()
         torch.testing.assert_close(moved["negatives"][k], wanted, atol=1e-5, rtol=1e-4)
 
 

@@ -27,9 +27,9 @@ from hcep.rivals.frames import absent_images, frames_of, uniform, zoom_and_flip
 CONTEXTS = 16
 CONTEXT_STD = 0.02
 PATCH_SHARE = 4  # the patch is 56 of 224 pixels
-# a manual step has L2 norm 50 on an image of 224 and on a patch of 56 pixels: as RMS it fits any size
-IMAGE_STEP_RMS = 50 / math.sqrt(3 * 224 * 224)
-PATCH_STEP_RMS = 50 / math.sqrt(3 * 56 * 56)
+# the release's steps have one L2 norm, on an image of 224 and on a patch of 56 pixels: as RMS it fits any size
+IMAGE_RMS = 1 / math.sqrt(3 * 224 * 224)
+PATCH_RMS = 1 / math.sqrt(3 * 56 * 56)
 CONTRAST_TEMPERATURE = 0.5
 AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop
 
@@ -66,7 +66,9 @@ class HESP(Method):
     b with ARPL's margin, of (a + b) / 2, of ``s cos(C_i, N_j)`` with target i (N_j: "This video is not <word>."), and
     supervised contrast of x. The patch is added to every frame's pixels before CLIP's normalisation.
 
-    Besides SGD, patch and negative images take a step of fixed size along their gradient, whatever the learning rate.
+    Besides SGD, patch and negative images take a step of fixed size along their gradient, whatever the learning rate:
+    L2 norm 50 at the release's sizes, an RMS of 0.52 on the patch, whose pixels span 1. What the other losses learn has
+    to follow frames that change so much at every step; a run of a few hundred steps cannot, and takes a smaller norm.
 
     Released: (1) all gradients of prompts and text tower are cleared after the backward pass and before the optimiser's
     step, so that only the manual steps, the negative images and the radius learn; (2) the words are in alphabetical
@@ -86,8 +88,8 @@ class HESP(Method):
     tenth of the rate every 30. Augmentation: mirroring and a random crop (8 to 100 % of the area), alike in all frames.
 
     Settings read: ``augmentation`` (``official`` or ``none``), ``cosine_scale`` (start of s), ``hesp_defects``,
-    ``rival_score`` (``official`` or ``msp``), ``words``, and the optimiser's. Of a batch in parts (`micro_batch`), only
-    clips of the same part are contrasted.
+    ``hesp_step_norm`` (of the steps of fixed size), ``rival_score`` (``official`` or ``msp``), ``words``, and the
+    optimiser's. Of a batch in parts (`micro_batch`), only clips of the same part are contrasted.
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "media"
@@ -194,15 +196,12 @@ class HESP(Method):
     @torch.no_grad()
     def before_step(self) -> None:
         """The manual steps; as released, then drop what `prompt.zero_grad()` drops."""
-        defects = self.settings["hesp_defects"]
-        for values, rms, axes in (
-            (self.patch, PATCH_STEP_RMS, (0, 1, 2)),
-            (self.negatives, IMAGE_STEP_RMS, (1, 2, 3)),
-        ):
+        defects, norm = self.settings["hesp_defects"], self.settings["hesp_step_norm"]
+        for values, rms, axes in ((self.patch, PATCH_RMS, (0, 1, 2)), (self.negatives, IMAGE_RMS, (1, 2, 3))):
             assert values.grad is not None
             # a released step is the same for every class
             slope = values.grad.mean(0, keepdim=True) if defects and values is self.negatives else values.grad
-            values.sub_(rms * slope / slope.square().mean(axes, keepdim=True).sqrt().clamp_min(1e-20))
+            values.sub_(norm * rms * slope / slope.square().mean(axes, keepdim=True).sqrt().clamp_min(1e-20))
         if defects:
             for value in (self.contexts, self.patch, *self.text_tower.values()):
                 value.grad = None
