@@ -39,11 +39,11 @@ class Optimiser:
                 {"params": g.params, "lr": g.lr, "weight_decay": g.weight_decay, "momentum": g.momentum}
                 for g in by_rule["sgd"]
             ]
-            self.parts.append(torch.optim.SGD(options, lr=0.0))
+            self.parts.append(torch.optim.SGD(options, lr=0.0, fused=True))
         for rule, build in (("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)):
             if by_rule[rule]:
                 options = [{"params": g.params, "lr": g.lr, "weight_decay": g.weight_decay} for g in by_rule[rule]]
-                self.parts.append(build(options, lr=0.0))
+                self.parts.append(build(options, lr=0.0, fused=True))
         for part in self.parts:
             for group in part.param_groups:
                 group["start_lr"] = group["lr"]

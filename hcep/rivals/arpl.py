@@ -72,8 +72,8 @@ class Arpl(Method):
     everything, points and radius included; 64 clips a batch, 100 epochs, a tenth of the rate every 30. Random crop
     with 4 pixels of black margin and mirroring, for each frame on its own. The last epoch is kept.
 
-    The authors' dropout leaves out whole colours of a picture; a run of a few hundred steps on one computer's clips
-    learns nothing with it, and everything without (docs/rivals_grid.md).
+    The authors' dropout leaves out whole colours of a picture; with it a run of a few hundred steps on a hundred clips
+    learns nothing (docs/methods.md).
 
     Settings read: ``arpl_dropout`` (the authors' is 0.2), ``augmentation`` (``official`` or ``none``), ``rival_score``
     (``official`` = largest raw logit; ``msp`` = log max-softmax), and the optimiser's. A batch in parts (`micro_batch`)
