@@ -44,7 +44,7 @@ class Page(NamedTuple):
 
 WHOLE = Grid([0.0005, 0.005, 0.02], [10, 20])
 # a hundred clips and a few hundred steps are too few for what their authors do against overfitting, and for HESP's
-# steps of fixed size: without these settings they stay at chance at every rate
+# steps of fixed size: without these settings they stay near chance (docs/methods.md)
 HESP = {"augmentation": "none", "batch_size": 8, "cosine_scale": 10, "hesp_step_norm": 1}
 PAGES = {
     "demo": Page(

@@ -127,18 +127,30 @@ def test_a_reason_takes_the_place_of_not_run(full, tmp_path):
 
 
 def test_table_8_stands_levels_below_each_other_with_costs(full, tmp_path):
-    rows = [{"method": "hcep", "known": 8, "learnable_m": "9.8934"}, {"method": "arpl", "known": 8, "learnable_m": "1"}]
-    write_table(tmp_path / "complexity.csv", ("method", "known", "learnable_m"), rows)
+    rows = [
+        {"method": "hcep", "known": 8, "learnable_m": "9.8934", "frozen_m": "245.649", "gflop_per_clip": "160.736"},
+        {"method": "arpl", "known": 8, "learnable_m": "1"},
+    ]
+    write_table(tmp_path / "complexity.csv", tuple(rows[0]), rows)
     cells, lines = make(tmp_path, TABLES["table8"], [full], "table8", complexity=tmp_path / "complexity.csv")
     cell = cells["HCEP (Ours)", "O(8:2)", "params_m"]
     assert (cell["ours"], cell["lo"], cell["paper"], cell["difference"]) == ("9.89", "", "9.91", "-0.02")
     assert cells["HCEP (Ours)", "O(8:2)", "inference_s"]["status"] == "not measured"
+    shown = {metric: cells["HCEP (Ours)", "O(8:2)", metric] for metric in ("frozen_m", "gflop", "memory_gb")}
+    assert [(cell["ours"], cell["status"], cell["paper"]) for cell in shown.values()] == [
+        ("245.65", "", ""),
+        ("160.74", "", ""),
+        ("", "not measured", ""),
+    ]
     assert cells["HCEP (Ours)", "O(6:4)", "params_m"]["status"] == "not run"
     assert cells["HESP", "O(2:8)", "auroc"]["paper"] == "70.89"
-    assert lines[2] == "| Openness | Type | Method | AUROC | OSCR | Params (M) | Inference time (s) |"
+    assert lines[2] == (
+        "| Openness | Type | Method | AUROC | OSCR | Params (M) | Inference time (s) |"
+        " Frozen params (M) | GFLOP per clip | Peak memory (GB) |"
+    )
     assert lines[4] == (
         "| O(8:2) | Unimodal | ARPL | not run / 54.91 / – | not run / 12.62 / – | 1.00 / 1.00 / +0.00 |"
-        " not measured / 26.83 / – |"
+        " not measured / 26.83 / – | not measured / – / – | not measured / – / – | not measured / – / – |"
     )
     assert len(lines[4:]) >= 4 * len(TABLES["table8"]["rows"])
 

@@ -29,6 +29,7 @@ COLUMNS = (
     "paper_m",
     "difference_m",
     "frozen",
+    "frozen_m",
     "gflop_per_clip",
     "encoder",
     "clips",
@@ -125,12 +126,13 @@ def complexity(
                 "learnable": learnable,
                 "learnable_m": f"{learnable / 1e6:.4f}",
                 "frozen": frozen,
+                "frozen_m": f"{frozen / 1e6:.4f}",
                 "gflop_per_clip": "" if flops is None else f"{flops / 1e9:.3f}",
                 "encoder": info["name"] if method_class.towers else "",
             }
             if supplied:
                 # features from a file: their encoder is not here to be counted
-                row |= {"frozen": "", "encoder": supplied}
+                row |= {"frozen": "", "frozen_m": "", "encoder": supplied}
             if (name, count) in printed and not _small(info):
                 row["paper_m"] = printed[name, count]
                 # HESP's printed count holds some of CLIP's tensors twice
