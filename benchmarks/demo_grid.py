@@ -59,7 +59,7 @@ PAGES = {
             "open_vclip": Grid([0.0003, 0.001, 0.003], [5, 10, 20]),
             "hesp": Grid([0.0005, 0.002, 0.005], [10, 20, 40], HESP),
             "hesp_released": Grid([0.002, 0.005, 0.02], [10, 20, 40], HESP),
-            "arpl": Grid([0.003, 0.01, 0.03], [10, 20], {"arpl_dropout": 0, "augmentation": "none", "batch_size": 8}),
+            "arpl": Grid([0.01, 0.03], [10, 20, 40], {"augmentation": "none", "batch_size": 8}),
             "cssr": Grid(
                 [0.2, 0.4, 0.8],
                 [20, 40],

@@ -30,10 +30,11 @@ def progress(items: Iterable[T], total: int, what: str, unit: str = "clip") -> I
         yield from tqdm(items, total=total, desc=what, unit=unit)
         return
     start, shown = time.monotonic(), -1
+    units = f"{unit}es" if unit.endswith("ch") and unit != "epoch" else f"{unit}s"
     for done, item in enumerate(items, 1):
         yield item
         tenth = done * 10 // max(total, 1)
         if tenth > shown:
             shown = tenth
             rate = done / max(time.monotonic() - start, 1e-9)
-            print(f"{what}: {done}/{total} {unit}s ({tenth * 10} %), {rate:.1f} {unit}s/s", file=sys.stderr, flush=True)
+            print(f"{what}: {done}/{total} {units} ({tenth * 10} %), {rate:.1f} {units}/s", file=sys.stderr, flush=True)

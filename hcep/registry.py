@@ -95,7 +95,7 @@ METHODS: Final = {
     ),
     "lpl_mm": MethodEntry("hcep.rivals.lpl_mm:LplMM", "features", ("missing", "rival_score")),
     "cssr_mm": MethodEntry("hcep.rivals.cssr_mm:CssrMM", "features", ("cssr_logits", "missing", "rival_score")),
-    "arpl": MethodEntry("hcep.rivals.arpl:Arpl", "media", ("arpl_dropout", "augmentation", "rival_score")),
+    "arpl": MethodEntry("hcep.rivals.arpl:Arpl", "media", ("augmentation", "rival_score")),
     "cssr": MethodEntry(
         "hcep.rivals.cssr:Cssr", "media", ("augmentation", "cssr_depth", "cssr_logits", "cssr_widen", "rival_score")
     ),

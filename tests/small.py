@@ -81,7 +81,6 @@ SETTINGS: dict[str, Any] = {
     "cssr_depth": 10,
     "cssr_widen": 1,
     "augmentation": "official",
-    "arpl_dropout": 0.2,
     "hesp_defects": False,
     "hesp_step_norm": 50,
     "fine_tune": True,

@@ -23,19 +23,16 @@ from hcep.rivals.frames import absent_images, frames_of, shift_and_flip, small_i
 SIDE = 32
 SHIFT = 4  # pixels
 WIDTHS = (64, 64, 128, 128, 128, 128, 128, 128, 128)  # every third convolution halves the side
+DROPOUT = 0.2
 SLOPE = 0.2
 CONV_STD, NORM_STD = 0.05, 0.02
 
 
 class Classifier32(nn.Module):
-    """Nine 3 x 3 convolutions with batch normalisation and leaky ReLU, averaged over positions.
+    """Nine 3 x 3 convolutions with batch normalisation and leaky ReLU, averaged over positions."""
 
-    `dropout` is the probability that a channel is left out before every third convolution, the picture's own included.
-    """
-
-    def __init__(self, dropout: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.dropout = dropout
         self.convs = nn.ModuleList()
         self.norms = nn.ModuleList()
         before = 3
@@ -57,7 +54,7 @@ class Classifier32(nn.Module):
         x = images
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             if i % 3 == 0:
-                x = functional.dropout2d(x, self.dropout, self.training)
+                x = functional.dropout2d(x, DROPOUT, self.training)
             x = functional.leaky_relu(norm(conv(x)), SLOPE)
         return x.mean(dim=(2, 3))
 
@@ -72,12 +69,8 @@ class Arpl(Method):
     everything, points and radius included; 64 clips a batch, 100 epochs, a tenth of the rate every 30. Random crop
     with 4 pixels of black margin and mirroring, for each frame on its own. The last epoch is kept.
 
-    The authors' dropout leaves out whole colours of a picture; with it a run of a few hundred steps on a hundred clips
-    learns nothing (docs/methods.md).
-
-    Settings read: ``arpl_dropout`` (the authors' is 0.2), ``augmentation`` (``official`` or ``none``), ``rival_score``
-    (``official`` = largest raw logit; ``msp`` = log max-softmax), and the optimiser's. A batch in parts (`micro_batch`)
-    has other batch statistics.
+    Settings read: ``augmentation`` (``official`` or ``none``), ``rival_score`` (``official`` = largest raw logit;
+    ``msp`` = log max-softmax), and the optimiser's. A batch in parts (`micro_batch`) has other batch statistics.
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "media"
@@ -86,7 +79,7 @@ class Arpl(Method):
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
-        self.network = Classifier32(settings["arpl_dropout"])
+        self.network = Classifier32()
         self.points = nn.Parameter(POINT_STD * torch.randn(len(self.classes), self.network.dim))
         self.radius = nn.Parameter(torch.zeros(1))
         # the authors' linear layer, whose output their loss does not read; Table 8 counts it
