@@ -1,6 +1,6 @@
 """`hcep encode` at full size, against the encoders' bare forward pass and against the libraries' modules; JSON lines.
 
-python benchmarks/encode.py [--device auto] [--clips N] [--batch N] [--rounds 3]
+python benchmarks/encode.py [--device cuda] [--clips N] [--batch N] [--rounds 3]
 
 CLIP ViT-B/32 and wav2vec2-base with random weights, 8 frames, 5 s of sound, captions of 5 to 30 words. `encode` reads
 shards, encodes and writes the features; `forward` is the same towers on batches that already lie on the device;

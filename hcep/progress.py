@@ -30,7 +30,7 @@ def progress(items: Iterable[T], total: int, what: str, unit: str = "clip") -> I
         yield from tqdm(items, total=total, desc=what, unit=unit)
         return
     start, shown = time.monotonic(), -1
-    units = f"{unit}es" if unit.endswith("ch") and unit != "epoch" else f"{unit}s"
+    units = "batches" if unit == "batch" else f"{unit}s"
     for done, item in enumerate(items, 1):
         yield item
         tenth = done * 10 // max(total, 1)

@@ -350,4 +350,4 @@ def test_complexity_counts_the_width_of_the_supplied_features():
     rows = complexity(INFO, 3, 4000, {"arpl_imagebind": (ArplImageBind, settings_for("arpl_imagebind"))}, [8], None)
     (row,) = rows
     assert row["learnable"] == 2_365_441 and row["encoder"] == "imagebind"
-    assert row["frozen"] == row["gflop_per_clip"] == ""  # their encoder is not here
+    assert row["frozen"] == row["frozen_m"] == row["gflop_per_clip"] == ""  # their encoder is not here
