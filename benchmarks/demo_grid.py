@@ -2,11 +2,10 @@
 
 python benchmarks/demo_grid.py [demo|rivals] [--cores 2]    trains in ./work_grid, then writes the page in docs/
 
-`demo` is the four methods of `make demo`, one grid for all; `rivals` the others of `make demo-all` that are not HCEP on
-two cores, each with its own. Every method runs every rate of its grid at a constant rate; the
-accuracy on held-out training speakers (known classes only) is read after each number of epochs. A method's choice is
-its best mean over both openness levels; ties go to fewer epochs, then to the smaller rate. No test clip and no unknown
-clip is read.
+`demo` is the four methods of `make demo`, one grid for all; `rivals` the rivals of `make demo-all`, each with its own.
+Every method runs every rate of its grid at a constant rate; the accuracy on held-out training speakers (known classes
+only) is read after each number of epochs. A method's choice is its best mean over both openness levels; ties go to
+fewer epochs, then to the smaller rate. No test clip and no unknown clip is read.
 """
 
 from __future__ import annotations
