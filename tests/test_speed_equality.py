@@ -200,6 +200,21 @@ def test_the_conv_stack_is_the_librarys_for_every_length(samples):
     assert distance(one, other) < 1e-4
 
 
+@pytest.mark.parametrize("samples", [719, 1037, 4000])
+@pytest.mark.parametrize("learned", [slice(0, 401), slice(300, 719), slice(250, 260), slice(0, 0)])
+def test_gradients_of_the_learned_samples_do_not_need_the_others(samples, learned):
+    torch.manual_seed(0)
+    model = build_audio(AUDIO).eval().requires_grad_(False)
+    stack = conv_stack(model.feature_extractor, model.config, torch.float32)
+    waves = torch.randn(3, samples, requires_grad=True)
+    ours, theirs = stack(waves, learned), model.feature_extractor(waves).transpose(1, 2)
+    assert distance(ours, theirs) < 1e-5
+    weight = torch.randn_like(theirs)
+    one, other = (torch.autograd.grad((value * weight).sum(), waves)[0][:, learned] for value in (ours, theirs))
+    assert one.shape[1] == learned.stop - learned.start
+    assert not one.numel() or distance(one, other) < 1e-4
+
+
 def test_moments_stand_for_the_group_norm_even_where_little_of_the_sound_passes():
     torch.manual_seed(0)
     model = build_audio(AUDIO).eval().requires_grad_(False)

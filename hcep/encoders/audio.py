@@ -37,9 +37,9 @@ class AudioForm(NamedTuple):
     norm: Norm
     blocks: list[Block]
 
-    def __call__(self, waveform: Tensor) -> Tensor:
-        """Hidden states ``(B, T, D)``."""
-        x = self.project(self.enter(self.convolutions(waveform)))
+    def __call__(self, waveform: Tensor, learned: slice | None = None) -> Tensor:
+        """Hidden states ``(B, T, D)``; gradients reach the samples `learned`, or all."""
+        x = self.project(self.enter(self.convolutions(waveform, learned)))
         x = self.norm(x + functional.gelu(self.position(x)).to(x.dtype))
         same = x
         for block in self.blocks:
@@ -94,10 +94,14 @@ class AudioEncoder(FrozenModule):
             Average over all hidden states, or over the last (first, when appended) ones that the bare clip would give.
         """
         x = waveform
+        learned = None
         if prompts is not None:
             stretch = prompts.to(x.dtype).reshape(1, -1).expand(len(x), -1)
             x = torch.cat([stretch, x] if place == "prepend" else [x, stretch], dim=1)
-        hidden = self._hidden(x)
+            if not waveform.requires_grad:
+                start = 0 if place == "prepend" else waveform.shape[1]
+                learned = slice(start, start + stretch.shape[1])
+        hidden = self._hidden(x, learned)
         if pool == "clip" and prompts is not None:
             keep = self.frames(waveform.shape[1])
             hidden = hidden[:, -keep:] if place == "prepend" else hidden[:, :keep]
@@ -123,9 +127,9 @@ class AudioEncoder(FrozenModule):
             [wav2vec_block(layer, dtype) for layer in encoder.layers],
         )
 
-    def _hidden(self, waveform: Tensor) -> Tensor:
+    def _hidden(self, waveform: Tensor, learned: slice | None) -> Tensor:
         form = self.form(compute_type(waveform))
         if form is None:
             return self.model(waveform).last_hidden_state
         with own_types(waveform):
-            return form(waveform.float())
+            return form(waveform.float(), learned)

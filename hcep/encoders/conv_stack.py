@@ -37,8 +37,8 @@ class ConvStack(NamedTuple):
     eps: float
     taps: tuple[tuple[Tensor, Tensor], ...]
 
-    def __call__(self, waveform: Tensor) -> Tensor:
-        """``(B, A)`` float32 -> ``(B, T, C)`` in the type of `taps`."""
+    def __call__(self, waveform: Tensor, learned: slice | None = None) -> Tensor:
+        """``(B, A)`` float32 -> ``(B, T, C)`` in the type of `taps`; gradients are right for the samples `learned`."""
         count = waveform.shape[1]
         for kernel, stride in zip(self.kernels, self.strides, strict=True):
             count = (count - kernel) // stride + 1
@@ -47,7 +47,7 @@ class ConvStack(NamedTuple):
         rows = count + 1
         for stride in self.strides[1:]:
             rows *= stride
-        x = first_layer(waveform, self, rows)
+        x = first_layer(waveform, self, rows, learned or slice(0, waveform.shape[1]))
         channels = x.shape[-1]
         x = x.view(-1, channels)
         for stride, (near, far) in zip(self.strides[1:], self.taps, strict=True):
@@ -56,7 +56,7 @@ class ConvStack(NamedTuple):
         return x.view(len(waveform), -1, channels)[:, :count]
 
 
-def first_layer(waveform: Tensor, stack: ConvStack, rows: int) -> Tensor:
+def first_layer(waveform: Tensor, stack: ConvStack, rows: int, learned: slice) -> Tensor:
     """Convolution, group norm and GELU of the first layer: ``(B, rows, C)``.
 
     The convolution is linear in windows of k samples, so mean and variance of each channel follow from the windows'
@@ -64,9 +64,15 @@ def first_layer(waveform: Tensor, stack: ConvStack, rows: int) -> Tensor:
     float64: a channel may pass 1e-4 of the sound's power, and its variance is then a difference of larger numbers.
     """
     kernel, stride = stack.kernels[0], stack.strides[0]
-    windows = waveform.unfold(1, kernel, stride).double()
-    mean = windows.mean(dim=1)
-    moments = windows.transpose(1, 2) @ windows / windows.shape[1] - mean[:, :, None] * mean[:, None]
+    windows = waveform.detach().unfold(1, kernel, stride)
+    count = windows.shape[1]
+    # the windows that hold a learned sample
+    first = max(0, -(-(learned.start - kernel + 1) // stride))
+    behind = max(first, min(count, (learned.stop - 1) // stride + 1))
+    moving = waveform[:, first * stride :].unfold(1, kernel, stride)[:, : behind - first]
+    sums = [_sums(part) for part in (windows[:, :first], moving, windows[:, behind:])]
+    mean, moments = (torch.stack(part).sum(0) / count for part in zip(*sums, strict=True))
+    moments = moments - mean[:, :, None] * mean[:, None]
     variance = ((stack.filters @ moments) * stack.filters).sum(dim=-1)
     scale = stack.gain * torch.rsqrt(variance + stack.eps)
     weight = torch.cat([scale[:, None] * stack.filters.T, (stack.shift - scale * (mean @ stack.filters.T))[:, None]], 1)
@@ -75,9 +81,40 @@ def first_layer(waveform: Tensor, stack: ConvStack, rows: int) -> Tensor:
     dtype = stack.taps[0][0].dtype
     weight = functional.pad(weight, (0, 0, 0, width - kernel - 1)).to(dtype)
     needed = (rows - 1) * stride + kernel
-    padded = functional.pad(waveform, (0, max(0, needed - waveform.shape[1])))[:, :needed]
-    windows = functional.pad(padded.unfold(1, kernel, stride), (0, 1), value=1.0)
-    return functional.gelu(functional.pad(windows, (0, width - kernel - 1)).to(dtype) @ weight)
+    padded = functional.pad(waveform.detach(), (0, max(0, needed - waveform.shape[1])))[:, :needed]
+    # the last windows count in the norm, but no later layer may reach them
+    moving = moving[:, : max(0, rows - first)]
+    whole, part = (_columns(value, width, dtype) for value in (padded.unfold(1, kernel, stride), moving))
+    return functional.gelu(PartlyConstantProduct.apply(whole, part, weight, first))
+
+
+def _sums(windows: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums over windows ``(B, T, k)`` of the windows ``(B, k)`` and of their products ``(B, k, k)``, in float64."""
+    windows = windows.double()
+    return windows.sum(dim=1), windows.transpose(1, 2) @ windows
+
+
+def _columns(windows: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+    """Windows ``(B, T, k)``, a one and zeros: ``(B, T, width)``."""
+    windows = functional.pad(windows, (0, 1), value=1.0)
+    return functional.pad(windows, (0, width - windows.shape[2])).to(dtype)
+
+
+class PartlyConstantProduct(torch.autograd.Function):
+    """``x @ weight`` for x ``(B, T, k)``, of whose rows only `part`, from row `first` on, has a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, part: Tensor, weight: Tensor, first: int) -> Tensor:
+        """`part` is ``(B, R, k)`` and says again what stands in x."""
+        ctx.save_for_backward(x, weight)
+        ctx.rows = slice(first, first + part.shape[1])
+        return x @ weight
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor, None]:
+        """Gradients of `part` and `weight`."""
+        x, weight = ctx.saved_tensors
+        return None, gradients[0][:, ctx.rows] @ weight.transpose(1, 2), x.transpose(1, 2) @ gradients[0], None
 
 
 class StridedProduct(torch.autograd.Function):
