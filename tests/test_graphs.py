@@ -9,7 +9,7 @@ from small import CLASSES, SIZES, MemoryFeed, media_batch, settings_for, small_e
 from hcep.model.hcep import HCEP
 from hcep.model.method import Batch
 from hcep.training import loop
-from hcep.training.graphs import Recorder, Recording
+from hcep.training.graphs import Recorder, Recording, padded_tokens
 from hcep.training.loop import Trainer
 
 
@@ -52,7 +52,7 @@ def recorder_of(monkeypatch):
 
 def batch_of(count: int, length: int, label: int = 1) -> Batch:
     batch = Batch(torch.arange(count), torch.full((count,), label), torch.zeros(count, 3, dtype=torch.bool))
-    return batch._replace(tokens=torch.ones(count, length, dtype=torch.int64))
+    return padded_tokens(batch._replace(tokens=torch.ones(count, length, dtype=torch.int64)))
 
 
 def test_from_the_second_batch_of_a_shape_on_the_recording_answers_for_the_batch_it_is_given(recorder_of):

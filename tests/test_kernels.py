@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
-from small import ROUNDING, distance
+from small import ROUNDING, distance, media_batch, small_encoders
 from torch.nn import functional
+
+from hcep.encoders import operations
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -69,3 +76,148 @@ def test_sums_and_norms_in_bf16_and_without_gradients(kernels):
     assert distance(normed, functional.layer_norm(total.float(), (96,))) < 2 * ROUNDING
     one, other = kernels.AddNorm.apply(x, y, weight, bias, 1e-5, True)
     assert torch.equal(one, other) and torch.equal(one, normed)
+
+
+LENGTHS = [1, 20, 50, 64, 65, 130]
+
+
+def attention_both_ways(kernels, length, width, causal, dtype):
+    """Results and gradients of the kernel, and of plain torch in float32 on the same values."""
+    generator = torch.Generator().manual_seed(length)
+    joined = torch.randn(3, length, 3 * 2 * width, generator=generator).to(DEVICE, dtype)
+    gradient = torch.randn(3, length, 2 * width, generator=generator).to(DEVICE, dtype)
+
+    def results(values, attend):
+        values = values.requires_grad_()
+        found = attend(values)
+        return [found, *torch.autograd.grad(found, values, gradient.to(values.dtype))]
+
+    ours = results(joined.clone(), lambda x: kernels.attention(x, 2, causal))
+    return ours, results(joined.float(), lambda x: operations.plain_attention(x, 2, causal=causal))
+
+
+@pytest.fixture(scope="module")
+def fused():
+    pytest.importorskip("triton")
+    found = operations._triton_kernels()
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("width", [16, 64])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_attention(fused, length, width, causal):
+    # on a GPU products of float32 are not wanted here; the interpreter knows no products of bf16
+    coarse = torch.bfloat16 if DEVICE.type == "cuda" else torch.float16
+    for dtype, bound in ((torch.float32, 1e-6), (coarse, 2 * torch.finfo(coarse).eps)):
+        for one, other in zip(*attention_both_ways(fused, length, width, causal, dtype), strict=True):
+            # a lone key has all the weight, and no score has a gradient
+            assert distance(one, other) < bound, dtype
+
+
+def test_attention_is_the_same_in_every_run(fused):
+    runs = [attention_both_ways(fused, 130, 16, False, torch.float16)[0] for _ in range(3)]
+    assert all(torch.equal(one, other) for run in runs[1:] for one, other in zip(runs[0], run, strict=True))
+
+
+def test_heads_that_the_attention_is_not_made_for_go_to_the_library(fused):
+    joined = torch.zeros(1, 4, 3 * 48)
+    assert [heads for heads in (1, 2, 3, 6) if fused.attention_fits(joined, heads)] == [3]
+
+
+@pytest.mark.parametrize("silu", [False, True])
+def test_activations(fused, silu):
+    # far more values than a block has, no multiple of its size, and the far ends
+    x = torch.cat([torch.linspace(-9, 9, 5001), torch.tensor([0.0, -0.0, 60.0, -60.0, 1e9, -1e9])]).to(DEVICE)
+    ours, exact = x.clone().requires_grad_(), x.double().requires_grad_()
+    y, z = fused.activation(ours, silu), (functional.silu if silu else functional.gelu)(exact)
+    assert float((y.double() - z).detach().abs().max()) < 2e-6
+    gradient = torch.linspace(-2, 2, len(x), device=DEVICE)
+    one, other = torch.autograd.grad(y, ours, gradient)[0], torch.autograd.grad(z, exact, gradient.double())[0]
+    assert float((one.double() - other).abs().max()) < 2e-6
+
+
+def test_towers_give_the_same_through_the_kernels(fused, monkeypatch):
+    encoders = small_encoders()
+    batch = media_batch(encoders)
+    sound, images = encoders.audio.normalise(batch.waveform), encoders.vision.normalise(batch.frames.flatten(0, 1))
+    generator = torch.Generator().manual_seed(0)
+    towers = {
+        "text": (lambda p: encoders.text(batch.tokens, p), torch.randn(2, encoders.text.width, generator=generator)),
+        "vision": (lambda p: encoders.vision(images, p), torch.randn(2, encoders.vision.width, generator=generator)),
+        "audio": (lambda p: encoders.audio(sound, p), torch.randn(2, sound.shape[1] // 10, generator=generator)),
+    }
+
+    def results():
+        found = {}
+        for name, (encode, prompts) in towers.items():
+            prompts = prompts.clone().requires_grad_()
+            feature = encode(prompts)
+            feature.square().sum().backward()
+            found[name] = (feature, prompts.grad)
+        return found
+
+    plain = results()
+    taken = set()
+
+    def the_kernel(name, ways, x):
+        taken.add(name)
+        return ways[-1]
+
+    monkeypatch.setattr(operations, "fused_kernels", lambda x: fused)
+    monkeypatch.setattr(operations, "COARSE", torch.float32)
+    monkeypatch.setattr(operations, "fastest", the_kernel)
+    for name, values in results().items():
+        assert all(distance(one, other) < 1e-5 for one, other in zip(values, plain[name], strict=True)), name
+    assert taken == {"attention", "causal attention", "gelu", "silu"}
+
+
+COMPILE = """
+import sys
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from hcep.encoders import attention, kernels
+
+def compiled(kernel, types, warps, stages=2, **constants):
+    types |= {name: "constexpr" for name in constants}
+    even = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(types.values()) if kind.startswith("*")}
+    source = ASTSource(fn=kernel, signature=types, constexprs=constants, attrs=even)
+    made = triton.compile(source, target=GPUTarget("cuda", int(sys.argv[1]), 32),
+                          options={"num_warps": warps, "num_stages": stages})
+    assert "cubin" in made.asm
+    print(kernel.__name__, constants, made.metadata.shared)
+
+media, number = "*bf16", "*fp32"
+end = {"length": "i32", "heads": "i32", "scale": "fp32"}
+for one in (True, False):
+    for causal in (True, False):
+        options = {"CAUSAL": causal, "D": 64, "BLOCK": 64}
+        compiled(attention._forward, {"joined": media, "out": media, "total": number} | end, 4,
+                 1 if one else 2, ONE=one, **options)
+        behind = {"joined": media, "out": media, "total": number, "levels": number, "gradient": media,
+                  "result": media} | end
+        compiled(attention._key_gradients, dict(behind), 4, 1, ONE=one, **options)
+        compiled(attention._query_gradients, dict(behind), 4, 2, **options)
+for silu in (True, False):
+    options = {"SILU": silu, "BLOCK": 2048}
+    compiled(kernels._activation_forward, {"x": media, "y": media, "count": "i32"}, 4, **options)
+    compiled(kernels._activation_backward, {"x": media, "gradient": media, "result": media, "count": "i32"}, 4,
+             **options)
+"""
+
+
+@pytest.mark.parametrize("capability, shared", [(80, 163), (89, 99), (90, 227)])
+def test_kernels_compile_for_cards_and_fit_their_shared_memory(capability, shared):
+    pytest.importorskip("triton")
+    environment = os.environ | {"TRITON_INTERPRET": "0", "PYTHONPATH": str(Path(__file__).parents[1])}
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", COMPILE, str(capability)],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert run.returncode == 0, run.stderr
+    sizes = [int(line.rsplit(" ", 1)[1]) for line in run.stdout.splitlines()]
+    assert len(sizes) == 16 and max(sizes) <= shared * 1024

@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers import PreTrainedModel, Wav2Vec2Model
 
 from hcep.encoders.blocks import (
@@ -25,6 +24,7 @@ from hcep.encoders.blocks import (
 )
 from hcep.encoders.conv_stack import ConvStack, conv_stack
 from hcep.encoders.long_conv import LongConv
+from hcep.encoders.operations import gelu
 
 
 class AudioForm(NamedTuple):
@@ -40,7 +40,7 @@ class AudioForm(NamedTuple):
     def __call__(self, waveform: Tensor, learned: slice | None = None) -> Tensor:
         """Hidden states ``(B, T, D)``; gradients reach the samples `learned`, or all."""
         x = self.project(self.enter(self.convolutions(waveform, learned)))
-        x = self.norm(x + functional.gelu(self.position(x)).to(x.dtype))
+        x = self.norm(x + gelu(self.position(x)).to(x.dtype))
         same = x
         for block in self.blocks:
             x, same = block.post_norm(x, same)

@@ -8,48 +8,18 @@ Shapes: B sequences, L positions, W width, H heads.
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import shutil
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
 from open_clip.transformer import QuickGELU, ResidualAttentionBlock, Transformer
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-SHORT = 64  # positions up to which the memory-efficient attention was the fastest on a GPU (docs/performance.md)
+from hcep.encoders.operations import attention, fused_kernels, gelu, silu, split
+
 QUICK = 1.702  # QuickGELU is x * sigmoid(1.702 x) = silu(1.702 x) / 1.702 (Hendrycks and Gimpel 2016, section 2)
-
-
-@cache
-def _triton_kernels() -> ModuleType | None:
-    """`hcep.encoders.kernels` where Triton and the C compiler that it calls are there."""
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None or importlib.util.find_spec("triton") is None:
-        lacking = "Triton" if compiler else "C compiler (CC, cc, gcc or clang), which Triton calls"
-        print(f"no {lacking}: sums and norms run unfused on this GPU, slower", file=sys.stderr, flush=True)
-        return None
-    from hcep.encoders import kernels
-
-    return kernels
-
-
-def fused_kernels(x: Tensor) -> Any:
-    """The fused kernels for a tensor's device, or None: then plain torch does the same."""
-    return _triton_kernels() if x.is_cuda else None
-
-
-def short_attention(x: Tensor) -> AbstractContextManager[Any]:
-    """Context that chooses the fastest attention of a GPU for sequences ``(B, L, W)``."""
-    short = x.is_cuda and x.shape[1] <= SHORT and x.dtype == torch.bfloat16
-    return sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION) if short else nullcontext()
 
 
 class Linear(NamedTuple):
@@ -77,14 +47,14 @@ class Norm(NamedTuple):
     def after(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The stream ``x + y`` (or x), and it normalised: what a pre-norm tower carries on."""
         if fused := fused_kernels(x):
-            return fused.AddNorm.apply(x, y, self.weight, self.bias, self.eps, False)
+            return fused.add_norm(x, y, self.weight, self.bias, self.eps, False)
         total = x if y is None else x + y
         return total, self(total)
 
     def twice(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """``x + y`` normalised, for the two places that read it in a post-norm tower."""
         if fused := fused_kernels(x):
-            return fused.AddNorm.apply(x, y, self.weight, self.bias, self.eps, True)
+            return fused.add_norm(x, y, self.weight, self.bias, self.eps, True)
         normed = self(x + y)
         return normed, normed
 
@@ -101,19 +71,9 @@ class Block(NamedTuple):
     down: Linear
     activation: Callable[[Tensor], Tensor]
 
-    def split(self, x: Tensor) -> list[Tensor]:
-        """``(B, L, n W)`` -> n times ``(B, H, L, W / H)``."""
-        width = self.out.weight.shape[0]
-        parts = x.unflatten(-1, (x.shape[-1] // width, self.heads, width // self.heads)).unbind(2)
-        # unbound before it is transposed, so that the gradients are joined in one pass, in the order of x
-        return [part.transpose(1, 2) for part in parts]
-
     def attend(self, x: Tensor, *, causal: bool = False) -> Tensor:
         """Self-attention ``(B, L, W)``."""
-        q, k, v = self.split(self.qkv(x))
-        with short_attention(x):
-            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        return self.out(attention(self.qkv(x), self.heads, causal=causal))
 
     def feed(self, x: Tensor) -> Tensor:
         """The feed-forward part."""
@@ -150,8 +110,9 @@ class Block(NamedTuple):
 
         width = x.shape[-1]
         query = Linear(self.qkv.weight[:width], self.qkv.bias[:width])(pick(normed))
-        k, v = self.split(Linear(self.qkv.weight[width:], self.qkv.bias[width:])(normed))
-        mixed = functional.scaled_dot_product_attention(self.split(query[:, None])[0], k, v, attn_mask=mask)
+        k, v = split(Linear(self.qkv.weight[width:], self.qkv.bias[width:])(normed), self.heads, 2)
+        (q,) = split(query[:, None], self.heads, 1)
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         y = pick(x) + self.out(mixed.flatten(1))
         return y + self.feed(self.second(y))
 
@@ -241,7 +202,7 @@ def clip_blocks(transformer: Transformer, dtype: torch.dtype) -> list[Block] | N
                 # the factors of QuickGELU move into the maps around it: one pass over the widest activation, not three
                 linear_of(module.mlp.c_fc, dtype, quick, quick),
                 linear_of(module.mlp.c_proj, dtype, 1 / quick),
-                functional.silu if quick != 1 else functional.gelu,
+                silu if quick != 1 else gelu,
             )
         )
     return blocks
@@ -259,5 +220,5 @@ def wav2vec_block(module: Any, dtype: torch.dtype) -> Block:
         linear_of(module.attention.out_proj, dtype),
         linear_of(module.feed_forward.intermediate_dense, dtype),
         linear_of(module.feed_forward.output_dense, dtype),
-        functional.gelu,
+        gelu,
     )

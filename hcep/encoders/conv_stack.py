@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hcep.encoders.operations import gelu
+
 
 class ConvStack(NamedTuple):
     """Weights of the stack.
@@ -51,7 +53,7 @@ class ConvStack(NamedTuple):
         channels = x.shape[-1]
         x = x.view(-1, channels)
         for stride, (near, far) in zip(self.strides[1:], self.taps, strict=True):
-            x = functional.gelu(StridedProduct.apply(x.view(-1, stride * channels), near, far))
+            x = gelu(StridedProduct.apply(x.view(-1, stride * channels), near, far))
             channels = x.shape[-1]
         return x.view(len(waveform), -1, channels)[:, :count]
 
@@ -85,7 +87,7 @@ def first_layer(waveform: Tensor, stack: ConvStack, rows: int, learned: slice) -
     # the last windows count in the norm, but no later layer may reach them
     moving = moving[:, : max(0, rows - first)]
     whole, part = (_columns(value, width, dtype) for value in (padded.unfold(1, kernel, stride), moving))
-    return functional.gelu(PartlyConstantProduct.apply(whole, part, weight, first))
+    return gelu(PartlyConstantProduct.apply(whole, part, weight, first))
 
 
 def _sums(windows: Tensor) -> tuple[Tensor, Tensor]:

@@ -31,9 +31,10 @@ class Recording(NamedTuple):
 class Recorder:
     """Replays `work` on a batch, from the second batch of a shape on.
 
-    The caller runs the first one itself, which is the warm-up that a recording needs. `work` must not look at
-    values of tensors, nor copy any from the main memory, and `Batch.row` is that of the recorded batch. What it
-    writes elsewhere (gradients, prompts) must lie at the same place whenever it runs.
+    The caller runs the first one itself, which is the warm-up that a recording needs. Few lengths of texts
+    (`padded_tokens`) make few shapes. `work` must not look at values of tensors, nor copy any from the main memory,
+    and `Batch.row` is that of the recorded batch. What it writes elsewhere (gradients, prompts) must lie at the same
+    place whenever it runs.
 
     Parameters
     ----------
@@ -71,7 +72,6 @@ class Recorder:
 
         That is the first of its shape, and any where recording ran out of memory.
         """
-        batch = padded_tokens(batch)
         recording = self._recording(batch)
         if recording is None:
             return None

@@ -20,7 +20,7 @@ from hcep.model.method import Batch, Method
 from hcep.progress import progress
 from hcep.training.checkpoint import read_state, save_state
 from hcep.training.feed import Feed
-from hcep.training.graphs import Recorder
+from hcep.training.graphs import Recorder, padded_tokens
 from hcep.training.memory import halved, measured_size
 
 CHECK_EVERY = 50  # steps between looks at the losses, each of which waits for the device
@@ -188,6 +188,8 @@ class Trainer:
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         """One optimiser step on the effective batch."""
+        if self.recorder:
+            batch = padded_tokens(batch)
         terms = self.recorder.replay(batch) if self.recorder else None
         if terms is None:
             terms = self._gradients_that_fit(batch)
