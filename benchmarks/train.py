@@ -31,6 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hcep import registry
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
+from hcep.encoders.trial import libraries_only
 from hcep.media.store import ClipStore
 from hcep.model.cuep import OpposingFeatures
 from hcep.model.hcep import HCEP
@@ -293,7 +294,13 @@ def take_turns(args: argparse.Namespace, sides: dict[str, Any]) -> dict[str, Mea
             else:
                 if cuda:
                     torch.cuda.reset_peak_memory_stats(args.device)
-                with running.unrecorded(), FlopCounterMode(display=False) as counter, Traffic() as traffic:
+                # the counter knows the libraries' operations alone
+                with (
+                    running.unrecorded(),
+                    libraries_only(),
+                    FlopCounterMode(display=False) as counter,
+                    Traffic() as traffic,
+                ):
                     seconds = step_seconds(running, 1)
                 work, moved, operations = counter.get_total_flops(), traffic.bytes, traffic.operations
                 first = [] if cuda else [seconds]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from small import ROUNDING, MemoryFeed, distance, settings_for
 
+from hcep.encoders import trial
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import assemble, build_audio, build_clip
 from hcep.model.hcep import HCEP
@@ -103,6 +104,20 @@ def test_fast_is_plain_at_full_size(encoders, capsys):
     assert errors["fp32"][0] < 1e-5 and errors["fp32"][1] < 1e-4
     # twelve blocks of some ten sums, each rounded: rounding x sqrt(120) for features, twice as far back for gradients
     assert errors["bf16"][0] < ROUNDING * 120**0.5 and errors["bf16"][1] < 2 * ROUNDING * 120**0.5
+
+
+def test_no_fused_kernel_differs_from_the_library_at_full_size(encoders, capsys):
+    trial._outcomes.clear()
+    method = method_of(encoders, cosine_scale=100.0, precision="bf16")
+    gradients(method, clips(encoders, 16).to(DEVICE))
+    found = trial.outcomes()
+    with capsys.disabled():
+        print("\nmilliseconds of the library and of the fused kernel, and which was taken:")
+        for (name, shape, *_, learns), outcome in found.items():
+            times = " ".join("differs" if value is None else f"{value:.3f}" for value in outcome.milliseconds)
+            print(f"{name:>16} {shape!s:>20} {'both passes' if learns else 'forward':>11}: {times} {outcome.taken}")
+    assert {name for name, *_ in found} == {"attention", "causal attention", "gelu", "silu"}
+    assert all(None not in outcome.milliseconds for outcome in found.values())
 
 
 @pytest.mark.parametrize("micro, step", [(0, "sgd"), (4, "normalised")])

@@ -92,6 +92,7 @@ def test_nothing_is_tried_while_a_graph_is_recorded_or_operations_are_counted(cl
         assert fastest("gelu", [library, good], x) is library
     monkeypatch.setattr(trial, "_recording", lambda: True)
     assert fastest("gelu", [library, good], x) is library and not outcomes()
+    assert fastest("gelu", [library, good], x[:0]) is library and not outcomes()
     monkeypatch.setattr(trial, "_recording", lambda: False)
     clock[0].extend([2.0, 1.0])
     assert fastest("gelu", [library, good], x) is good
@@ -117,3 +118,11 @@ def test_results_of_another_shape_than_what_is_given_have_gradients_too(clock):
     ways = [lambda x: plain_attention(x, 2, causal=True), lambda x: plain_attention(x.double(), 2, causal=True).float()]
     assert fastest("causal attention", ways, joined) is ways[1]
     assert [value.shape for value in clock[1][0]] == [(2, 5, 32), (2, 5, 96)]
+
+
+def test_a_trial_on_large_tensors_needs_little_memory(clock, monkeypatch):
+    monkeypatch.setattr(trial, "VALUES", 100)
+    clock[0].extend([2.0, 1.0, 2.0, 1.0])
+    assert fastest("gelu", [library, good], torch.zeros(40, 8, requires_grad=True)) is good
+    assert fastest("gelu", [library, good], torch.zeros(3, 400, requires_grad=True)) is good
+    assert [found[0].shape for found in clock[1]] == [(12, 8), (12, 8), (1, 400), (1, 400)]

@@ -45,18 +45,21 @@ def _forward(
     joined, out, total, length, heads, scale,
     CAUSAL: tl.constexpr, ONE: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    pair = tl.program_id(0).to(tl.int64)
+    # blocks of one head follow each other, so that its keys and values are still in the cache
+    blocks = tl.cdiv(length, BLOCK)
+    pair = (tl.program_id(0) // blocks).to(tl.int64)
+    block = tl.program_id(0) % blocks
     width = heads * D
     stride = 3 * width
     place = tl.arange(0, D)
     base = joined + pair // heads * length * stride + pair % heads * D
-    rows = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    rows = block * BLOCK + tl.arange(0, BLOCK)
     q = _tile(base, rows, place, stride, length)
     top = tl.full((BLOCK,), float("-inf"), tl.float32)
     mass = tl.zeros((BLOCK,), tl.float32)
     mixed = tl.zeros((BLOCK, D), tl.float32)
     # a constant end lets the compiler drop the loop
-    end = BLOCK if ONE else tl.minimum(length, (tl.program_id(1) + 1) * BLOCK) if CAUSAL else length
+    end = BLOCK if ONE else tl.minimum(length, (block + 1) * BLOCK) if CAUSAL else length
     for start in range(0, end, BLOCK):
         columns = start + tl.arange(0, BLOCK)
         k = _tile(base + width, columns, place, stride, length)
@@ -85,19 +88,22 @@ def _key_gradients(
     joined, out, total, levels, gradient, result, length, heads, scale,
     CAUSAL: tl.constexpr, ONE: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    pair = tl.program_id(0).to(tl.int64)
+    # blocks of one head follow each other, so that its keys and values are still in the cache
+    blocks = tl.cdiv(length, BLOCK)
+    pair = (tl.program_id(0) // blocks).to(tl.int64)
+    block = tl.program_id(0) % blocks
     width = heads * D
     stride = 3 * width
     place = tl.arange(0, D)
     base = joined + pair // heads * length * stride + pair % heads * D
     target = result + pair // heads * length * stride + pair % heads * D
     single = pair // heads * length * width + pair % heads * D
-    columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    columns = block * BLOCK + tl.arange(0, BLOCK)
     k = _tile(base + width, columns, place, stride, length)
     v = _tile(base + 2 * width, columns, place, stride, length)
     dk = tl.zeros((BLOCK, D), tl.float32)
     dv = tl.zeros((BLOCK, D), tl.float32)
-    start = tl.program_id(1) * BLOCK if CAUSAL and not ONE else 0
+    start = block * BLOCK if CAUSAL and not ONE else 0
     end = BLOCK if ONE else length
     for begin in range(start, end, BLOCK):
         rows = begin + tl.arange(0, BLOCK)
@@ -128,20 +134,23 @@ def _query_gradients(
     joined, out, total, levels, gradient, result, length, heads, scale,
     CAUSAL: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    pair = tl.program_id(0).to(tl.int64)
+    # blocks of one head follow each other, so that its keys and values are still in the cache
+    blocks = tl.cdiv(length, BLOCK)
+    pair = (tl.program_id(0) // blocks).to(tl.int64)
+    block = tl.program_id(0) % blocks
     width = heads * D
     stride = 3 * width
     place = tl.arange(0, D)
     base = joined + pair // heads * length * stride + pair % heads * D
     single = pair // heads * length * width + pair % heads * D
-    rows = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    rows = block * BLOCK + tl.arange(0, BLOCK)
     q = _tile(base, rows, place, stride, length)
     given = _tile(gradient + single, rows, place, width, length)
     offset = tl.load(total + pair * length + rows, mask=rows < length, other=0.0)
     level = _level(given, _tile(out + single, rows, place, width, length))
     tl.store(levels + pair * length + rows, level, mask=rows < length)
     dq = tl.zeros((BLOCK, D), tl.float32)
-    end = tl.minimum(length, (tl.program_id(1) + 1) * BLOCK) if CAUSAL else length
+    end = tl.minimum(length, (block + 1) * BLOCK) if CAUSAL else length
     for start in range(0, end, BLOCK):
         columns = start + tl.arange(0, BLOCK)
         k = _tile(base + width, columns, place, stride, length)
@@ -154,10 +163,10 @@ def _query_gradients(
 
 
 def fits(joined: Tensor, heads: int) -> bool:
-    """Whether the kernels are made for these shapes, heads of 16, 32, 64 or 128, and for the card."""
+    """Whether the kernels are made for these shapes, heads of 16, 32 or 64, and for the card."""
     # before Ampere cards have no products of bf16, and the compiler takes a minute to put them together
     able = not joined.is_cuda or torch.cuda.get_device_capability(joined.device) >= (8, 0)
-    return able and joined.shape[-1] // (3 * heads) in (16, 32, 64, 128)
+    return able and joined.shape[-1] // (3 * heads) in (16, 32, 64)
 
 
 class Attention(torch.autograd.Function):
@@ -173,9 +182,10 @@ class Attention(torch.autograd.Function):
         block = 64 if length > 32 else 32
         ctx.options = {"CAUSAL": causal, "D": width // heads, "BLOCK": block, "num_warps": 4}
         ctx.sizes = (length, heads, (width // heads) ** -0.5)
-        ctx.grid = (count * heads, triton.cdiv(length, block))
-        one = ctx.grid[1] == 1
-        _forward[ctx.grid](joined, out, total, *ctx.sizes, ONE=one, num_stages=1 if one else 2, **ctx.options)
+        blocks = triton.cdiv(length, block)
+        ctx.grid = (count * heads * blocks,)
+        ctx.one = blocks == 1
+        _forward[ctx.grid](joined, out, total, *ctx.sizes, ONE=ctx.one, num_stages=1 if ctx.one else 2, **ctx.options)
         ctx.save_for_backward(joined, out, total)
         return out
 
@@ -187,9 +197,8 @@ class Attention(torch.autograd.Function):
         result = torch.empty_like(joined)
         levels = torch.empty_like(total)
         given = (joined, out, total, levels, gradients[0].contiguous(), result, *ctx.sizes)
-        one = ctx.grid[1] == 1
-        if not one:
+        if not ctx.one:
             _query_gradients[ctx.grid](*given, num_stages=2, **ctx.options)
         # more stages do not fit into registers
-        _key_gradients[ctx.grid](*given, ONE=one, num_stages=1, **ctx.options)
+        _key_gradients[ctx.grid](*given, ONE=ctx.one, num_stages=1, **ctx.options)
         return result, None, None

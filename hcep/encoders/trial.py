@@ -19,6 +19,7 @@ from torch.autograd.graph import saved_tensors_hooks
 Way = Callable[[Tensor], Tensor]
 BOUND = 4 * 2**-8  # of the difference between two ways in bf16, relative: each rounds operands and results
 ROUNDS, CALLS = 3, 5
+VALUES = 2**25  # that a trial computes on at most, so that it needs no memory worth counting
 PAUSE = 5_000_000  # clock cycles that the device waits, so that a processor hands over all calls before the first runs
 
 
@@ -66,7 +67,7 @@ def fastest(name: str, ways: Sequence[Way], x: Tensor) -> Way:
     outcome = _outcomes.get(key)
     if outcome is None:
         # nothing can be timed while a graph is recorded
-        if _libraries_only or _recording():
+        if _libraries_only or not x.numel() or _recording():
             return ways[0]
         outcome = _outcomes[key] = _try(name, ways, x, learns)
     return ways[0 if _libraries_only else outcome.taken]
@@ -79,9 +80,8 @@ def _recording() -> bool:
 def _try(name: str, ways: Sequence[Way], x: Tensor, learns: bool) -> Outcome:
     """Compare all ways with the first on random values, and time them, with the backward pass if there is one."""
     generator = torch.Generator(x.device).manual_seed(0)
-    given, gradient = (
-        torch.randn(x.shape, generator=generator, device=x.device, dtype=torch.float32).to(x.dtype) for _ in range(2)
-    )
+    shape = (max(1, min(len(x), VALUES * len(x) // x.numel())), *x.shape[1:])
+    given, gradient = (torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype) for _ in range(2))
     given.requires_grad_(learns)
 
     def work(way: Way) -> list[Tensor]:
@@ -112,7 +112,7 @@ def _try(name: str, ways: Sequence[Way], x: Tensor, learns: bool) -> Outcome:
 
 
 def _distance(one: Tensor, other: Tensor) -> float:
-    one, other = one.double(), other.double()
+    one, other = one.float(), other.float()
     return float((one - other).norm() / other.norm())
 
 
