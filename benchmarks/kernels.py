@@ -73,7 +73,9 @@ def compiled(kernel: Any, types: dict[str, str], constants: dict[str, Any], opti
         if kind.startswith("*") or name == "count"
     }
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=even)
-    return triton.compile(source, target=GPUTarget("cuda", card, 32), options={"num_warps": 4} | options)
+    return triton.compile(
+        source, target=GPUTarget("cuda", card, 32), options={"num_warps": 4} | kernels.FUSED | options
+    )
 
 
 def resources(made: Any) -> dict[str, int]:

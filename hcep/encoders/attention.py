@@ -16,6 +16,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hcep.encoders.kernels import FUSED
+
 LOG2E = tl.constexpr(1.4426950408889634)  # the device has powers of two
 
 
@@ -180,7 +182,7 @@ class Attention(torch.autograd.Function):
         out = joined.new_empty(count, length, width)
         total = torch.empty(count * heads * length, dtype=torch.float32, device=joined.device)
         block = 64 if length > 32 else 32
-        ctx.options = {"CAUSAL": causal, "D": width // heads, "BLOCK": block, "num_warps": 4}
+        ctx.options = {"CAUSAL": causal, "D": width // heads, "BLOCK": block, "num_warps": 4, **FUSED}
         ctx.sizes = (length, heads, (width // heads) ** -0.5)
         blocks = triton.cdiv(length, block)
         ctx.grid = (count * heads * blocks,)

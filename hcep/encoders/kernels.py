@@ -16,6 +16,10 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+FUSED: dict[str, Any] = {
+    "enable_fp_fusion": True
+}  # products with their sums, whatever Triton's release takes for granted
+
 
 @triton.jit
 def _norm_forward(
@@ -66,8 +70,8 @@ def _norm_backward(
     tl.store(result + row * width + place, found.to(result.dtype.element_ty), mask=inside)
 
 
-def _warps(width: int) -> dict[str, int]:
-    return {"BLOCK": triton.next_power_of_2(width), "num_warps": 4 if width > 512 else 2}
+def _options(width: int) -> dict[str, Any]:
+    return {"BLOCK": triton.next_power_of_2(width), "num_warps": 4 if width > 512 else 2, **FUSED}
 
 
 class AddNorm(torch.autograd.Function):
@@ -91,7 +95,7 @@ class AddNorm(torch.autograd.Function):
         mean, spread = (torch.empty(rows, dtype=torch.float32, device=x.device) for _ in range(2))
         _norm_forward[(rows,)](
             x, x if y is None else y, total, normed, mean, spread, weight, bias, eps, width,
-            ADD=y is not None, KEEP=total is not normed, **_warps(width),
+            ADD=y is not None, KEEP=total is not normed, **_options(width),
         )  # fmt: skip
         ctx.save_for_backward(total, mean, spread, weight)
         ctx.twice = twice
@@ -112,7 +116,7 @@ class AddNorm(torch.autograd.Function):
         width = total.shape[-1]
         _norm_backward[(mean.numel(),)](
             total, mean, spread, weight, one, one if two is None else two, one if beside is None else beside, result,
-            width, TWO=two is not None, BESIDE=beside is not None, **_warps(width),
+            width, TWO=two is not None, BESIDE=beside is not None, **_options(width),
         )  # fmt: skip
         return result, result if ctx.needs_input_grad[1] else None, None, None, None, None
 
@@ -172,7 +176,7 @@ class Activation(torch.autograd.Function):
         x = x.contiguous()
         y = torch.empty_like(x)
         ctx.save_for_backward(x)
-        ctx.options = {"SILU": silu, "BLOCK": 2048, "num_warps": 4}
+        ctx.options = {"SILU": silu, "BLOCK": 2048, "num_warps": 4, **FUSED}
         ctx.grid = (triton.cdiv(x.numel(), 2048),)
         _activation_forward[ctx.grid](x, y, x.numel(), **ctx.options)
         return y
