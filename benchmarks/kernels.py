@@ -1,10 +1,9 @@
 """The fused kernels: what the compiler makes of them for a card, and on a GPU their time beside the library's.
 
-python benchmarks/kernels.py [--capability 90] [--clips 64]
+python benchmarks/kernels.py [--capability 90]
 
 JSON lines. Compiling needs no GPU: instructions in the program and registers of a thread, spills to memory, shared
-memory. With a GPU, every operation at the shapes of HCEP's full-size step: milliseconds of one forward pass, and of
-both passes.
+memory. With a GPU, milliseconds of every operation as `hcep.encoders.trial` finds them: one forward pass, and both.
 """
 
 from __future__ import annotations
@@ -31,51 +30,49 @@ from triton.compiler import ASTSource
 from hcep.encoders import attention, kernels
 from hcep.encoders.operations import attention as attend
 from hcep.encoders.operations import gelu, silu
-from hcep.encoders.trial import outcomes
+from hcep.encoders.trial import VALUES, outcomes
 
 MEDIA, NUMBER = "*bf16", "*fp32"
-SIZES = {"length": "i32", "heads": "i32", "scale": "fp32"}
-FORWARD = {"joined": MEDIA, "out": MEDIA, "total": NUMBER} | SIZES
-BACKWARD = {
-    "joined": MEDIA,
-    "out": MEDIA,
-    "total": NUMBER,
-    "levels": NUMBER,
-    "gradient": MEDIA,
-    "result": MEDIA,
-} | SIZES
+TYPES = {
+    **dict.fromkeys(("joined", "out", "gradient", "result", "x", "y", "normed", "one", "two", "beside"), MEDIA),
+    **dict.fromkeys(("weight", "bias"), MEDIA),
+    **dict.fromkeys(("total", "levels", "mean", "spread"), NUMBER),
+    **dict.fromkeys(("length", "heads", "width", "count"), "i32"),
+    **dict.fromkeys(("scale", "eps"), "fp32"),
+}
+EVEN = ("width", "count")  # multiples of 16, as are all addresses
+# texts of up to 32 and 64 positions, and longer; frames; five seconds of sound
+LENGTHS = {32: True, 64: True, 80: True, 52: False, 299: False}
 
 
-def programs() -> list[tuple[Any, dict[str, str], dict[str, Any], dict[str, int]]]:
-    """Kernel, types of its arguments, constants and compiler's options, as the towers call them."""
-    found: list[tuple[Any, dict[str, str], dict[str, Any], dict[str, int]]] = []
-    for one in (True, False):
-        for causal in (False, True):
-            shared = {"CAUSAL": causal, "D": 64, "BLOCK": 64}
-            found.append((attention._forward, FORWARD, shared | {"ONE": one}, {"num_stages": 1 if one else 2}))
-            found.append((attention._key_gradients, BACKWARD, shared | {"ONE": one}, {"num_stages": 1}))
-            if not one:
-                found.append((attention._query_gradients, BACKWARD, shared, {"num_stages": 2}))
+def programs() -> list[tuple[Any, dict[str, str], dict[str, Any]]]:
+    """Kernel, types of its arguments, and constants with the compiler's options, as the towers call them."""
+    found: list[tuple[Any, dict[str, str], dict[str, Any]]] = []
+    for length, causal in LENGTHS.items():
+        for kernel, options in attention.launches(length, 64, causal).values():
+            found.append((kernel, TYPES, options))
     for quick in (True, False):
-        constants = {"SILU": quick, "BLOCK": 2048}
-        found.append((kernels._activation_forward, {"x": MEDIA, "y": MEDIA, "count": "i32"}, constants, {}))
-        types = {"x": MEDIA, "gradient": MEDIA, "result": MEDIA, "count": "i32"}
-        found.append((kernels._activation_backward, types, constants, {}))
+        for kernel in (kernels._activation_forward, kernels._activation_backward):
+            found.append((kernel, TYPES, kernels.activation_options(quick)))
+    # a norm's total is the stream
+    norm, types = kernels.norm_options(768), TYPES | {"total": MEDIA}
+    found.append((kernels._norm_forward, types, norm | {"ADD": True, "KEEP": True}))
+    found.append((kernels._norm_backward, types, norm | {"TWO": True, "BESIDE": True}))
     return found
 
 
-def compiled(kernel: Any, types: dict[str, str], constants: dict[str, Any], options: dict[str, int], card: int) -> Any:
-    """Compile one kernel for a card; addresses and counts are multiples of 16, as in training."""
-    signature = types | dict.fromkeys(constants, "constexpr")
+def compiled(kernel: Any, types: dict[str, str], options: dict[str, Any], card: int) -> Any:
+    """Compile one kernel for a card."""
+    constants = {name: options[name] for name in kernel.arg_names if name in options}
+    signature = {name: "constexpr" if name in constants else types[name] for name in kernel.arg_names}
     even = {
         (place,): [["tt.divisibility", 16]]
         for place, (name, kind) in enumerate(signature.items())
-        if kind.startswith("*") or name == "count"
+        if kind.startswith("*") or name in EVEN
     }
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=even)
-    return triton.compile(
-        source, target=GPUTarget("cuda", card, 32), options={"num_warps": 4} | kernels.FUSED | options
-    )
+    others = {name: value for name, value in options.items() if name not in constants}
+    return triton.compile(source, target=GPUTarget("cuda", card, 32), options=others)
 
 
 def resources(made: Any) -> dict[str, int]:
@@ -97,43 +94,36 @@ def resources(made: Any) -> dict[str, int]:
     }
 
 
-def time_operations(clips: int) -> None:
-    """Try every operation at the shapes of a step: eight frames a clip, and sound with two prompts before it."""
-    shapes = {"vision": (8 * clips, 52, 768, 12), "audio": (clips, 299, 768, 12), "text": (clips, 32, 512, 8)}
+def time_operations() -> None:
+    """Try every operation for the lengths of a step, forward and with the backward pass."""
     for grad in (False, True):
-        for tower, (count, length, width, heads) in shapes.items():
-            for columns, work in (
-                (3 * width, lambda x, heads=heads, tower=tower: attend(x, heads, causal=tower == "text")),
-                (4 * width, gelu if tower == "audio" else silu),
-            ):
-                x = torch.zeros(count, length, columns, device="cuda", dtype=torch.bfloat16, requires_grad=grad)
-                with torch.set_grad_enabled(grad):
-                    work(x)
-        # the first convolution's activation is the largest
-        x = torch.zeros(clips, 19_200, 512, device="cuda", dtype=torch.bfloat16, requires_grad=grad)
         with torch.set_grad_enabled(grad):
-            gelu(x)
+            for length, causal in LENGTHS.items():
+                width = 512 if causal else 768
+                x = torch.zeros(1, length, 3 * width, device="cuda", dtype=torch.bfloat16, requires_grad=grad)
+                attend(x, width // 64, causal=causal)
+            x = torch.zeros(1, 1, device="cuda", dtype=torch.bfloat16, requires_grad=grad)
+            gelu(x), silu(x)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--capability", type=int, help="of the card to compile for: 80, 89, 90 ...")
-    parser.add_argument("--clips", type=int, default=64)
     args = parser.parse_args()
     here = torch.cuda.is_available()
     major, minor = torch.cuda.get_device_capability() if here else (9, 0)
     card = args.capability or 10 * major + minor
-    for kernel, types, constants, options in programs():
-        made = compiled(kernel, types, constants, options, card)
-        print(json.dumps({"kernel": kernel.__name__, "capability": card, **constants, **resources(made)}), flush=True)
+    for kernel, types, options in programs():
+        made = compiled(kernel, types, options, card)
+        shown = {name: value for name, value in options.items() if name not in kernels.FUSED}
+        print(json.dumps({"kernel": kernel.__name__, "capability": card, **shown, **resources(made)}), flush=True)
     if here:
-        time_operations(args.clips)
+        time_operations()
         device = torch.cuda.get_device_name()
-        for (name, shape, *_, both), outcome in outcomes().items():
+        for (name, unit, *_, both), outcome in outcomes().items():
             times = dict(zip(("library_ms", "fused_ms"), outcome.milliseconds, strict=True))
-            print(
-                json.dumps({"operation": name, "shape": shape, "backward": both, **times, "device": device}), flush=True
-            )
+            row = {"operation": name, "unit": unit, "values": VALUES, "backward": both, **times}
+            print(json.dumps(row | {"taken": bool(outcome.taken), "device": device}), flush=True)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ LENGTHS = [1, 20, 50, 64, 65, 130]
 @pytest.fixture(scope="module")
 def fused():
     pytest.importorskip("triton")
-    found = operations._triton_kernels()
+    found = operations._triton_kernels(DEVICE)
     assert found is not None
     return found
 
@@ -122,9 +122,9 @@ def attention_both_ways(kernels, length, width, causal, dtype):
 @pytest.mark.parametrize("width", [16, 64])
 @pytest.mark.parametrize("length", LENGTHS)
 def test_attention(fused, loops, length, width, causal):
-    # on a GPU products of float32 are not wanted here; the interpreter knows no products of bf16
-    coarse = torch.bfloat16 if DEVICE.type == "cuda" else torch.float16
-    for dtype, bound in ((torch.float32, 1e-6), (coarse, 2 * torch.finfo(coarse).eps)):
+    # bf16 is what it is for; the interpreter knows no products of bf16
+    bounds = {torch.float32: 1e-6, torch.float16: 2**-9} if DEVICE.type == "cpu" else {torch.bfloat16: 2**-6}
+    for dtype, bound in bounds.items():
         for one, other in zip(*attention_both_ways(fused, length, width, causal, dtype), strict=True):
             # a lone key has all the weight, and no score has a gradient
             assert distance(one, other) < bound, dtype
@@ -149,14 +149,14 @@ def test_activations(fused, silu):
     assert float((y.double() - z).detach().abs().max()) < 2e-6
     gradient = torch.linspace(-2, 2, len(x), device=DEVICE)
     one, other = torch.autograd.grad(y, ours, gradient)[0], torch.autograd.grad(z, exact, gradient.double())[0]
-    assert float((one.double() - other).abs().max()) < 2e-6
+    # a GPU's quotient is off by up to two roundings
+    assert float((one.double() - other).abs().max()) < 4e-6
 
 
+@pytest.mark.skipif(DEVICE.type == "cuda", reason="tests/test_gpu.py does this at full size")
 def test_towers_give_the_same_through_the_kernels(fused, loops, monkeypatch):
     encoders = small_encoders()
-    for module in encoders.modules():
-        module.to(DEVICE)
-    batch = media_batch(encoders).to(DEVICE)
+    batch = media_batch(encoders)
     sound, images = encoders.audio.normalise(batch.waveform), encoders.vision.normalise(batch.frames.flatten(0, 1))
     generator = torch.Generator().manual_seed(0)
     towers = {
@@ -168,7 +168,7 @@ def test_towers_give_the_same_through_the_kernels(fused, loops, monkeypatch):
     def results():
         found = {}
         for name, (encode, prompts) in towers.items():
-            prompts = prompts.to(DEVICE, copy=True).requires_grad_()
+            prompts = prompts.clone().requires_grad_()
             feature = encode(prompts)
             feature.square().sum().backward()
             found[name] = (feature, prompts.grad)
@@ -177,7 +177,7 @@ def test_towers_give_the_same_through_the_kernels(fused, loops, monkeypatch):
     plain = results()
     taken = set()
 
-    def the_kernel(name, ways, x):
+    def the_kernel(name, ways, x, unit):
         taken.add(name)
         return ways[-1]
 
@@ -193,11 +193,11 @@ def test_towers_give_the_same_through_the_kernels(fused, loops, monkeypatch):
 def test_kernels_compile_for_cards_and_stay_in_registers_and_shared_memory(capability, shared):
     pytest.importorskip("triton")
     script = Path(__file__).parents[1] / "benchmarks/kernels.py"
-    command = [sys.executable, "-W", "ignore", script, "--capability", str(capability), "--clips", "1"]
+    command = [sys.executable, "-W", "ignore", script, "--capability", str(capability)]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     lines = [json.loads(line) for line in run.stdout.splitlines()]
     made = [line for line in lines if "kernel" in line]
-    assert len(made) == 14 and all(line["capability"] == capability for line in made)
+    assert len(made) == 18 and all(line["capability"] == capability for line in made)
     # for 8.0 the causal gradients of keys store and load one register
     assert all(line["spills"] <= 8 and line["shared_bytes"] <= shared * 1024 for line in made)

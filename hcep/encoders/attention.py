@@ -171,6 +171,19 @@ def fits(joined: Tensor, heads: int) -> bool:
     return able and joined.shape[-1] // (3 * heads) in (16, 32, 64)
 
 
+def launches(length: int, width: int, causal: bool) -> dict[str, tuple[Any, dict[str, Any]]]:
+    """The kernels for L positions and heads of a width, with their constants and options: of the forward pass, of the
+    gradients of queries where one program does not make all gradients, and of those of keys and values."""
+    block = 64 if length > 32 else 32
+    one = length <= block
+    shared = {"CAUSAL": causal, "D": width, "BLOCK": block, "num_warps": 4, **FUSED}
+    found = {"forward": (_forward, shared | {"ONE": one, "num_stages": 1 if one else 2})}
+    if not one:
+        found["queries"] = (_query_gradients, shared | {"num_stages": 2})
+    # more stages do not fit into registers
+    return found | {"keys": (_key_gradients, shared | {"ONE": one, "num_stages": 1})}
+
+
 class Attention(torch.autograd.Function):
     """Softmax attention from ``(B, L, 3 H D)``, queries before keys before values, to ``(B, L, H D)``."""
 
@@ -181,13 +194,11 @@ class Attention(torch.autograd.Function):
         count, length, width = *joined.shape[:2], joined.shape[2] // 3
         out = joined.new_empty(count, length, width)
         total = torch.empty(count * heads * length, dtype=torch.float32, device=joined.device)
-        block = 64 if length > 32 else 32
-        ctx.options = {"CAUSAL": causal, "D": width // heads, "BLOCK": block, "num_warps": 4, **FUSED}
         ctx.sizes = (length, heads, (width // heads) ** -0.5)
-        blocks = triton.cdiv(length, block)
-        ctx.grid = (count * heads * blocks,)
-        ctx.one = blocks == 1
-        _forward[ctx.grid](joined, out, total, *ctx.sizes, ONE=ctx.one, num_stages=1 if ctx.one else 2, **ctx.options)
+        ctx.launches = launches(length, width // heads, causal)
+        kernel, options = ctx.launches.pop("forward")
+        ctx.grid = (count * heads * triton.cdiv(length, options["BLOCK"]),)
+        kernel[ctx.grid](joined, out, total, *ctx.sizes, **options)
         ctx.save_for_backward(joined, out, total)
         return out
 
@@ -199,8 +210,6 @@ class Attention(torch.autograd.Function):
         result = torch.empty_like(joined)
         levels = torch.empty_like(total)
         given = (joined, out, total, levels, gradients[0].contiguous(), result, *ctx.sizes)
-        if not ctx.one:
-            _query_gradients[ctx.grid](*given, num_stages=2, **ctx.options)
-        # more stages do not fit into registers
-        _key_gradients[ctx.grid](*given, ONE=ctx.one, num_stages=1, **ctx.options)
+        for kernel, options in ctx.launches.values():
+            kernel[ctx.grid](*given, **options)
         return result, None, None

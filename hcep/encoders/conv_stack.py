@@ -84,9 +84,11 @@ def first_layer(waveform: Tensor, stack: ConvStack, rows: int, learned: slice) -
     weight = functional.pad(weight, (0, 0, 0, width - kernel - 1)).to(dtype)
     needed = (rows - 1) * stride + kernel
     padded = functional.pad(waveform.detach(), (0, max(0, needed - waveform.shape[1])))[:, :needed]
+    whole = _columns(padded.unfold(1, kernel, stride), width, dtype)
+    if not waveform.requires_grad:
+        return gelu(whole @ weight)
     # the last windows count in the norm, but no later layer may reach them
-    moving = moving[:, : max(0, rows - first)]
-    whole, part = (_columns(value, width, dtype) for value in (padded.unfold(1, kernel, stride), moving))
+    part = _columns(moving[:, : max(0, rows - first)], width, dtype)
     return gelu(PartlyConstantProduct.apply(whole, part, weight, first))
 
 

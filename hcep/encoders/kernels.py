@@ -70,7 +70,8 @@ def _norm_backward(
     tl.store(result + row * width + place, found.to(result.dtype.element_ty), mask=inside)
 
 
-def _options(width: int) -> dict[str, Any]:
+def norm_options(width: int) -> dict[str, Any]:
+    """Constants and the compiler's options of both kernels for a width."""
     return {"BLOCK": triton.next_power_of_2(width), "num_warps": 4 if width > 512 else 2, **FUSED}
 
 
@@ -95,7 +96,7 @@ class AddNorm(torch.autograd.Function):
         mean, spread = (torch.empty(rows, dtype=torch.float32, device=x.device) for _ in range(2))
         _norm_forward[(rows,)](
             x, x if y is None else y, total, normed, mean, spread, weight, bias, eps, width,
-            ADD=y is not None, KEEP=total is not normed, **_options(width),
+            ADD=y is not None, KEEP=total is not normed, **norm_options(width),
         )  # fmt: skip
         ctx.save_for_backward(total, mean, spread, weight)
         ctx.twice = twice
@@ -110,15 +111,16 @@ class AddNorm(torch.autograd.Function):
         given = [None if value is None else value.contiguous() for value in gradients]
         beside = None if ctx.twice else given.pop(0)
         one, two = (*(value for value in given if value is not None), None, None)[:2]
+        both = ctx.needs_input_grad[1]
         if one is None:
-            return beside, beside, None, None, None, None
+            return beside, beside if both else None, None, None, None, None
         result = torch.empty_like(total)
         width = total.shape[-1]
         _norm_backward[(mean.numel(),)](
             total, mean, spread, weight, one, one if two is None else two, one if beside is None else beside, result,
-            width, TWO=two is not None, BESIDE=beside is not None, **_options(width),
+            width, TWO=two is not None, BESIDE=beside is not None, **norm_options(width),
         )  # fmt: skip
-        return result, result if ctx.needs_input_grad[1] else None, None, None, None, None
+        return result, result if both else None, None, None, None, None
 
 
 @triton.jit
@@ -167,6 +169,11 @@ def _activation_backward(x, gradient, result, count, SILU: tl.constexpr, BLOCK: 
     tl.store(result + place, found.to(result.dtype.element_ty), mask=inside)
 
 
+def activation_options(silu: bool) -> dict[str, Any]:
+    """Constants and the compiler's options of both kernels."""
+    return {"SILU": silu, "BLOCK": 2048, "num_warps": 4, **FUSED}
+
+
 class Activation(torch.autograd.Function):
     """GELU, or SiLU, in the few instructions that leave the memory the slower part; for types coarser than float32."""
 
@@ -176,8 +183,8 @@ class Activation(torch.autograd.Function):
         x = x.contiguous()
         y = torch.empty_like(x)
         ctx.save_for_backward(x)
-        ctx.options = {"SILU": silu, "BLOCK": 2048, "num_warps": 4, **FUSED}
-        ctx.grid = (triton.cdiv(x.numel(), 2048),)
+        ctx.options = activation_options(silu)
+        ctx.grid = (triton.cdiv(x.numel(), ctx.options["BLOCK"]),)
         _activation_forward[ctx.grid](x, y, x.numel(), **ctx.options)
         return y
 

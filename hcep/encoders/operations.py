@@ -5,9 +5,6 @@ Shapes: B sequences, L positions, W width, H heads.
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import shutil
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -22,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from hcep.encoders.trial import Way, fastest
 
 COARSE = torch.bfloat16  # the type of the fused activations and attention, which round as it does
+TEXTS = 16  # texts are padded to a multiple of this, or taken for it, where every length has a cost of its own
 SHORT = 64  # positions up to which the memory-efficient attention is the library's fastest (docs/performance.md)
 
 
@@ -35,21 +33,28 @@ class Kernels(NamedTuple):
 
 
 @cache
-def _triton_kernels() -> Kernels | None:
-    """The fused kernels where Triton and the C compiler that it calls are there."""
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None or importlib.util.find_spec("triton") is None:
-        lacking = "Triton" if compiler else "C compiler (CC, cc, gcc or clang), which Triton calls"
-        print(f"no {lacking}: the encoders run unfused on this GPU, slower", file=sys.stderr, flush=True)
-        return None
-    from hcep.encoders import attention, kernels
+def _triton_kernels(device: torch.device) -> Kernels | None:
+    """The fused kernels, if one of them runs on the device."""
+    try:
+        from hcep.encoders import attention, kernels
 
-    return Kernels(kernels.AddNorm.apply, kernels.Activation.apply, attention.Attention.apply, attention.fits)
+        found = Kernels(kernels.AddNorm.apply, kernels.Activation.apply, attention.Attention.apply, attention.fits)
+        x = torch.ones(2, 16, device=device)
+        found.add_norm(x, x, x[0], x[0], 1e-5, False)
+    except Exception as error:  # noqa: BLE001 - whatever ends Triton or its compilers, plain torch does the same
+        print(
+            f"the encoders run unfused on this GPU, slower: Triton, which needs a C compiler (CC, gcc or clang) and "
+            f"Python's headers, does not run ({error!r})",
+            file=sys.stderr,
+            flush=True,
+        )
+        return None
+    return found
 
 
 def fused_kernels(x: Tensor) -> Kernels | None:
     """The fused kernels for a tensor's device, or None: then plain torch does the same."""
-    return _triton_kernels() if x.is_cuda else None
+    return _triton_kernels(x.device) if x.is_cuda else None
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -66,7 +71,7 @@ def _activation(x: Tensor, plain: Callable[[Tensor], Tensor], *, silu: bool) -> 
     fused = fused_kernels(x) if x.dtype == COARSE else None
     if fused is None:
         return plain(x)
-    return fastest(plain.__name__, [plain, lambda value: fused.activation(value, silu)], x)(x)
+    return fastest(plain.__name__, [plain, lambda value: fused.activation(value, silu)], x, (1024,))(x)
 
 
 def attention(joined: Tensor, heads: int, *, causal: bool) -> Tensor:
@@ -76,7 +81,11 @@ def attention(joined: Tensor, heads: int, *, causal: bool) -> Tensor:
     if fused is None or not fused.attention_fits(joined, heads):
         return plain(joined)
     ways: list[Way] = [plain, lambda value: fused.attention(value, heads, causal)]
-    return fastest("causal attention" if causal else "attention", ways, joined)(joined)
+    length, width = joined.shape[1:]
+    if not causal:
+        return fastest("attention", ways, joined, (length, width))(joined)
+    # texts have as many lengths as the longest of a batch
+    return fastest("causal attention", ways, joined, (-(-length // TEXTS) * TEXTS, width))(joined)
 
 
 def plain_attention(joined: Tensor, heads: int, *, causal: bool) -> Tensor:

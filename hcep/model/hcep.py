@@ -136,7 +136,7 @@ class HCEP(Method):
             self.text_positive.copy_(positive)
             self.text_negative.copy_(negative)
         if self.clips_are_constant:
-            # in one fixed order, so that a resumed run has the same features to the last bit
+            # in one fixed order, so that a resumed run has the same features, on a CPU to the last bit
             for batch in batches:
                 self.features(batch)
 

@@ -15,9 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._pytree import tree_map
 
+from hcep.encoders.operations import TEXTS
 from hcep.model.method import Batch
-
-TOKENS = 16  # texts are padded to a multiple of this, so that few lengths need a recording
 
 
 class Recording(NamedTuple):
@@ -81,6 +80,10 @@ class Recorder:
         recording.graph.replay()
         return tree_map(lambda value: value.clone() if isinstance(value, Tensor) else value, recording.result)
 
+    def warm_up_again(self) -> None:
+        """Shapes without a recording run once more before they get one: `work` is to run other kernels from now on."""
+        self._seen = set(self.recordings)
+
     def _recording(self, batch: Batch) -> Recording | None:
         shapes = tuple(None if value is None else value.shape for value in batch)
         if shapes not in self._seen:
@@ -110,7 +113,7 @@ class Recorder:
 
 
 def padded_tokens(batch: Batch) -> Batch:
-    """The same batch with zeros behind its texts, which no feature sees, up to a multiple of `TOKENS`."""
+    """The same batch with zeros behind its texts, which no feature sees, up to a multiple of `TEXTS`."""
     if batch.tokens is None:
         return batch
-    return batch._replace(tokens=functional.pad(batch.tokens, (0, -batch.tokens.shape[1] % TOKENS)))
+    return batch._replace(tokens=functional.pad(batch.tokens, (0, -batch.tokens.shape[1] % TEXTS)))

@@ -220,6 +220,8 @@ class Trainer:
                     remedy="use a device with more memory, `precision: bf16`, or a smaller `batch_size`",
                 ) from error
             self.micro = halved(size)
+        if self.recorder:
+            self.recorder.warm_up_again()
         print(
             f"{self.name}: out of memory with {size} clips per backward pass; goes on with {self.micro}, same gradient",
             file=sys.stderr,

@@ -18,8 +18,8 @@ SHARE = 0.9  # of the free memory that a step may fill
 def kept_bytes(method: Method, batch: Batch) -> int:
     """Bytes that autograd keeps from the forward to the backward pass of a batch's losses; weights do not count.
 
-    Counted from shapes and types, so a CPU and an accelerator agree. State and random numbers of the method are as
-    before afterwards.
+    Counted from shapes and types; what a fused kernel makes for itself alone is missing, a few per cent. State and
+    random numbers of the method are as before afterwards.
     """
     sizes: dict[int, int] = {}
 
