@@ -10,7 +10,7 @@ import pytest
 import torch
 from small import ROUNDING, MemoryFeed, distance, settings_for
 
-from hcep.encoders import trial
+from hcep.encoders import operations, trial
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import assemble, build_audio, build_clip
 from hcep.model.hcep import HCEP
@@ -76,7 +76,20 @@ def gradients(method, batch) -> tuple[dict[str, torch.Tensor], list[torch.Tensor
     return {name: value.grad for name, value in method.named_parameters() if value.grad is not None}, features
 
 
-def test_fast_is_plain_at_full_size(encoders, capsys):
+@pytest.fixture
+def all_fused(monkeypatch):
+    """Attention and activations of bf16 by the fused kernels, whichever way is the faster; names of what ran so."""
+    taken = set()
+
+    def last(name, ways, x, unit):
+        taken.add(name)
+        return ways[-1]
+
+    monkeypatch.setattr(operations, "fastest", last)
+    return taken
+
+
+def test_fast_is_plain_at_full_size(encoders, all_fused, capsys):
     plain = PlainHCEP(WORDS, encoders, 224, 80_000, "facial expression").to(DEVICE)
     batch = clips(encoders, 4).to(DEVICE)
     sound = encoders.audio.normalise(batch.waveform)
@@ -104,39 +117,49 @@ def test_fast_is_plain_at_full_size(encoders, capsys):
     assert errors["fp32"][0] < 1e-5 and errors["fp32"][1] < 1e-4
     # twelve blocks of some ten sums, each rounded: rounding x sqrt(120) for features, twice as far back for gradients
     assert errors["bf16"][0] < ROUNDING * 120**0.5 and errors["bf16"][1] < 2 * ROUNDING * 120**0.5
+    assert all_fused == {"attention", "causal attention", "gelu", "silu"}
 
 
 def test_no_fused_kernel_differs_from_the_library_at_full_size(encoders, capsys):
     trial._outcomes.clear()
-    method = method_of(encoders, cosine_scale=100.0, precision="bf16")
-    gradients(method, clips(encoders, 16).to(DEVICE))
+    gradients(method_of(encoders, precision="bf16"), clips(encoders, 4).to(DEVICE))
     found = trial.outcomes()
     with capsys.disabled():
         print("\nmilliseconds of the library and of the fused kernel, and which was taken:")
-        for (name, shape, *_, learns), outcome in found.items():
-            times = " ".join("differs" if value is None else f"{value:.3f}" for value in outcome.milliseconds)
-            print(f"{name:>16} {shape!s:>20} {'both passes' if learns else 'forward':>11}: {times} {outcome.taken}")
+        for (name, unit, *_, learns), outcome in found.items():
+            times = " ".join("failed" if value is None else f"{value:.3f}" for value in outcome.milliseconds)
+            print(f"{name:>16} {unit!s:>12} {'both passes' if learns else 'forward':>11}: {times} {outcome.taken}")
     assert {name for name, *_ in found} == {"attention", "causal attention", "gelu", "silu"}
     assert all(None not in outcome.milliseconds for outcome in found.values())
 
 
-@pytest.mark.parametrize("micro, step", [(0, "sgd"), (4, "normalised")])
-def test_recorded_steps_are_the_unrecorded_ones(encoders, tmp_path, micro, step):
+@pytest.mark.parametrize(
+    "micro, step, precision, bound",
+    # attention adds up its gradients in no fixed order; in bf16 such a difference grows to one of rounding
+    [(0, "sgd", "fp32", 1e-4), (4, "normalised", "fp32", 1e-4), (0, "sgd", "bf16", ROUNDING)],
+)
+def test_recorded_steps_are_the_unrecorded_ones(encoders, all_fused, tmp_path, micro, step, precision, bound):
     # 14 clips in batches of 6: the last batch has a shape of its own, and its own recording from the second epoch on
     states, kinds = {}, {}
     for graphs in (False, True):
         method = method_of(
-            encoders, cuda_graphs=graphs, epochs=3, batch_size=6, micro_batch=micro, prompt_step=step, lr=1e-3
+            encoders,
+            cuda_graphs=graphs,
+            epochs=3,
+            batch_size=6,
+            micro_batch=micro,
+            prompt_step=step,
+            precision=precision,
+            lr=1e-3,
         )
         trainer = Trainer(method, MemoryFeed(clips(encoders, 14), DEVICE), method.settings, 0, tmp_path / str(graphs))
         rows = trainer.run()
         kinds[graphs] = 0 if trainer.recorder is None else len(trainer.recorder.recordings)
         states[graphs] = (method.state_dict(), [row["loss"] for row in rows])
     assert kinds[False] == 0 and kinds[True] >= 2
-    assert states[True][1] == pytest.approx(states[False][1], rel=1e-4)
+    assert states[True][1] == pytest.approx(states[False][1], rel=bound)
     for name, value in states[False][0].items():
-        # attention adds up its gradients in no fixed order
-        assert distance(states[True][0][name], value) < 1e-4, name
+        assert distance(states[True][0][name], value) < bound, name
 
 
 def test_a_recorded_step_waits_for_nothing(encoders, tmp_path):

@@ -70,6 +70,15 @@ def test_from_the_second_batch_of_a_shape_on_the_recording_answers_for_the_batch
     assert float(recorder.replay(batch_of(3, 5))["labels"]) == 3
 
 
+def test_after_memory_ran_out_unrecorded_shapes_run_once_more_before_they_are_recorded(recorder_of):
+    recorder = recorder_of(lambda batch: {"labels": batch.label.sum().float()}, "labels")
+    for length in (5, 5, 17):
+        recorder.replay(batch_of(4, length))
+    recorder.warm_up_again()
+    assert recorder.replay(batch_of(4, 5)) is not None
+    assert recorder.replay(batch_of(4, 17)) is None and recorder.replay(batch_of(4, 17)) is not None
+
+
 def test_where_memory_is_short_a_shape_stays_unrecorded(recorder_of, capsys):
     recorder = recorder_of(lambda batch: {"labels": batch.label.sum().float()}, "labels")
     recorder.short = True

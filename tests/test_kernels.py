@@ -135,6 +135,28 @@ def test_attention_is_the_same_in_every_run(fused, loops):
     assert all(torch.equal(one, other) for run in runs[1:] for one, other in zip(runs[0], run, strict=True))
 
 
+@pytest.mark.parametrize(
+    "broken, cause", [("add_norm", "Python.h: No such file"), ("triton", "ModuleNotFoundError"), (None, "")]
+)
+def test_where_triton_does_not_run_the_encoders_run_unfused_and_say_why(kernels, broken, cause, monkeypatch, capsys):
+    def fail(*given):
+        raise RuntimeError(cause)
+
+    if broken == "add_norm":
+        monkeypatch.setattr(kernels.AddNorm, "apply", fail)
+    if broken == "triton":
+        for name in ("kernels", "attention"):
+            monkeypatch.delitem(sys.modules, f"hcep.encoders.{name}", raising=False)
+            monkeypatch.delattr(f"hcep.encoders.{name}", raising=False)
+        monkeypatch.setitem(sys.modules, "triton", None)
+    found = operations._triton_kernels.__wrapped__(DEVICE)
+    said = capsys.readouterr().err
+    if broken is None:
+        assert found is not None and not said
+    else:
+        assert found is None and "run unfused" in said and "C compiler" in said and cause in said
+
+
 def test_heads_that_the_attention_is_not_made_for_go_to_the_library(fused):
     joined = torch.zeros(1, 4, 3 * 48)
     assert [heads for heads in (1, 2, 3, 6) if fused.attention_fits(joined, heads)] == [3]
