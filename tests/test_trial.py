@@ -60,7 +60,7 @@ def not_finite(x):
 
 
 @pytest.mark.parametrize("times, taken", [((2.0, 1.0), good), ((1.0, 2.0), library), ((1.0, 0.98), library)])
-def test_the_faster_is_taken_by_more_than_a_tie_and_tried_once_whatever_the_batch(clock, times, taken):
+def test_the_faster_is_taken_by_more_than_a_tie_and_tried_once_whatever_the_batch(clock, times, taken, capsys):
     handed, timed = clock
     handed.extend(times)
     x = torch.randn(40, 8, requires_grad=True)
@@ -73,6 +73,9 @@ def test_the_faster_is_taken_by_more_than_a_tie_and_tried_once_whatever_the_batc
     ((key, outcome),) = outcomes().items()
     assert key == ("gelu", UNIT, torch.float32, torch.device("cpu"), True)
     assert outcome.milliseconds == times
+    verdict = "taken" if taken is good else "not used"
+    said = f"gelu of (8,), both passes: {times[0]:.3f} ms, as a fused kernel {times[1]:.3f} ms, which is {verdict}\n"
+    assert capsys.readouterr().err == said
 
 
 def test_lengths_and_passes_without_gradients_have_trials_of_their_own(clock):

@@ -120,6 +120,10 @@ def _try(name: str, ways: Sequence[Way], x: Tensor, unit: tuple[int, ...], learn
     found = dict(zip(able, times, strict=True))
     best = min(able, key=found.__getitem__)
     taken = best if found[best] < MARGIN * found[0] else 0
+    if len(able) > 1:
+        shown = ", ".join(f"{found[number]:.3f} ms" for number in able[1:])
+        verdict = "taken" if taken else "not used"
+        print(f"{title}: {found[0]:.3f} ms, as a fused kernel {shown}, which is {verdict}", file=sys.stderr, flush=True)
     return Outcome(taken, tuple(found.get(number) for number in range(len(ways))))
 
 
