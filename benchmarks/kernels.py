@@ -85,10 +85,11 @@ def resources(made: Any) -> dict[str, int]:
             subprocess.run([tools / tool, option, program], capture_output=True, text=True, check=True).stdout
             for tool, option in (("cuobjdump", "-res-usage"), ("nvdisasm", "-c"))
         )
+    (registers,) = re.findall(r"REG:(\d+)", usage)
     operations = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9]*)", code)
     return {
         "instructions": len(operations),
-        "registers": int(re.search(r"REG:(\d+)", usage)[1]),  # type: ignore[index]
+        "registers": int(registers),
         "spills": sum(name in ("STL", "LDL") for name in operations),
         "shared_bytes": made.metadata.shared,
     }

@@ -123,3 +123,24 @@ def test_a_run_that_could_not_be_recorded_is_not_when_it_is_resumed(tmp_path, re
             trainer.recorder = recorder_of(trainer._all_gradients, "loss_emo", "loss_osr", "accuracy")
             trainer._run(None)
             assert (trainer.recorder is not None) == twice
+
+
+def test_when_a_run_halves_its_clips_at_a_time_shapes_warm_up_again(tmp_path, recorder_of, monkeypatch):
+    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (size, 0, True))
+    encoders = small_encoders()
+    settings = settings_for("hcep", epochs=1, batch_size=4)
+    method = HCEP(CLASSES, SIZES, encoders, settings)
+    trainer = Trainer(method, MemoryFeed(media_batch(encoders, 4)), settings, 0, tmp_path)
+    trainer.recorder = recorder_of(trainer._all_gradients, "loss_emo", "loss_osr", "accuracy")
+    before_step = method.before_step
+
+    def scarce():
+        if trainer.micro > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        before_step()
+
+    monkeypatch.setattr(method, "before_step", scarce)
+    halved = []
+    monkeypatch.setattr(trainer.recorder, "warm_up_again", lambda: halved.append(trainer.micro))
+    trainer._run(None)
+    assert halved == [2]

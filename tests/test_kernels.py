@@ -172,8 +172,8 @@ def test_activations(fused, silu):
     assert float((y.double() - z).detach().abs().max()) < 2e-6
     gradient = torch.linspace(-2, 2, len(x), device=DEVICE)
     one, other = torch.autograd.grad(y, ours, gradient)[0], torch.autograd.grad(z, exact, gradient.double())[0]
-    # a GPU's quotient is off by up to two roundings
-    assert float((one.double() - other).abs().max()) < 4e-6
+    # a GPU's quotient is off by up to two roundings more
+    assert float((one.double() - other).abs().max()) < (4e-6 if DEVICE.type == "cuda" else 2e-6)
 
 
 @pytest.mark.skipif(DEVICE.type == "cuda", reason="tests/test_gpu.py does this at full size")
@@ -223,4 +223,5 @@ def test_kernels_compile_for_cards_and_stay_in_registers_and_shared_memory(capab
     made = [line for line in lines if "kernel" in line]
     assert len(made) == 18 and all(line["capability"] == capability for line in made)
     # for 8.0 the causal gradients of keys store and load one register
-    assert all(line["spills"] <= 8 and line["shared_bytes"] <= shared * 1024 for line in made)
+    spills = 2 if capability == 80 else 0
+    assert all(line["spills"] <= spills and line["shared_bytes"] <= shared * 1024 for line in made)

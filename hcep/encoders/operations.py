@@ -43,7 +43,7 @@ def _triton_kernels(device: torch.device) -> Kernels | None:
         found.add_norm(x, x, x[0], x[0], 1e-5, False)
     except Exception as error:  # noqa: BLE001 - whatever ends Triton or its compilers, plain torch does the same
         print(
-            f"the encoders run unfused on this GPU, slower: Triton, which needs a C compiler (CC, gcc or clang) and "
+            "the encoders run unfused on this GPU, slower: Triton, which needs a C compiler (CC, gcc or clang) and "
             f"Python's headers, does not run ({error!r})",
             file=sys.stderr,
             flush=True,

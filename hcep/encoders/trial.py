@@ -11,6 +11,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -116,7 +117,7 @@ def _try(name: str, ways: Sequence[Way], x: Tensor, unit: tuple[int, ...], learn
                     flush=True,
                 )
         del exact
-        times = _milliseconds([lambda way=ways[number]: work(way) for number in able])  # type: ignore[misc]
+        times = _milliseconds([partial(work, ways[number]) for number in able])
     found = dict(zip(able, times, strict=True))
     best = min(able, key=found.__getitem__)
     taken = best if found[best] < MARGIN * found[0] else 0
