@@ -31,7 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hcep import registry
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
-from hcep.encoders.trial import libraries_only
+from hcep.encoders.operations import libraries_only
 from hcep.media.store import ClipStore
 from hcep.model.cuep import OpposingFeatures
 from hcep.model.hcep import HCEP
@@ -86,6 +86,16 @@ class Fast:
         yield
         self.trainer.recorder = recorder
 
+    def warm_up(self, steps: int) -> None:
+        """Record what is dropped between turns: steps as those to be timed."""
+        for _ in range(steps):
+            self.step()
+
+    def release(self) -> None:
+        """Drop the recordings, beside which the other sides may have no memory left."""
+        if self.trainer.recorder:
+            self.trainer.recorder.recordings.clear()
+
     def step(self) -> None:
         """One step, while the next batch is read."""
         self.method.train()
@@ -122,6 +132,14 @@ class Slow:
         self.batches = iter(self.loader)
         self.now = next(self.batches)
 
+    def warm_up(self, steps: int) -> None:
+        """Nothing is recorded, so that one step does."""
+        self.step()
+
+    def release(self) -> None:
+        """Let go of the last gradients."""
+        self.optimiser.zero_grad()
+
     def step(self) -> None:
         self.optimiser.zero_grad()
         loss = self.method(self.now.to(self.device))
@@ -150,7 +168,7 @@ class Slow:
 class Measured(NamedTuple):
     """Of a step: seconds in every round, FLOP (matrix products, convolutions, attention), bytes moved, and operations.
 
-    `memory_gb` is the peak of the device, or of the process.
+    `memory_gb` is the peak of the device in a timed round, or of the process so far.
     """
 
     seconds: list[float]
@@ -162,9 +180,20 @@ class Measured(NamedTuple):
 
 def step_seconds(side: Fast | Slow, steps: int) -> float:
     """Seconds per step, data included; the first batch is there at the start, its successors are read meanwhile."""
-    side.ready()
     with side.stream():
+        side.ready()
         return clock(lambda: [side.step() for _ in range(steps)], side.device) / steps
+
+
+def turn(side: Fast | Slow, steps: int) -> tuple[float, float]:
+    """Seconds per step on an accelerator, and the peak of its memory in GB; warmed up before."""
+    with side.stream():
+        side.ready()
+        side.warm_up(steps)
+    torch.cuda.reset_peak_memory_stats(side.device)
+    seconds = step_seconds(side, steps)
+    side.release()
+    return seconds, memory_gb(side.device)
 
 
 def split(fast: Fast, encoders: Encoders) -> dict[str, float]:
@@ -188,7 +217,7 @@ def split(fast: Fast, encoders: Encoders) -> dict[str, float]:
         stretch = method.smep().audio.reshape(1, -1).expand(len(waveform), -1)
         form = encoders.audio.form(torch.bfloat16 if method.settings["precision"] == "bf16" else torch.float32)
         with torch.autocast(device.type, enabled=False):
-            return form.convolutions(torch.cat([stretch, waveform], dim=1))
+            return form.convolutions(torch.cat([stretch, waveform], dim=1), slice(0, stretch.shape[1]))
 
     def classes() -> Tensor:
         sides = method.opposing_features((method.text_positive, method.text_negative))
@@ -254,6 +283,8 @@ def arguments() -> argparse.Namespace:
     name = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
     args.device = torch.device(name)
     large = args.device.type == "cuda"
+    if args.device.index is not None:
+        torch.cuda.set_device(args.device)
     args.batch = args.batch or (64 if large else 1)
     args.known = args.known or (8 if large else 2)
     args.steps = args.steps or (20 if large else 1)
@@ -282,18 +313,18 @@ def main() -> None:
 
 
 def take_turns(args: argparse.Namespace, sides: dict[str, Any]) -> dict[str, Measured]:
-    """Time all sides in turns, after counting the work of a step and, with an accelerator, a round to warm up."""
+    """Time all sides in turns, after counting the work of a step, which with an accelerator is a round of its own."""
     found = {side: Measured([], 0.0, 0.0, 0.0, 0.0) for side in sides}
     cuda = args.device.type == "cuda"
-    for number in range(args.rounds + 2 * cuda):
+    for number in range(args.rounds + cuda):
         for side, running in sides.items():
-            if number:
-                seconds = step_seconds(running, args.steps)
-                if number > cuda:
-                    found[side].seconds.append(seconds)
+            if number and cuda:
+                seconds, peak = turn(running, args.steps)
+                found[side].seconds.append(seconds)
+                found[side] = found[side]._replace(memory_gb=max(peak, found[side].memory_gb))
+            elif number:
+                found[side].seconds.append(step_seconds(running, args.steps))
             else:
-                if cuda:
-                    torch.cuda.reset_peak_memory_stats(args.device)
                 # the counter knows the libraries' operations alone
                 with (
                     running.unrecorded(),
@@ -303,8 +334,8 @@ def take_turns(args: argparse.Namespace, sides: dict[str, Any]) -> dict[str, Mea
                 ):
                     seconds = step_seconds(running, 1)
                 work, moved, operations = counter.get_total_flops(), traffic.bytes, traffic.operations
-                first = [] if cuda else [seconds]
-                found[side] = Measured(first, work, moved, operations, memory_gb(args.device))
+                first, peak = ([], 0.0) if cuda else ([seconds], memory_gb(args.device))
+                found[side] = Measured(first, work, moved, operations, peak)
             print(f"round {number + 1}: {side} {found[side].seconds} s a step", file=sys.stderr, flush=True)
     return found
 
@@ -331,6 +362,7 @@ def compare(args: argparse.Namespace, sides: dict[str, Any], peaks: dict[str, fl
     for side in args.precisions:
         with sides[side].unrecorded():
             parts = split(sides[side], encoders)
+        sides[side].release()
         parts["rest"] = statistics.median(found[side].seconds) - sum(
             value for key, value in parts.items() if key != "data"
         )

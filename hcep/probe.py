@@ -7,6 +7,7 @@ A media file is of unknown origin. It is opened only if it is a regular file and
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +56,15 @@ class Glance(NamedTuple):
     duration: float
 
 
+def _packets(container: Any, streams: Sequence[Any]) -> Iterator[Any]:
+    """All packets of these streams."""
+    try:
+        yield from container.demux(streams)
+    except IndexError:
+        # behind the last packet PyAV looks for streams that began in the middle of the file, which it does not list
+        return
+
+
 def _packet_times(container: Any, video: Any, deadline: float) -> tuple[np.ndarray, float]:
     """Presentation times of the video frames to be shown, and the end in seconds of the last packet of any stream."""
     start = (container.start_time or 0) / av.time_base
@@ -65,7 +75,7 @@ def _packet_times(container: Any, video: Any, deadline: float) -> tuple[np.ndarr
     bases = {stream.index: float(stream.time_base) for stream in streams}  # a Fraction per packet would be slow
     times: list[float] = []
     end, seen, started = 0.0, 0, False
-    for packet in container.demux(streams):
+    for packet in _packets(container, streams):
         if not packet.size:
             continue
         seen += 1
@@ -120,7 +130,7 @@ def probe(path: str | Path, *, timeout: float = 60.0) -> Probe:
         # no decoder runs in this process unless the header leaves no choice: that would be six times slower, and a
         # hostile stream had better meet it in a child
         with _open(path, timeout, codec_whitelist="none") as container:
-            if all(s.width and s.height for s in container.streams.video):
+            if all(all(_size(s)) for s in container.streams.video if s.codec_context):
                 return _describe(path, container, time.monotonic() + timeout)
         with _open(path, timeout, max_pixels=str(MAX_PIXELS)) as container:
             return _describe(path, container, time.monotonic() + timeout)
@@ -157,6 +167,11 @@ def _videos(container: Any) -> list[Any]:
     return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
 
 
+def _size(video: Any) -> tuple[int, int]:
+    """Width and height; zeros if the header does not tell, or for a codec that is not known here."""
+    return (video.width, video.height) if video.codec_context else (0, 0)
+
+
 def _open(path: Path, timeout: float, **options: str) -> Any:
     allowed = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS}
     return av.open(f"file:{path}", mode="r", options=allowed | options, timeout=(timeout, timeout))
@@ -170,13 +185,15 @@ def _describe(path: Path, container: Any, deadline: float) -> Probe:
     if video is None and audio is None:
         raise MediaError("holds neither video nor audio", file=path)
     times, end = np.zeros(0), 0.0
+    width, height = _size(video) if video is not None else (0, 0)
     if video is not None:
-        if not video.width or not video.height:
+        # where the codec is not known here, ffmpeg has to say what it makes of it
+        if video.codec_context and not (width and height):
             raise MediaError("has a video stream without a frame size", file=path)
-        if video.width * video.height > MAX_PIXELS:
-            raise MediaError(f"claims frames of {video.width}x{video.height} pixels, above the limit", file=path)
-        if max(video.width, video.height) > MAX_ASPECT * min(video.width, video.height):
-            raise MediaError(f"claims frames of {video.width}x{video.height} pixels, an implausible shape", file=path)
+        if width * height > MAX_PIXELS:
+            raise MediaError(f"claims frames of {width}x{height} pixels, above the limit", file=path)
+        if max(width, height) > MAX_ASPECT * min(width, height):
+            raise MediaError(f"claims frames of {width}x{height} pixels, an implausible shape", file=path)
         times, end = _packet_times(container, video, deadline)
     _check_whole(path, container, video, end)
     if video is not None and not len(times):
@@ -191,9 +208,9 @@ def _describe(path: Path, container: Any, deadline: float) -> Probe:
         frames=len(times),
         fps=float(video.average_rate or 0) if video is not None else 0.0,
         duration=duration,
-        width=video.width if video is not None else 0,
-        height=video.height if video is not None else 0,
-        sample_rate=int(audio.sample_rate or 0) if audio is not None else 0,
+        width=width,
+        height=height,
+        sample_rate=int(audio.sample_rate or 0) if audio is not None and audio.codec_context else 0,
         audio_duration=sound or (duration if audio is not None and video is None else 0.0),
         container=name,
         times=times,

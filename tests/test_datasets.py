@@ -137,6 +137,11 @@ def test_own_list_with_commas(tmp_path):
         ({}, {"lable": "x"}, "unknown column 'lable'.*did you mean 'label'"),
         ({"lables": []}, {}, "no setting 'lables'.*did you mean 'labels'"),
         ({"text": "subtitle"}, {}, "setting 'text'"),
+        # a text would be searched, so that 'ang' would be one of 'anger'
+        ({"labels": "fearful"}, {"label": "fear"}, "setting 'labels'.*is 'fearful'.*list the names"),
+        ({"labels": [1]}, {}, "setting 'labels'"),
+        ({"file": 5}, {}, "setting 'file'.*is 5"),
+        ({"language": None}, {}, "setting 'language'"),
     ],
 )
 def test_own_list_that_is_wrong(tmp_path, settings, columns, cause):
@@ -149,6 +154,20 @@ def test_own_list_without_a_required_column(tmp_path):
     write_list(tmp_path / "clips.tsv", [{"clip": "a", "video": "a.mp4"}])
     with pytest.raises(HcepError, match="lacks the column label"):
         Manifest(tmp_path, {}).clips()
+
+
+def test_own_list_with_a_column_twice(tmp_path):
+    own_release(tmp_path, "a.mp4")
+    (tmp_path / "clips.tsv").write_text("clip\tvideo\tlabel\tlabel\na\ta.mp4\tfear\tanger\n")
+    with pytest.raises(HcepError, match="row 1: has the column label twice"):
+        Manifest(tmp_path, {}).clips()
+
+
+def test_own_list_with_spaces_around_cells(tmp_path):
+    root = own_release(tmp_path, "a.mp4 ", fold="test ", group=" anna ", labels="fear; anger", flags=" no_text")
+    (clip,) = Manifest(root, {}).clips()
+    assert (clip.fold, clip.group, clip.labels, clip.flags) == ("test", "anna", "fear;anger", "no_text")
+    assert clip.video == "a.mp4 "  # a file may be named so
 
 
 def test_watch_follows_rows_and_not_dates(tmp_path):
@@ -185,6 +204,7 @@ def test_ravdess_layouts_and_names(tmp_path, capsys):
             "Video_Speech_Actor_07/Actor_07/02-01-08-01-02-02-07.mp4",
             "Video_Song_Actor_07/01-02-03-01-02-02-07.mp4",
             "Audio_Speech_Actors_01-24/Actor_07/03-01-08-01-02-02-07.wav",
+            "actor_03/01-01-03-01-01-01-03.MP4",
             "Actor_01/._01-01-05-02-01-02-01.mp4",
             "Actor_01/notes.txt",
         ],
@@ -192,13 +212,14 @@ def test_ravdess_layouts_and_names(tmp_path, capsys):
     clips = Ravdess(root, {}).clips()
     assert [(c.clip, c.label, c.group, c.fold) for c in clips] == [
         ("01-01-02-01-02-01-02", "neutral", "actor02", "2"),
+        ("01-01-03-01-01-01-03", "happiness", "actor03", "3"),
         ("01-01-05-02-01-02-01", "anger", "actor01", "1"),
         ("01-01-08-01-02-02-07", "surprise", "actor07", "2"),
     ]
-    assert clips[2].video == "Video_Speech_Actor_07/Actor_07/01-01-08-01-02-02-07.mp4" == clips[2].audio
-    assert "3 takes; 3 files" in capsys.readouterr().err
+    assert clips[3].video == "Video_Speech_Actor_07/Actor_07/01-01-08-01-02-02-07.mp4" == clips[3].audio
+    assert "4 takes; 3 files" in capsys.readouterr().err
     dropped = Ravdess(root, {"calm": "drop"}).clips()
-    assert [c.clip for c in dropped] == ["01-01-05-02-01-02-01", "01-01-08-01-02-02-07"]
+    assert [c.clip for c in dropped] == ["01-01-03-01-01-01-03", "01-01-05-02-01-02-01", "01-01-08-01-02-02-07"]
     assert "1 calm takes dropped" in capsys.readouterr().err
 
 

@@ -12,9 +12,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from av.container import InputContainer
 from PIL import Image
 from sample_media import grey_numbers, make_clip, run_ffmpeg, write_list
 
+import hcep.probe
 from hcep.container import MediaError
 from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import read_manifest
@@ -194,6 +196,54 @@ def test_damage_in_the_middle_does_not_hang_or_crash(tmp_path):
         assert error.reason
     else:
         assert frames.shape == (2, 16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    "name, codec, readable",
+    [("a.mp4", b"avc1", "sound"), ("a.mkv", b"V_MPEG4", "sound"), ("a.mkv", b"A_AAC", "picture")],
+)
+def test_a_stream_of_an_unknown_codec_leaves_the_other(tmp_path, name, codec, readable):
+    path = make_clip(tmp_path / name, options=("-c:a", "aac"))
+    content = path.read_bytes()
+    # behind the list of compatible brands
+    start = content.index(b"moov") if name == "a.mp4" else 0
+    path.write_bytes(content[:start] + content[start:].replace(codec, codec[:2] + b"Z" * (len(codec) - 2)))
+    found = probe(path)
+    assert found.has_video and found.has_audio and found.frames == 20
+
+    def picture() -> int:
+        return len(read_frames(path, found, [3, 11], size=32))
+
+    def sound() -> int:
+        return len(read_audio(path, found)) // 16000
+
+    good, bad = (sound, picture) if readable == "sound" else (picture, sound)
+    assert good() == 2
+    with pytest.raises(MediaError, match="no decoder found"):
+        bad()
+
+
+def test_a_stream_that_begins_in_the_middle_is_not_waited_for(tmp_path, monkeypatch):
+    path = make_clip(tmp_path / "a.flv")
+    before = probe(path)
+    demux = InputContainer.demux
+
+    class Late:
+        """PyAV's container when ffmpeg found another stream while reading."""
+
+        def __init__(self, container):
+            self.container = container
+
+        def __getattr__(self, name):
+            return getattr(self.container, name)
+
+        def demux(self, streams):
+            yield from demux(self.container, streams)
+            raise IndexError("list index out of range")
+
+    packets = hcep.probe._packets
+    monkeypatch.setattr("hcep.probe._packets", lambda container, streams: packets(Late(container), streams))
+    assert (probe(path).times == before.times).all() and before.frames == 20
 
 
 def test_reason_is_the_same_on_every_run(tmp_path):

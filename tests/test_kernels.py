@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -210,6 +211,16 @@ def test_towers_give_the_same_through_the_kernels(fused, loops, monkeypatch):
     for name, values in results().items():
         assert all(distance(one, other) < 1e-5 for one, other in zip(values, plain[name], strict=True)), name
     assert taken == {"attention", "causal attention", "gelu", "silu"}
+
+
+def test_a_counter_sees_the_libraries_alone(monkeypatch):
+    fused = object()
+    monkeypatch.setattr(operations, "_triton_kernels", lambda device: fused)
+    x = SimpleNamespace(is_cuda=True, device="cuda")
+    assert operations.fused_kernels(x) is fused
+    with operations.libraries_only():
+        assert operations.fused_kernels(x) is None
+    assert operations.fused_kernels(x) is fused
 
 
 @pytest.mark.parametrize("capability, shared", [(80, 163), (89, 99), (90, 227)])

@@ -42,6 +42,16 @@ class Manifest:
         self.root = Path(root)
         self.settings = fill("manifest", settings, DEFAULTS)
         choose("manifest", "text", self.settings["text"], TEXT_SOURCES)
+        for name in ("file", "language"):
+            if not isinstance(self.settings[name], str):
+                raise HcepError(
+                    f"setting {name!r} of the manifest adapter is {self.settings[name]!r}", remedy="write it as text"
+                )
+        labels = self.settings["labels"]
+        if labels is not None and not (isinstance(labels, list) and all(isinstance(name, str) for name in labels)):
+            raise HcepError(
+                f"setting 'labels' of the manifest adapter is {labels!r}", remedy="list the names: [anger, fear, ...]"
+            )
         self.table = self.root / self.settings["file"]
 
     def watch(self) -> list[str]:
@@ -100,29 +110,34 @@ class Manifest:
                     row=row,
                     remedy="write seconds with a point, or nothing",
                 ) from error
-        label = cells["label"].strip()
-        labels = cells.get("labels", "").strip() or label
-        for name in {label, *labels.split(";")} - {""}:
+
+        def cell(name: str) -> str:
+            return cells.get(name, "").strip()
+
+        label = cell("label")
+        labels = [name.strip() for name in (cell("labels") or label).split(";")]
+        for name in {label, *labels} - {""}:
             self._check_label(row, name)
-        video = cells["video"]
-        text = cells.get("text", "")
+        # spaces around anything but a name or a text are slips of a spreadsheet: "test " is no fold of its own
+        clip, video = cells["clip"], cells["video"]
+        text, flags = cells.get("text", ""), cell("flags")
         wordless = "asr" if self.settings["text"] == "asr" else "none"
         return Clip(
-            clip=cells["clip"],
-            dataset=cells.get("dataset", ""),
+            clip=clip,
+            dataset=cell("dataset"),
             video=video,
-            audio=cells.get("audio", "") or ("" if "no_audio" in cells.get("flags", "") else video),
+            audio=cells.get("audio", "") or ("" if "no_audio" in flags else video),
             start=seconds["start"],
             end=seconds["end"],
             text=text,
-            text_kind=cells.get("text_kind", "") or ("transcript" if text.strip() else wordless),
-            language=cells.get("language", "") or self.settings["language"],
+            text_kind=cell("text_kind") or ("transcript" if text.strip() else wordless),
+            language=cell("language") or self.settings["language"],
             label=label,
-            labels=labels,
-            group=cells.get("group", "") or cells["clip"],
-            fold=cells.get("fold", ""),
-            flags=cells.get("flags", ""),
-            box=cells.get("box", ""),
+            labels=";".join(labels),
+            group=cell("group") or clip,
+            fold=cell("fold"),
+            flags=flags,
+            box=cell("box"),
         )
 
     def _check_label(self, row: int, name: str) -> None:

@@ -75,7 +75,8 @@ def open_table(path: Path, delimiter: str = "\t") -> Iterator[tuple[int, dict[st
     Raises
     ------
     HcepError
-        When the file is missing, is not UTF-8, has no header, or a row has another number of cells than the header.
+        When the file is missing, is not UTF-8, has no header or one that repeats a column, or a row has another number
+        of cells than the header.
     """
     try:
         handle = path.open(encoding="utf-8-sig", newline="")
@@ -88,6 +89,10 @@ def open_table(path: Path, delimiter: str = "\t") -> Iterator[tuple[int, dict[st
             header = next(reader, [])
             if not header:
                 raise HcepError("has no header", file=path, row=1, remedy="write the column names in the first line")
+            repeated = next((name for name in header if name and header.count(name) > 1), None)
+            if repeated:
+                cause = f"has the column {repeated} twice"
+                raise HcepError(cause, file=path, row=1, remedy="remove or rename one of them")
             line = reader.line_num + 1
             for cells in reader:
                 if cells and len(cells) != len(header):

@@ -24,8 +24,8 @@ EMOTIONS = {
     "07": "disgust",
     "08": "surprise",
 }
-NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-([0-9]{2})\.(mp4|wav)")
-FOLDER = re.compile(r"(Video_|Audio_)?((Speech|Song)_)?Actors?_[0-9]{2}(-[0-9]{2})?")
+NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-([0-9]{2})\.(mp4|wav)", re.IGNORECASE)
+FOLDER = re.compile(r"(Video_|Audio_)?((Speech|Song)_)?Actors?_[0-9]{2}(-[0-9]{2})?", re.IGNORECASE)
 DEFAULTS: dict[str, Any] = {"calm": "merge", "text": "none", "folds": 5}
 SOURCE = "download Video_Speech_Actor_*.zip of Zenodo record 1188976 and set the dataset's `root` to their folder"
 
@@ -101,7 +101,7 @@ class Ravdess:
             name = path.rsplit("/", 1)[-1]
             take, extension = name.rsplit(".", 1)
             modality, channel, emotion = take.split("-")[:3]
-            if modality != "01" or channel != "01" or extension != "mp4":
+            if modality != "01" or channel != "01" or extension.lower() != "mp4":
                 ignored += 1
             elif emotion == "02" and self.settings["calm"] == "drop":
                 dropped += 1

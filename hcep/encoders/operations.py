@@ -6,8 +6,8 @@ Shapes: B sequences, L positions, W width, H heads.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -21,6 +21,9 @@ from hcep.encoders.trial import Way, fastest
 COARSE = torch.bfloat16  # the type of the fused activations and attention, which round as it does
 TEXTS = 16  # texts are padded to a multiple of this, or taken for it, where every length has a cost of its own
 SHORT = 64  # positions up to which the memory-efficient attention is the library's fastest (docs/performance.md)
+
+
+_libraries_only = False
 
 
 class Kernels(NamedTuple):
@@ -54,7 +57,18 @@ def _triton_kernels(device: torch.device) -> Kernels | None:
 
 def fused_kernels(x: Tensor) -> Kernels | None:
     """The fused kernels for a tensor's device, or None: then plain torch does the same."""
-    return _triton_kernels(x.device) if x.is_cuda else None
+    return _triton_kernels(x.device) if x.is_cuda and not _libraries_only else None
+
+
+@contextmanager
+def libraries_only() -> Iterator[None]:
+    """No fused kernel runs meanwhile: a counter of operations knows the library's."""
+    global _libraries_only
+    before, _libraries_only = _libraries_only, True
+    try:
+        yield
+    finally:
+        _libraries_only = before
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -105,4 +119,5 @@ def split(joined: Tensor, heads: int, count: int) -> list[Tensor]:
 
 def _short_attention(x: Tensor) -> AbstractContextManager[Any]:
     short = x.is_cuda and x.shape[1] <= SHORT and x.dtype == torch.bfloat16
-    return sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION) if short else nullcontext()
+    # which has no bf16 before Ampere, and no odd widths of heads
+    return sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]) if short else nullcontext()

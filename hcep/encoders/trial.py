@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -34,23 +33,11 @@ class Outcome(NamedTuple):
 
 
 _outcomes: dict[tuple[Any, ...], Outcome] = {}
-_libraries_only = False
 
 
 def outcomes() -> dict[tuple[Any, ...], Outcome]:
     """By name, shape of a unit, type, device and whether gradients were asked for."""
     return dict(_outcomes)
-
-
-@contextmanager
-def libraries_only() -> Iterator[None]:
-    """The first way is taken meanwhile: a counter of operations knows the library's."""
-    global _libraries_only
-    before, _libraries_only = _libraries_only, True
-    try:
-        yield
-    finally:
-        _libraries_only = before
 
 
 def fastest(name: str, ways: Sequence[Way], x: Tensor, unit: tuple[int, ...]) -> Way:
@@ -72,10 +59,10 @@ def fastest(name: str, ways: Sequence[Way], x: Tensor, unit: tuple[int, ...]) ->
     outcome = _outcomes.get(key)
     if outcome is None:
         # nothing can be timed while a graph is recorded
-        if _libraries_only or not x.numel() or _recording():
+        if not x.numel() or _recording():
             return ways[0]
         outcome = _outcomes[key] = _try(name, ways, x, unit, learns)
-    return ways[0 if _libraries_only else outcome.taken]
+    return ways[outcome.taken]
 
 
 def _recording() -> bool:
@@ -104,6 +91,8 @@ def _try(name: str, ways: Sequence[Way], x: Tensor, unit: tuple[int, ...], learn
         for number, way in enumerate(ways[1:], 1):
             try:
                 errors = [_distance(one, other) for one, other in zip(work(way), exact, strict=True)]
+            except torch.OutOfMemoryError:
+                raise  # says nothing about the kernel; whoever takes smaller batches has it tried again
             except Exception as error:  # noqa: BLE001 - whatever ends a kernel or its compiler, the library is there
                 print(f"{title}: a fused kernel failed and is not used ({error!r})", file=sys.stderr, flush=True)
                 continue

@@ -165,7 +165,7 @@ def _check_box(box: str, media: Probe) -> None:
     parsed = parse_box(box)
     # a rotated video is turned upright before the box is cut out
     side = max(media.width, media.height)
-    if parsed is not None and max(parsed[:2]) >= side:
+    if parsed is not None and 0 < side <= max(parsed[:2]):
         raise MediaError(f"the face box {box} lies outside the {media.width}x{media.height} picture")
 
 

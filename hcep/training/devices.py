@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ class Reservation(NamedTuple):
 
 
 def choose_device(name: str) -> Reservation:
-    """The device of a job.
+    """The device of a job, on which float32 means float32.
 
     ``auto`` takes an accelerator when there is one, ``cpu``, ``cuda`` and ``cuda:1`` are taken literally; ``auto`` and
     ``cuda`` take a slot.
@@ -41,4 +42,17 @@ def choose_device(name: str) -> Reservation:
         name = f"cuda:{slot.device}"
     device = torch.device(name)
     torch.cuda.set_device(device)
+    # by default convolutions are rounded to TF32
+    torch.backends.cudnn.allow_tf32 = False
     return Reservation(device, slot)
+
+
+def note_slow_precision(device: torch.device, precision: str) -> None:
+    """Say in the log where bf16 is put together from float32, which is slower than float32 itself."""
+    if device.type == "cuda" and precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        print(
+            f"precision: bf16 is slow on {torch.cuda.get_device_name(device)}, which has no units for it; "
+            "fp32 is faster there",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -15,7 +15,7 @@ from hcep.media.store import ClipStore
 from hcep.model.features import encode_media
 from hcep.model.method import Features
 from hcep.progress import progress
-from hcep.training.devices import choose_device
+from hcep.training.devices import choose_device, note_slow_precision
 from hcep.training.feed import FEATURES, MediaFeed
 from hcep.training.run import check_side
 
@@ -31,6 +31,7 @@ def encode(index: Path, shard: str, output: Path, encoders: Encoders, settings: 
     """
     reservation = choose_device(settings["device"])
     device = reservation.device
+    note_slow_precision(device, settings["precision"])
     for module in encoders.modules():
         module.to(device)
     store = ClipStore(index, index.parent)

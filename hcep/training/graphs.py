@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map
 
 from hcep.encoders.operations import TEXTS
 from hcep.model.method import Batch
+from hcep.training.memory import out_of_memory
 
 
 class Recording(NamedTuple):
@@ -28,17 +29,13 @@ class Recording(NamedTuple):
 
 
 class Recorder:
-    """Replays `work` on a batch, from the second batch of a shape on.
+    """Replays work on a batch, from the second batch of a shape on.
 
     The caller runs the first one itself, which is the warm-up that a recording needs. Few lengths of texts
-    (`padded_tokens`) make few shapes. `work` must not look at values of tensors, nor copy any from the main memory,
-    and `Batch.row` is that of the recorded batch. What it writes elsewhere (gradients, prompts) must lie at the same
-    place whenever it runs.
+    (`padded_tokens`) make few shapes.
 
     Parameters
     ----------
-    work : callable
-        From a batch to tensors, in nested containers.
     name : str
         What the log calls the job.
     device : torch.device
@@ -50,8 +47,8 @@ class Recorder:
         By the shapes of the batch; None where recording ran out of memory.
     """
 
-    def __init__(self, work: Callable[[Batch], Any], name: str, device: torch.device) -> None:
-        self.work, self.name, self.device = work, name, device
+    def __init__(self, name: str, device: torch.device) -> None:
+        self.name, self.device = name, device
         self._stream = torch.cuda.Stream(device)
         self.recordings: dict[tuple[torch.Size | None, ...], Recording | None] = {}
         self._seen: set[tuple[torch.Size | None, ...]] = set()
@@ -66,12 +63,22 @@ class Recorder:
             yield
         default.wait_stream(self._stream)
 
-    def replay(self, batch: Batch) -> Any:
-        """The result for a batch, in tensors of its own; None for a batch that has to run unrecorded.
+    def replay(self, work: Callable[[Batch], Any], batch: Batch) -> Any:
+        """What `work` makes of a batch, in tensors of its own; None for a batch that has to run unrecorded.
 
         That is the first of its shape, and any where recording ran out of memory.
+
+        Parameters
+        ----------
+        work : callable
+            From a batch to tensors, in nested containers; the same in every call. It must not look at values of
+            tensors, nor copy any from the main memory, and `Batch.row` is that of the recorded batch. What it writes
+            elsewhere (gradients, prompts) must lie at the same place whenever it runs. It is not kept: whoever owns
+            both the work and the recorder would keep all recordings on the device until Python looks for cycles.
+        batch : Batch
+            On the device.
         """
-        recording = self._recording(batch)
+        recording = self._recording(work, batch)
         if recording is None:
             return None
         for place, value in zip(recording.batch[1:], batch[1:], strict=True):  # all but `row`
@@ -81,18 +88,20 @@ class Recorder:
         return tree_map(lambda value: value.clone() if isinstance(value, Tensor) else value, recording.result)
 
     def warm_up_again(self) -> None:
-        """Shapes without a recording run once more before they get one: `work` is to run other kernels from now on."""
+        """Shapes without a recording run once more before they get one: from now on the work runs other kernels."""
         self._seen = set(self.recordings)
 
-    def _recording(self, batch: Batch) -> Recording | None:
+    def _recording(self, work: Callable[[Batch], Any], batch: Batch) -> Recording | None:
         shapes = tuple(None if value is None else value.shape for value in batch)
         if shapes not in self._seen:
             self._seen.add(shapes)
             return None
         if shapes not in self.recordings:
             try:
-                self.recordings[shapes] = self._record(batch)
-            except torch.OutOfMemoryError:
+                self.recordings[shapes] = self._record(work, batch)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
                 self.recordings[shapes] = None
                 print(
                     f"{self.name}: no memory to record a step of {len(batch.row)} clips, which runs unrecorded, "
@@ -102,13 +111,13 @@ class Recorder:
                 )
         return self.recordings[shapes]
 
-    def _record(self, batch: Batch) -> Recording:
+    def _record(self, work: Callable[[Batch], Any], batch: Batch) -> Recording:
         own = Batch(**{key: value.clone() for key, value in batch._asdict().items() if value is not None})
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         # the reader's thread may copy and allocate meanwhile, which a stricter mode forbids
         with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
-            result = self.work(own)
+            result = work(own)
         return Recording(graph, own, result)
 
 

@@ -21,7 +21,7 @@ from hcep.progress import progress
 from hcep.training.checkpoint import read_state, save_state
 from hcep.training.feed import Feed
 from hcep.training.graphs import Recorder, padded_tokens
-from hcep.training.memory import halved, measured_size
+from hcep.training.memory import halved, measured_size, out_of_memory
 
 CHECK_EVERY = 50  # steps between looks at the losses, each of which waits for the device
 Monitor = Callable[[Method], dict[str, float]]
@@ -98,7 +98,7 @@ class Trainer:
                 remedy="set its micro_batch to 0 and, if memory is short, lower its batch_size",
             )
         recordable = settings["cuda_graphs"] and method.recordable and self.device.type == "cuda"
-        self.recorder = Recorder(self._all_gradients, name, self.device) if recordable else None
+        self.recorder = Recorder(name, self.device) if recordable else None
 
     def run(self, ready: Callable[[], None] | None = None) -> list[dict[str, float]]:
         """Train to the last epoch, from the resume state if there is one.
@@ -190,7 +190,7 @@ class Trainer:
         """One optimiser step on the effective batch."""
         if self.recorder:
             batch = padded_tokens(batch)
-        terms = self.recorder.replay(batch) if self.recorder else None
+        terms = self.recorder.replay(self._all_gradients, batch) if self.recorder else None
         if terms is None:
             terms = self._gradients_that_fit(batch)
         self.optimiser.step()
@@ -212,7 +212,9 @@ class Trainer:
         size = self._part_size(batch)
         try:
             return self._all_gradients(batch)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
             if size == 1 or not self.method.splittable:
                 raise HcepError(
                     f"a backward pass of {size} clips, which cannot be split, does not fit into memory ({error})",

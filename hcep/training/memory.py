@@ -41,6 +41,11 @@ def kept_bytes(method: Method, batch: Batch) -> int:
     return sum(sizes.values())
 
 
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device had no memory left, which inside a recording may be an error of another kind."""
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
+
+
 def free_bytes(device: torch.device) -> int | None:
     """Memory that a run may still take on a device; None where the system does not say."""
     if device.type == "cuda":

@@ -14,7 +14,7 @@ from hcep.errors import HcepError
 from hcep.media.store import open_stores
 from hcep.model.method import Batch, Method, Sizes
 from hcep.protocol.make_split import Split, read_split
-from hcep.training.devices import choose_device
+from hcep.training.devices import choose_device, note_slow_precision
 from hcep.training.features_file import FeaturesFileFeed
 from hcep.training.feed import FeatureFeed, Feed, MediaFeed, missing_mask
 
@@ -63,8 +63,7 @@ class Run:
         auto = settings["device"] == "auto" and inputs.encoders is None
         self.reservation = choose_device("cpu" if auto else settings["device"])
         self.device = self.reservation.device
-        # float32 means float32: by default an accelerator may round convolutions to TF32
-        torch.backends.cudnn.allow_tf32 = False
+        note_slow_precision(self.device, settings["precision"])
         self.split: Split = read_split(inputs.split)
         self.store = open_stores(inputs.index)
 

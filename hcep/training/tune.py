@@ -67,7 +67,10 @@ def tune(
         split = run.split = with_validation(run.split, seed)
         title = f"tune {name} {number}/{len(points)} {json.dumps(point)}"
         place = work / digest(
-            ["tune", name, seed, values, code, run.store.digest, sha256_file(inputs.split), inputs.encoder["sha256"]]
+            [
+                *("tune", name, seed, values, code, run.device.type, run.store.digest),
+                *(sha256_file(inputs.split), inputs.encoder["sha256"]),
+            ]
         )
         places.append(place)
         try:
