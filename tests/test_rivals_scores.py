@@ -207,7 +207,9 @@ def test_lpl_anchors_radii_and_reliability_are_the_loops():
 def test_lpl_takes_a_class_with_one_training_clip():
     method, batch = build("lpl_mm"), feature_batch(5)._replace(label=torch.tensor([0, 0, 1, 1, 2]))
     method.finish([batch])
-    assert torch.isfinite(method.predict(batch).score).all()
+    found = method.predict(batch)
+    # at distance 0 of its anchor and with radius 0, the clip is still nearest to its own class
+    assert torch.isfinite(found.score).all() and int(found.logits[4].argmax()) == 2
 
 
 # CSSR

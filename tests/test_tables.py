@@ -130,8 +130,9 @@ def test_table_8_stands_levels_below_each_other_with_costs(full, tmp_path):
     rows = [
         {"method": "hcep", "known": 8, "learnable_m": "9.8934", "frozen_m": "245.649", "gflop_per_clip": "160.736"},
         {"method": "arpl", "known": 8, "learnable_m": "1"},
+        {"method": "hesp", "known": 8, "learnable_m": "1.9054", "note": "the paper counts 0.3026 M of them twice"},
     ]
-    write_table(tmp_path / "complexity.csv", tuple(rows[0]), rows)
+    write_table(tmp_path / "complexity.csv", (*rows[0], "note"), rows)
     cells, lines = make(tmp_path, TABLES["table8"], [full], "table8", complexity=tmp_path / "complexity.csv")
     cell = cells["HCEP (Ours)", "O(8:2)", "params_m"]
     assert (cell["ours"], cell["lo"], cell["paper"], cell["difference"]) == ("9.89", "", "9.91", "-0.02")
@@ -153,6 +154,9 @@ def test_table_8_stands_levels_below_each_other_with_costs(full, tmp_path):
         " not measured / 26.83 / – | not measured / – / – | not measured / – / – | not measured / – / – |"
     )
     assert len(lines[4:]) >= 4 * len(TABLES["table8"]["rows"])
+    cell = cells["HESP", "O(8:2)", "params_m"]
+    assert (cell["ours"], cell["paper"], cell["difference"]) == ("1.91", "2.21", "-0.30")
+    assert "- HESP, O(8:2): the paper counts 0.3026 M of them twice." in lines
 
 
 def test_table_4_keeps_a_tasks_metrics_together(tmp_path):

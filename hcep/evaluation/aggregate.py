@@ -16,7 +16,8 @@ from hcep.files import write_table
 from hcep.protocol.openness import openness_value, parse_openness
 
 MEAN = "mean"
-REFERENCES = ("arpl_mm", "frozen_prompts")
+# a rate that was tuned compares with a rate that was tuned
+REFERENCES = ("arpl_mm", "frozen_prompts", "arpl_mm_tuned", "frozen_prompts_tuned")
 COMPARED = ("auroc", "oscr", "accuracy")
 LEVEL_COLUMNS = ("known", "unknown", "openness_value")
 RUN_COLUMNS = (

@@ -153,7 +153,8 @@ def _cost(inputs: TableInputs, method: str, openness: str, column: str) -> dict[
         return {"status": inputs.reason(method)}
     if not row.get(column):
         return {"status": NOT_MEASURED}
-    return {"ours": f"{number(row, column):.2f}"}
+    cell = {"ours": f"{number(row, column):.2f}"}
+    return cell | ({"note": row["note"]} if column == "learnable_m" and row.get("note") else {})
 
 
 def _markdown(
@@ -222,16 +223,16 @@ def _facts(cells: Sequence[dict[str, str]], inputs: TableInputs) -> list[str]:
 
 
 def _notes(cells: Sequence[dict[str, str]]) -> list[str]:
-    """Below the table: means over other levels, classes left out, and how far prompts moved."""
+    """Below the table: means over other levels, classes left out, how far prompts moved, how the paper counts."""
     notes = [f"{cell['column']}: {cell['status']}." for cell in cells if cell.get("ours") and cell.get("status")]
     for cell in cells:
         place = f"{cell['row']}, {cell['column']}"
         if cell["left_out"]:
             names = cell["left_out"].replace(";", ", ")
             notes.append(f"{place}: left out of the known classes, too few training clips: {names}.")
-        moved = [part for part in cell["note"].split("; ") if part.startswith("movement_")]
-        if moved:
-            notes.append(f"{place}: {', '.join(moved)}.")
+        facts = [part for part in cell["note"].split("; ") if part.startswith(("movement_", "the paper counts"))]
+        if facts:
+            notes.append(f"{place}: {', '.join(facts)}.")
     return list(dict.fromkeys(notes))
 
 

@@ -34,6 +34,8 @@ ANCHOR_SIZE = 5.0
 ANCHOR_WEIGHT = 0.1
 # a class with one training clip has it as its anchor, at distance 0
 LEAST_DISTANCE = 1e-12
+# and radius 0: any of its reliability leaves the classes in their order
+LEAST_RELIABILITY = 1e-30
 
 
 def euclidean(logits: Tensor, anchors: Tensor) -> Tensor:
@@ -131,7 +133,7 @@ class LplMM(Method):
             nearest = distance.argmin(dim=1)
             own = euclidean(single, anchors).gather(2, nearest.expand(3, -1)[..., None])[..., 0]
             reliability = (self.radius.double()[:, nearest] / own.clamp_min(LEAST_DISTANCE)).prod(dim=0)
-            logits = -reliability[:, None] * distance
+            logits = -reliability.clamp_min(LEAST_RELIABILITY)[:, None] * distance
         return Prediction(logits, log_max_softmax(logits), {**features._asdict(), "fused": fused})
 
     def _single(self, features: Features) -> Tensor:
