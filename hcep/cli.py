@@ -42,6 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"hcep {args.verb}: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        # a full disk, a folder without write permission, a file that is not there
+        if args.debug:
+            raise
+        print(f"hcep {args.verb}: {error} (`hcep --debug {args.verb} ...` shows where)", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"hcep {args.verb}: interrupted", file=sys.stderr)
         return 130

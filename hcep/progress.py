@@ -12,7 +12,7 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 
-def progress(items: Iterable[T], total: int, what: str, unit: str = "clip") -> Iterator[T]:
+def progress(items: Iterable[T], total: int, what: str, unit: str = "clip", *, done: int = 0) -> Iterator[T]:
     """Yield `items`, reporting to standard error.
 
     Parameters
@@ -20,21 +20,27 @@ def progress(items: Iterable[T], total: int, what: str, unit: str = "clip") -> I
     items : iterable
         What is worked on, in order.
     total : int
-        How many there are.
+        How many there are, those done before included.
     what : str
         The verb in front of the numbers, e.g. ``"decode_frames 007-of-064"``.
     unit : str
         Name of one item.
+    done : int
+        How many were done before, by a job that this one continues.
     """
     if sys.stderr.isatty():
-        yield from tqdm(items, total=total, desc=what, unit=unit)
+        yield from tqdm(items, total=total, desc=what, unit=unit, initial=done)
         return
     start, shown = time.monotonic(), -1
     units = "batches" if unit == "batch" else f"{unit}s"
-    for done, item in enumerate(items, 1):
+    for number, item in enumerate(items, 1):
         yield item
-        tenth = done * 10 // max(total, 1)
-        if tenth > shown:
-            shown = tenth
-            rate = done / max(time.monotonic() - start, 1e-9)
-            print(f"{what}: {done}/{total} {units} ({tenth * 10} %), {rate:.1f} {units}/s", file=sys.stderr, flush=True)
+        share = (done + number) / max(total, 1)
+        if int(share * 10) > shown:
+            shown = int(share * 10)
+            rate = number / max(time.monotonic() - start, 1e-9)
+            print(
+                f"{what}: {done + number}/{total} {units} ({int(share * 100)} %), {rate:.1f} {units}/s",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -35,6 +35,38 @@ def message(text: str, verb: str = "") -> str:
             "'high' is not of type 'number'",
             "config.schema.yaml",
         ),
+        ({"training": {"lr": "5e-4"}}, "config, training.lr", "'5e-4' is not of type 'number'", "write 0.0005"),
+        ({"training": {"epoch": 3}}, "config, training", "'epoch' was unexpected", "did you mean 'epochs'?"),
+        (
+            {"task_definitions": {"tiny": {"training": {"selection": "val_known"}}}},
+            "config, task_definitions.tiny",
+            "has selection: val_known, which needs held-out clips",
+            "val_fraction",
+        ),
+        (
+            {"datasets": {"tiny": {"options": {"lables": ["fear"]}}}},
+            "config, datasets.tiny.options",
+            "no setting 'lables' (did you mean 'labels'?)",
+            "its settings are",
+        ),
+        (
+            {"task_definitions": {"tiny": {"openness": ["k1u3"]}}},
+            "config/splits/tiny.yaml",
+            "no splits for k1u3, only for k2u2",
+            "add k1u3",
+        ),
+        (
+            {"task_definitions": {"tiny": {"splits": ["split7"]}}},
+            "config/splits/tiny.yaml, k2u2",
+            "no split7",
+            "ask for one of those",
+        ),
+        (
+            {"task_definitions": {"tiny": {"labels": ["anger", "faer", "happiness", "sadness"]}}},
+            "config/splits/tiny.yaml, k2u2.split1",
+            "'fear' is not a class of the task",
+            "did you mean 'faer'?",
+        ),
         ({"tasks": ["tinny"]}, "config, tasks", "no task 'tinny'", "did you mean 'tiny'?"),
         (
             {"task_definitions": {"tiny": {"methods": ["hcpe"]}}},
@@ -122,14 +154,6 @@ def test_a_mistyped_label_of_a_clip_names_the_row_and_the_nearest_label(finished
     assert finished.path(MODEL).exists() and finished.path("resources/tiny/index.h5").exists()
     finished.edit("data/tiny/clips.tsv", "faer", "fear")
     assert finished.snakemake("resources/tiny/index.h5").finished == ["list the clips of tiny"]
-
-
-def test_a_mistyped_label_of_a_task_names_the_split_and_the_nearest_label(finished):
-    labels = ["anger", "faer", "happiness", "sadness"]
-    split = "results/tiny/splits/k2u2/split1.json"
-    outcome = finished.snakemake(split, config={"task_definitions": {"tiny": {"labels": labels}}}, fails=True)
-    said = message(outcome.text, "make_split")
-    assert "config/splits/tiny.yaml, k2u2.split1" in said and "'fear'" in said and "did you mean 'faer'" in said
 
 
 def test_a_missing_clip_names_the_row_of_the_list(finished):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from small import settings_for
 
 from hcep import cli
 from hcep.cli import VERBS, main
+from hcep.progress import progress
 from hcep.verbs.options import settings_argument
 
 
@@ -61,6 +65,72 @@ def test_settings_may_be_a_file_and_must_be_json(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["encode", "--settings", "{lr: 1}"])
     assert "not JSON" in capsys.readouterr().err
+    path.write_text("[8]")
+    with pytest.raises(SystemExit):
+        main(["encode", "--settings", str(path)])
+    assert "not an object: write {...}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ('{"frames": 8, "size": 224}', "has no 'timeout'; give frames, size, timeout"),
+        ('{"frames": 8, "siez": 224, "size": 16, "timeout": 1}', "'siez' is not read here (did you mean 'size'?)"),
+    ],
+)
+def test_settings_that_a_verb_does_not_know_or_lacks_are_named(settings, said, capsys):
+    with pytest.raises(SystemExit):
+        main(["decode_frames", "--settings", settings])
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_settings_of_a_run_are_those_of_its_method(tmp_path, capsys):
+    files = ["--split", "s", "--index", "i", "--encoder", "e", "--model", "m", "--history", "h"]
+    run = ["train", "--method", "m", "--seed", "0", *files]
+    assert main([*run, "--base", "linear", "--settings", '{"lr": 1}']) == 1
+    assert "hcep train: --settings: has no " in capsys.readouterr().err
+    full = settings_for("linear") | {"cosine_scale": 1}
+    assert main([*run, "--base", "linear", "--settings", json.dumps(full)]) == 1
+    assert "'cosine_scale' is not read here" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_no_error_of_hcep(monkeypatch, capsys):
+    def full(args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "cache/frames.h5")
+
+    monkeypatch.setitem(cli.VERBS, "qc_page", (lambda parser: None, full))
+    assert main(["qc_page"]) == 1
+    text = capsys.readouterr().err
+    assert text.startswith("hcep qc_page: [Errno 28] No space left on device: 'cache/frames.h5'")
+    assert "an error of hcep itself" not in text
+
+
+def test_a_folder_that_is_not_there_is_no_release_without_clips(tmp_path, capsys):
+    settings = '{"frames": 8, "size": 16, "timeout": 1}'
+    shard = ["--manifest", "m", "--root", str(tmp_path / "none"), "--shard", "000-of-001", "--output", "o"]
+    assert main(["decode_frames", *shard, "--settings", settings]) == 1
+    assert f"{tmp_path / 'none'}: no such folder" in capsys.readouterr().err
+
+
+def test_few_classes_are_drawn_with_a_word_about_it(tmp_path, capsys):
+    draw = ["draw_splits", "--task", "t", "--labels", "a", "b", "--openness", "k1u1"]
+    assert main([*draw, "--output", str(tmp_path / "s.yaml")]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith("draw_splits: only 2 distinct split(s)") and said.count("\n") == 1
+
+
+def test_a_log_has_ten_lines_with_true_shares_and_counts_what_was_done_before(capsys):
+    assert list(progress(range(3), 3, "train", "epoch")) == [0, 1, 2]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(",")[0] for line in lines] == [
+        "train: 1/3 epochs (33 %)",
+        "train: 2/3 epochs (66 %)",
+        "train: 3/3 epochs (100 %)",
+    ]
+    list(progress(range(150), 200, "train", "epoch", done=50))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("train: 51/200 epochs (25 %)") and lines[-1].startswith("train: 200/200 epochs (100 %)")
+    assert len(lines) == 9
 
 
 def test_complexity_prints_the_counts_of_the_paper(capsys):

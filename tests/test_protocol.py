@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 
 from hcep.datasets.manifest_file import Clip, read_manifest, write_manifest
 from hcep.errors import HcepError
-from hcep.protocol.class_splits import draw_class_splits, read_class_splits, write_class_splits
+from hcep.protocol.class_splits import (
+    check_class_splits,
+    draw_class_splits,
+    read_class_splits,
+    write_class_splits,
+)
 from hcep.protocol.make_split import make_split, read_split
 from hcep.protocol.openness import openness_value, parse_openness
 from hcep.protocol.partition import Folds, partition
@@ -164,10 +169,31 @@ def test_committed_splits_are_four_and_distinct(task: str) -> None:
         assert len({frozenset(split.known) for split in splits.values()}) == 4
 
 
+def test_splits_that_are_there_are_not_drawn_over(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    for _ in range(2):
+        write_class_splits(path, "abcde", ["k3u2"], command="c")
+    before = path.read_bytes()
+    with pytest.raises(HcepError, match=r"is there already, with other splits.*class_splits"):
+        write_class_splits(path, "abcde", ["k3u2"], seed=1, command="c")
+    assert path.read_bytes() == before
+
+
+def test_levels_and_splits_of_a_task_are_checked_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    write_class_splits(path, "abcde", ["k3u2", "k2u2"], command="c")
+    check_class_splits(path, ["k3u2", "k2u2"], ["split1", "split4"], "abcde")
+    with pytest.raises(HcepError, match="k2u2: no split5, only split1"):
+        check_class_splits(path, ["k2u2"], ["split1", "split5"], "abcde")
+    with pytest.raises(HcepError, match="no splits for k4u1, only for k3u2, k2u2"):
+        check_class_splits(path, ["k3u2", "k4u1"], ["split1"], "abcde")
+
+
 @given(labels=st.lists(st.text(PRINTABLE, min_size=1, max_size=8), min_size=3, max_size=6, unique=True))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 def test_written_splits_read_back_whatever_the_names(labels: list[str], tmp_path: Path) -> None:
     labels = list(dict.fromkeys([*labels, "no", "1.5", "a: b", "#"]))
+    (tmp_path / "s.yaml").unlink(missing_ok=True)
     written = write_class_splits(tmp_path / "s.yaml", labels, ["k3u2"], count=3, command="c")
     assert read_class_splits(tmp_path / "s.yaml", "k3u2", labels) == written["k3u2"]
 

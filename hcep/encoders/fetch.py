@@ -34,6 +34,7 @@ def fetch_encoders(output: Path, settings: dict[str, Any], name: str) -> None:
     HcepError
         When a download fails or a digest differs.
     """
+    settings = PAPER | settings
     source = settings["source"]
     if source == "package":
         _copy(Path(__file__).parents[1] / "demo" / "weights", output)

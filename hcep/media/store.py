@@ -71,7 +71,10 @@ class ClipStore:
         self._arrays, self._words = {}, {}
 
     def clips(self, shard: str | None = None) -> list[str]:
-        """Clip ids in manifest order: all, or those of one shard."""
+        """Clip ids in manifest order: all, or those of one shard; of a shard that the cache has not, an HcepError."""
+        if shard is not None and shard not in self._sums["frames"]:
+            known = ", ".join(sorted(self._sums["frames"]))
+            raise HcepError(f"the cache has no shard {shard}", file=self.index, remedy=f"use one of {known}")
         return [name for name, place in self._place.items() if shard is None or place[0] == shard]
 
     def flags(self, clips: Sequence[str]) -> list[str]:

@@ -114,6 +114,11 @@ def write_class_splits(
     -------
     dict
         openness -> split name -> ClassSplit, as written.
+
+    Raises
+    ------
+    HcepError
+        As `draw_class_splits`, and where the file holds something else.
     """
     drawn = {
         openness: {
@@ -134,7 +139,15 @@ def write_class_splits(
         for name, split in splits.items():
             lines.append(f"  {name}:")
             lines += [f"    {side}: {_flow(names)}" for side, names in zip(split._fields, split, strict=True)]
-    write_text(path, "\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    path = Path(path)
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise HcepError(
+            "is there already, with other splits, on which every result of the task depends",
+            file=path,
+            remedy="write another file and name it in the task's class_splits, or remove this one first",
+        )
+    write_text(path, text)
     return drawn
 
 
@@ -162,8 +175,39 @@ def read_class_splits(path: str | Path, openness: str, labels: Sequence[str]) ->
         side has another number of classes than the openness says, or two splits are the same.
     """
     path = Path(path)
+    return _level(_load(path), openness, labels, path)
+
+
+def read_class_split(path: str | Path, openness: str, split: str, labels: Sequence[str]) -> ClassSplit:
+    """Read one split, as `read_class_splits` does; one that the file has not is an HcepError, too."""
+    return _chosen(read_class_splits(path, openness, labels), openness, split, path)
+
+
+def check_class_splits(
+    path: str | Path, opennesses: Iterable[str], splits: Iterable[str], labels: Sequence[str]
+) -> None:
+    """Read all these levels and splits once; the first error of `read_class_split` is raised."""
+    path = Path(path)
+    content, splits = _load(path), list(splits)
+    for openness in opennesses:
+        found = _level(content, openness, labels, path)
+        for split in splits:
+            _chosen(found, openness, split, path)
+
+
+def _chosen(splits: Mapping[str, ClassSplit], openness: str, split: str, path: str | Path) -> ClassSplit:
+    if split not in splits:
+        raise HcepError(
+            f"no {split}, only {', '.join(splits)}",
+            file=path,
+            row=openness,
+            remedy="ask for one of those, or add it to the file",
+        )
+    return splits[split]
+
+
+def _level(content: Mapping[str, Any], openness: str, labels: Sequence[str], path: Path) -> dict[str, ClassSplit]:
     counts = dict(zip(ClassSplit._fields, parse_openness(openness), strict=True))
-    content = _load(path)
     if openness not in content:
         raise HcepError(
             f"no splits for {openness}, only for {', '.join(map(str, content)) or 'nothing'}",

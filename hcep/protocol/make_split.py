@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from hcep.datasets.manifest_file import read_manifest
 from hcep.errors import HcepError
 from hcep.files import write_json
-from hcep.protocol.class_splits import ClassSplit, read_class_splits
+from hcep.protocol.class_splits import ClassSplit, read_class_split
 from hcep.protocol.openness import openness_value, parse_openness
 from hcep.protocol.partition import Folds, partition
 
@@ -64,7 +64,7 @@ def make_split(
     manifest : path or sequence of paths
         Manifest, or one per dataset where a task spans several.
     class_splits : path
-        File of class splits, see `read_class_splits`.
+        File of class splits, see `read_class_split`.
     task, openness, split : str
         e.g. ``"mafw"``, ``"k8u2"``, ``"split1"``.
     output : path
@@ -85,9 +85,9 @@ def make_split(
     Raises
     ------
     HcepError
-        From reading or dividing; see `read_class_splits` and `partition`.
+        From reading or dividing; see `read_class_split` and `partition`.
     """
-    chosen = _chosen(read_class_splits(class_splits, openness, labels), openness, split, class_splits)
+    chosen = read_class_split(class_splits, openness, split, labels)
     manifests = [manifest] if isinstance(manifest, str | Path) else list(manifest)
     clips = [clip for path in manifests for clip in read_manifest(path)]
     try:
@@ -146,17 +146,6 @@ def read_split(path: str | Path) -> Split:
     result = Split(*(_value(content[field]) for field in Split._fields))
     _check(result, path)
     return result
-
-
-def _chosen(splits: Mapping[str, ClassSplit], openness: str, split: str, path: str | Path) -> ClassSplit:
-    if split not in splits:
-        raise HcepError(
-            f"no {split}, only {', '.join(splits)}",
-            file=path,
-            row=openness,
-            remedy="ask for one of those, or add it to the file",
-        )
-    return splits[split]
 
 
 def _counts(clips: Iterable[str], labels: Mapping[str, str], classes: ClassSplit) -> dict[str, int]:

@@ -50,6 +50,18 @@ def run_settings(config: Mapping[str, Any], task: str, name: str) -> dict[str, A
     return {key: merged[key] for key in sorted(readable)}
 
 
+def check_selection(config: Mapping[str, Any], task: str, name: str) -> None:
+    """Refuse to choose the epoch on held-out clips where a task holds none out."""
+    table = task_definition(config, task)
+    chosen = run_settings(config, task, name)["selection"]
+    if chosen == "val_known" and not (table.get("val_folds") or table.get("val_fraction")):
+        raise HcepError(
+            f"{name} has selection: val_known, which needs held-out clips",
+            file="config",
+            remedy="set the task's val_fraction or val_folds",
+        )
+
+
 def tuning_grid(config: Mapping[str, Any], name: str) -> dict[str, list[Any]]:
     """Setting -> values that a `<method>_tuned` run tries; empty for a method with fixed settings."""
     return dict(method_definition(config, name).get("tune", {}))

@@ -124,8 +124,8 @@ class Trainer:
             self.micro = self._fitting_micro_batch()
         if ready is not None:
             ready()
-        epochs = range(first, self.settings["epochs"])
-        for epoch in progress(epochs, len(epochs), self.name, "epoch"):
+        epochs = self.settings["epochs"]
+        for epoch in progress(range(first, epochs), epochs, self.name, "epoch", done=first):
             self._epoch(epoch)
             self._save(epoch + 1)
         if self.best is not None:

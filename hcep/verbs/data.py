@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,18 @@ from hcep.errors import HcepError
 from hcep.verbs.options import Arguments, Verb, add_paths, add_settings, settings_argument
 
 
-def _shard_arguments(parser: argparse.ArgumentParser, keys: str) -> None:
+def _shard_arguments(parser: argparse.ArgumentParser, *keys: str, optional: Collection[str] = ()) -> None:
     add_paths(parser, "manifest", help="manifest.tsv of the dataset")
     add_paths(parser, "root", help="folder of the release")
     add_paths(parser, "shard", type=str, metavar="III-of-NNN", help="which shard, as 007-of-064")
-    add_settings(parser, keys)
+    add_settings(parser, *keys, optional=optional)
     parser.add_argument("--threads", type=int, default=1, help="files decoded at a time")
     add_paths(parser, "output", help="HDF5 file to write")
 
 
 def _shard_settings(args: Arguments) -> dict[str, Any]:
+    if not args.root.is_dir():
+        raise HcepError("no such folder", file=args.root, remedy="give the folder of the release, that of the manifest")
     return {"manifest": args.manifest, "root": args.root, "shard": args.shard, "output": args.output}
 
 
@@ -54,7 +57,7 @@ def pretrain_demo_encoders(args: Arguments) -> None:
 
 def _fetch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", required=True, help="name that results carry")
-    add_settings(parser, "source (package, hub, random), clip, pretrained, audio")
+    add_settings(parser, "source", optional=("clip", "pretrained", "audio", "revision", "sha256"))
     add_paths(parser, "output", help="encoder folder to write")
 
 
@@ -80,7 +83,7 @@ def download_ravdess(args: Arguments) -> None:
 def _manifest_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", required=True, help="name of the dataset entry")
     add_paths(parser, "root", help="folder of the release")
-    add_settings(parser, "adapter, options, text")
+    add_settings(parser, "adapter", "options", "text")
     add_paths(parser, "output", help="manifest.tsv to write")
 
 
@@ -171,7 +174,7 @@ def _encode_arguments(parser: argparse.ArgumentParser) -> None:
     add_paths(parser, "index", help="index.h5 of the dataset")
     add_paths(parser, "shard", type=str, metavar="III-of-NNN", help="which shard")
     add_paths(parser, "encoder", help="encoder folder")
-    add_settings(parser, "batch_size, precision, device")
+    add_settings(parser, "batch_size", "precision", "device")
     add_paths(parser, "output", help="HDF5 file to write")
 
 
@@ -190,9 +193,9 @@ VERBS: dict[str, Verb] = {
     "download_ravdess": (_download_arguments, download_ravdess),
     "check": (_check_arguments, check),
     "manifest": (_manifest_arguments, manifest),
-    "decode_frames": (lambda p: _shard_arguments(p, "frames, size, timeout"), decode_frames),
-    "decode_audio": (lambda p: _shard_arguments(p, "samples, audio_window, timeout"), decode_audio),
-    "transcribe": (lambda p: _shard_arguments(p, "text (manifest, none, asr) and asr_model"), transcribe),
+    "decode_frames": (lambda p: _shard_arguments(p, "frames", "size", "timeout"), decode_frames),
+    "decode_audio": (lambda p: _shard_arguments(p, "samples", "audio_window", "timeout"), decode_audio),
+    "transcribe": (lambda p: _shard_arguments(p, "text", optional=("asr_model", "timeout")), transcribe),
     "index_cache": (_index_arguments, index_cache),
     "encode": (_encode_arguments, encode),
 }

@@ -16,7 +16,7 @@ def _aggregate_arguments(parser: argparse.ArgumentParser) -> None:
     add_paths(parser, "runs", nargs="+", help="run folders")
     parser.add_argument("--paper", type=Path, help="paper_results.csv")
     parser.add_argument("--protocol", default="", help="what the task chose where the paper leaves a choice")
-    add_settings(parser, "replicates, confidence, seed")
+    add_settings(parser, "replicates", "confidence", "seed", optional=("acceptance",))
     add_paths(parser, "runs-table", "summary", "comparisons", "corpora", help="CSV to write")
 
 
@@ -44,7 +44,7 @@ def versus_paper(args: Arguments) -> None:
 
 
 def _complexity_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--encoder", type=Path, help="encoder.json; without it CLIP ViT-B/32 and wav2vec2-base")
+    parser.add_argument("--encoder", type=Path, help="encoder folder; without it CLIP ViT-B/32 and wav2vec2-base")
     parser.add_argument("--known", type=int, nargs="+", default=[8, 6, 4, 2], help="values of K")
     parser.add_argument("--settings", type=settings_argument, metavar="JSON", help="frames, samples and methods")
     parser.add_argument("--paper", type=Path, help="paper_results.csv")
@@ -59,7 +59,8 @@ def complexity(args: Arguments) -> None:
     from hcep.training.complexity import add_timings, default_methods, print_complexity, write_complexity
     from hcep.training.complexity import complexity as run
 
-    info = read_info(args.encoder.parent) if args.encoder else full_size_info()
+    folder = args.encoder.parent if args.encoder and args.encoder.name == "encoder.json" else args.encoder
+    info = read_info(folder) if folder else full_size_info()
     settings = args.settings or {"frames": 8, "samples": 80_000, "methods": default_methods()}
     methods = {
         name: (registry.load(registry.method(value["base"]).target), value["settings"])
@@ -113,7 +114,7 @@ def summary_page(args: Arguments) -> None:
 
 def _table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", required=True, help="table2 ... table8, fig4 or headline")
-    add_settings(parser, "definition (one entry of config/tables.yaml), stand_in_for, absent")
+    add_settings(parser, "definition", "stand_in_for", "absent")
     parser.add_argument("--summaries", type=Path, nargs="+", required=True, help="summary.csv of every task")
     add_paths(parser, "paper", help="paper_results.csv")
     parser.add_argument("--complexity", type=Path, nargs="*", default=[], help="complexity.csv, for Table 8")

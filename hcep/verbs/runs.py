@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 from hcep import registry
-from hcep.verbs.options import Arguments, Verb, add_paths, add_settings, settings_argument
+from hcep.verbs.options import Arguments, Verb, add_paths, add_run_settings, add_settings, check_keys, settings_argument
 
 
 def _draw_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +27,10 @@ def draw_splits(args: Arguments) -> None:
     from hcep.protocol.class_splits import write_class_splits
 
     command = f"hcep draw_splits --task {args.task}"
-    write_class_splits(args.output, args.labels, args.openness, count=args.count, seed=args.seed, command=command)
+    with warnings.catch_warnings(record=True) as said:
+        write_class_splits(args.output, args.labels, args.openness, count=args.count, seed=args.seed, command=command)
+    for warning in said:
+        print(f"draw_splits: {warning.message}", file=sys.stderr)
 
 
 def _split_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +38,8 @@ def _split_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", required=True)
     add_paths(parser, "manifest", nargs="+", help="manifest.tsv of every dataset of the task")
     add_paths(parser, "classes", help="file of class splits")
-    add_settings(parser, "labels, test_folds, train_folds, val_folds, val_fraction, val_seed, min_train")
+    optional = ("train_folds", "val_folds", "val_fraction", "val_seed", "min_train")
+    add_settings(parser, "labels", "test_folds", optional=optional)
     add_paths(parser, "output", help="split JSON to write")
 
 
@@ -56,11 +62,18 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", required=True, help="name in the results")
     parser.add_argument("--seed", type=int, required=True)
     _run_arguments(parser)
-    add_settings(parser, "what the loop and the method read")
+    add_run_settings(parser)
     parser.add_argument("--tuned", type=Path, nargs="*", default=[], help="tuned.json, laid over the settings")
     parser.add_argument("--work", type=Path, default=Path("work"), help="folder of resume states")
     add_paths(parser, "model", help="model.safetensors to write")
     add_paths(parser, "history", help="history.csv to write")
+
+
+def _method(args: Arguments) -> registry.MethodEntry:
+    """The base method, after a check of the run's settings."""
+    entry = registry.method(args.base)
+    check_keys(args.settings, {*registry.LOOP_SETTINGS, *entry.settings})
+    return entry
 
 
 def _inputs(args: Arguments) -> Any:
@@ -79,7 +92,7 @@ def _tune_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", required=True, help="name in the results")
     parser.add_argument("--seed", type=int, required=True)
     _run_arguments(parser)
-    add_settings(parser, "what the loop and the method read")
+    add_run_settings(parser)
     parser.add_argument("--grid", type=settings_argument, required=True, metavar="JSON", help="setting -> values")
     parser.add_argument("--work", type=Path, default=Path("work"), help="folder of resume states")
     add_paths(parser, "output", help="tuned.json to write")
@@ -90,7 +103,7 @@ def tune(args: Arguments) -> None:
     from hcep.provenance import code_digest
     from hcep.training.tune import tune as run
 
-    entry = registry.method(args.base)
+    entry = _method(args)
     run(
         _inputs(args),
         registry.load(entry.target),
@@ -109,7 +122,7 @@ def train(args: Arguments) -> None:
     from hcep.provenance import code_digest
     from hcep.training.train import train as run
 
-    entry = registry.method(args.base)
+    entry = _method(args)
     modules = ["hcep.training.train", registry.module_of(entry.target)]
     judge = None
     if args.settings["selection"] == "best_on_test":
@@ -149,7 +162,7 @@ def score(args: Arguments) -> None:
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     add_paths(parser, "scores", help="scores.h5 of a run")
-    add_settings(parser, "replicates, confidence, seed, acceptance")
+    add_settings(parser, "replicates", "confidence", "seed", "acceptance")
     add_paths(parser, "metrics", help="metrics.json to write")
     add_paths(parser, "curves", help="curves.csv to write")
     add_paths(parser, "thresholds", help="thresholds.csv to write")
@@ -164,7 +177,7 @@ def evaluate(args: Arguments) -> None:
 
 def _posthoc_arguments(parser: argparse.ArgumentParser) -> None:
     add_paths(parser, "scores", help="scores.h5 of a run")
-    add_settings(parser, "replicates, confidence, seed")
+    add_settings(parser, "replicates", "confidence", "seed", optional=("acceptance",))
     add_paths(parser, "output", help="posthoc.csv to write")
 
 

@@ -1,5 +1,6 @@
 """What the rules share: paths, settings of one stage as one string, digests of code. No torch, no Snakemake API."""
 
+import difflib
 import functools
 import json
 import os
@@ -13,13 +14,22 @@ from hcep.datasets.manifest_file import read_manifest
 from hcep.errors import HcepError
 from hcep.files import sha256_file
 from hcep.media.shards import shard_names, shard_of
-from hcep.protocol.settings import run_settings, task_datasets, task_definition, tuning_grid
+from hcep.protocol.class_splits import check_class_splits
+from hcep.protocol.settings import (
+    check_selection,
+    method_definition,
+    run_settings,
+    task_datasets,
+    task_definition,
+    tuning_grid,
+)
 from hcep.provenance import code_digest
 
 # `hcep` of the environment that runs Snakemake, whether or not that environment is activated
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
 FIGURES = sorted(registry.FIGURES)
+SCHEMA = workflow.source_path("../schemas/config.schema.yaml")
 
 
 def settings_text(values):
@@ -34,19 +44,38 @@ def invalid_config(text):
     if not cause or not place:
         return text
     keys = ".".join(re.findall(r"\['?(.*?)'?\]", place[1]))
-    error = HcepError(
-        cause[1],
-        file="config",
-        row=keys or None,
-        remedy="correct it; workflow/schemas/config.schema.yaml lists every key and what it may be",
-    )
+    remedy = "correct it; workflow/schemas/config.schema.yaml lists every key and what it may be"
+    error = HcepError(cause[1], file="config", row=keys or None, remedy=config_hint(cause[1]) + remedy)
     return str(error)
+
+
+def config_hint(cause):
+    """What was probably meant, as the beginning of a remedy."""
+    number = re.match(r"'(.*)' is not of type '(number|integer)'", cause)
+    if number and is_number(number[1]):
+        return f"YAML takes {number[1]} for text: write {float(number[1])!r}; or "
+    unknown = re.search(r"'(\w+)' (was|were) unexpected", cause)
+    if not unknown:
+        return ""
+    schema = Path(SCHEMA).read_text(encoding="utf-8")
+    near = difflib.get_close_matches(unknown[1], set(re.findall(r"^ *(\w+):", schema, re.MULTILINE)), n=1)
+    return f"did you mean {near[0]!r}? or " if near else ""
+
+
+def is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def check_names():
     """Names in the config that lead nowhere, before anything runs: Snakemake is silent where an old output exists."""
     for name, entry in config["datasets"].items():
         at_key(f"datasets.{name}", registry.dataset, entry["adapter"])
+        adapter = registry.load(registry.dataset(entry["adapter"]))
+        at_key(f"datasets.{name}.options", adapter, entry["root"], entry["options"])
     for name in config["methods"]:
         at_key(f"methods.{name}", method_known, name)
     for name in config["tasks"]:
@@ -58,6 +87,7 @@ def check_names():
         at_key(place, registry.pick, "encoder", task["encoder"], config["encoders"])
         for method in task["methods"]:
             at_key(place, run_settings, config, name, method)
+            at_key(place, check_selection, config, name, method)
         for method in task["method_settings"]:
             at_key(f"{place}.method_settings", registry.pick, "method", method, config["methods"])
         path = class_splits_of(name)
@@ -68,6 +98,7 @@ def check_names():
                 remedy=f"draw them once with `hcep draw_splits --task {name} --labels ... --openness ... --output {path}`"
                 ", or set the task's class_splits",
             )
+        check_class_splits(path, task["openness"], task["splits"], task["labels"])
 
 
 def method_known(name):

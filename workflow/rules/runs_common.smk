@@ -37,7 +37,7 @@ def method_entry(wildcards):
 
 
 def base_of(wildcards):
-    return registry.pick("method", wildcards.method, config["methods"])["base"]
+    return method_definition(config, wildcards.method)["base"]
 
 
 def grid_of(wildcards):
@@ -172,7 +172,7 @@ def costs_of(task, names):
     dataset = config["datasets"][task_datasets(config, task)[0]]
     methods = {}
     for name in names:
-        base = config["methods"][name]["base"]
+        base = method_definition(config, name)["base"]
         settings = run_settings(config, task, name)
         # learning rate, epochs and the like change no count
         own = {key: settings[key] for key in registry.method(base).settings}
@@ -181,14 +181,14 @@ def costs_of(task, names):
 
 
 def costs_code(names):
-    bases = {config["methods"][name]["base"] for name in names}
+    bases = {method_definition(config, name)["base"] for name in names}
     modules = [registry.module_of(registry.method(base).target).removeprefix("hcep.") for base in sorted(bases)]
     return digest_of("training.complexity", *modules)
 
 
 def supplied_files(task, method):
     """Features files that the user supplies for a method, one per dataset of the task; empty for other methods."""
-    encoder = registry.method(config["methods"][method]["base"]).features_of
+    encoder = registry.method(method_definition(config, method)["base"]).features_of
     if not encoder:
         return []
     entries = [(name, config["datasets"][name]) for name in task_datasets(config, task)]
