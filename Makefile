@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 demo: $(READY)
 	$(BIN)/snakemake --cores all results/demo/summary.csv
 	$(BIN)/snakemake --cores all
-	$(BIN)/snakemake --report results/demo/report.html
+	$(BIN)/snakemake --report results/demo/report.html --report-stylesheet workflow/report/report.css
 	@echo
 	@echo "table    results/demo/summary.csv"
 	@echo "figures  results/demo/figures/"

@@ -22,7 +22,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 def workspace(finished_once, tmp_path_factory):
     """A finished run with its report."""
     workspace = copy_workspace(finished_once, tmp_path_factory.mktemp("report") / "finished")
-    outcome = workspace.snakemake("--report", "report.html")
+    outcome = workspace.snakemake("--report", "report.html", "--report-stylesheet", "workflow/report/report.css")
     assert "Report created" in outcome.text and not outcome.begun
     return workspace
 
@@ -84,6 +84,21 @@ def test_the_first_page_explains_the_numbers_and_draws_the_rules(page):
     )
     rules = set(page.evaluate("rulegraph_spec.data[0].values.map(node => node.rule)"))
     assert {"decode_frames", "train", "score", "evaluate", "aggregate", "figure"} <= rules
+
+
+def test_a_figure_larger_than_the_window_can_be_scrolled_to_its_top(page):
+    page.call("Emulation.setDeviceMetricsOverride", width=700, height=300, deviceScaleFactor=1, mobile=False)
+    page.click("Figures")
+    page.wait("document.body.innerText.includes('curves')")
+    press(page, "curves", "eye")
+    place = "[...document.images].find(e => e.complete && e.naturalWidth > 300 && e.src.includes('svg'))"
+    page.wait(f"{place} !== undefined")
+    image, frame = (
+        page.evaluate(f"(({{left, top, height}}) => [left, top, height])(({what}).getBoundingClientRect())")
+        for what in (place, f"{place}.closest('.overflow-auto')")
+    )
+    page.call("Emulation.clearDeviceMetricsOverride")
+    assert image[2] > frame[2] and image[0] >= frame[0] and image[1] >= frame[1]
 
 
 @pytest.mark.parametrize("figure", FIGURES)
