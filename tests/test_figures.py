@@ -413,13 +413,24 @@ def test_summary_page_shows_values_intervals_and_notes(tmp_path: Path) -> None:
         "stand_in": "true",
         "text_kind": "asr",
         "selection": "last",
-        "note": "<b>few</b>",
+        "note": "stand-in encoders or composite data; <b>few</b>",
     }
     rows = [values | row | {"method": m, "openness": o} for m in ("hcep", "<i>x</i>") for o in ("k8u2", "mean")]
+    for line in rows[:2]:
+        line["note"] += "; movement_delta_t 2.17; movement_<n> 0"
     write_table(tmp_path / "summary.csv", list(rows[0]), rows)
     write_summary_page(tmp_path / "summary.csv", tmp_path / "summary.html", title="t")
     page = Page((tmp_path / "summary.html").read_text(encoding="utf-8"))
-    (table,) = page.tables
+    table, moved = page.tables
+    assert moved == [
+        ["openness", "method", "delta_t", "<n>"],
+        ["k8u2", "hcep", "2.17", "0"],
+        ["mean", "hcep", "2.17", "0"],
+    ]
+    text = (tmp_path / "summary.html").read_text(encoding="utf-8")
+    where = "hcep k8u2, hcep mean, &lt;i&gt;x&lt;/i&gt; k8u2, &lt;i&gt;x&lt;/i&gt; mean"
+    assert text.count("&lt;b&gt;few") == 1 and f"&lt;b&gt;few&lt;/b&gt;: {where}</p>" in text
+    assert text.count("Stand-in encoders") == 1 and "stand-in" not in text
     assert table[0] == ["openness", "method", "splits", "seeds", "AUROC", "OSCR", "accuracy", "macro F1", "FPR95"]
     assert [line[:2] for line in table[1:]] == [[o, m] for o in ("k8u2", "mean") for m in ("hcep", "<i>x</i>")]
     assert table[1][4] == "50.0 [50.1, 50.2]" and table[1][8] == "54.0 [54.1, 54.2]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hcep.figures.page import html_page, html_table, html_text
@@ -9,6 +10,7 @@ from hcep.figures.run_files import read_rows
 from hcep.files import write_text
 
 SHOWN = (("auroc", "AUROC"), ("oscr", "OSCR"), ("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("fpr95", "FPR95"))
+MOVEMENT = "movement_"
 NEEDED = ("method", "openness", "splits", "seeds", "stand_in", "text_kind", "selection", "note")
 
 
@@ -53,16 +55,49 @@ def write_summary_page(summary: str | Path, output: str | Path, *, title: str) -
     ]
     if left_out:
         facts.append("A split left classes out of the known ones, see below the table.")
-    notes = list(dict.fromkeys(f"{row['method']}, {row['openness']}: {row['note']}" for row in rows if row["note"]))
     parts = [
         f"<h1>{html_text(title)}</h1>",
-        f"<p>Percent; in brackets the bootstrap interval over groups of test clips. {html_text(' '.join(facts))}</p>",
+        "<p>Percent; in brackets the bootstrap interval over groups of test clips. k8u2: eight known classes, two "
+        f"unknown; mean: over the levels. {html_text(' '.join(facts))}</p>",
         html_table([*head, *printed], body),
         *(f"<p>Left out of the known classes, too few training clips: {html_text(text)}.</p>" for text in left_out),
-        "<h2>Notes</h2>",
-        "".join(f"<p>{html_text(note)}</p>" for note in notes) or "<p>None.</p>",
+        *_movement(rows),
+        *_notes(rows),
     ]
     write_text(output, html_page(title, parts))
+
+
+def _movement(rows: Sequence[dict[str, str]]) -> list[str]:
+    """How far each prompt moved, a column per prompt; rows without prompts are not listed."""
+    moved = [(row, dict(part.split(" ", 1) for part in _parts(row) if part.startswith(MOVEMENT))) for row in rows]
+    names = list(dict.fromkeys(name for _, values in moved for name in values))
+    body = [
+        [row["openness"], row["method"], *(values.get(name, "") for name in names)] for row, values in moved if values
+    ]
+    if not body:
+        return []
+    head = ["openness", "method", *(name.removeprefix(MOVEMENT) for name in names)]
+    return [
+        "<h2>How far the prompts moved</h2>",
+        "<p>|now − start| / |start| after training: 0 is a prompt that stayed where it began.</p>",
+        html_table(head, body),
+    ]
+
+
+def _notes(rows: Sequence[dict[str, str]]) -> list[str]:
+    """What else a reader must know, once for all rows of which it is true."""
+    places: dict[str, list[str]] = {}
+    for row in rows:
+        for part in _parts(row):
+            # stand-ins are named above the table
+            if part and not part.startswith((MOVEMENT, "stand-in")):
+                places.setdefault(part, []).append(f"{row['method']} {row['openness']}")
+    lines = [f"<p>{html_text(part)}: {html_text(', '.join(where))}</p>" for part, where in places.items()]
+    return ["<h2>Notes</h2>", *lines] if lines else []
+
+
+def _parts(row: dict[str, str]) -> list[str]:
+    return row["note"].split("; ")
 
 
 def _cell(row: dict[str, str], name: str) -> str:
