@@ -9,6 +9,8 @@ import sys
 import zlib
 from pathlib import Path
 
+import yaml
+
 from hcep import registry
 from hcep.datasets.manifest_file import read_manifest
 from hcep.errors import HcepError
@@ -52,6 +54,10 @@ def invalid_config(text):
 def config_hint(cause):
     """What was probably meant, as the beginning of a remedy."""
     number = re.match(r"'(.*)' is not of type '(number|integer)'", cause)
+    if number and isinstance(yaml.safe_load(number[1]), (int, float)):
+        return (
+            "a number in quotes, or in braces after --config, is text: write it bare, in a file for --configfile; or "
+        )
     if number and is_number(number[1]):
         return f"YAML takes {number[1]} for text: write {float(number[1])!r}; or "
     unknown = re.search(r"'(\w+)' (was|were) unexpected", cause)
