@@ -36,7 +36,12 @@ def message(text: str, verb: str = "") -> str:
             "config.schema.yaml",
         ),
         ({"training": {"lr": "5e-4"}}, "config, training.lr", "'5e-4' is not of type 'number'", "write 0.0005"),
-        ({"training": {"lr": "0.1"}}, "config, training.lr", "'0.1' is not of type 'number'", "in a file for --configfile"),
+        (
+            {"training": {"lr": "0.1"}},
+            "config, training.lr",
+            "'0.1' is not of type 'number'",
+            "in a file for --configfile",
+        ),
         ({"training": {"epoch": 3}}, "config, training", "'epoch' was unexpected", "did you mean 'epochs'?"),
         (
             {"task_definitions": {"tiny": {"training": {"selection": "val_known"}}}},
