@@ -78,14 +78,15 @@ def main() -> None:
     info = full_size_info() | {"sha256": {}}  # random weights have no digest
     torch.manual_seed(0)
     encoders = assemble(build_clip(info["clip"]), build_audio(info["audio"]), info)
-    device = choose_device(args.device).device
+    reservation = choose_device(args.device)
+    device = reservation.device
     for module in encoders.modules():
         module.to(device)
     sizes = Sizes(8, 224, 80_000, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         store = write_shards(Path(folder), captions(clips, 5, 30), sizes, shards=1)
         for precision in ("fp32", "bf16"):
-            settings = {"batch_size": batch, "precision": precision, "device": str(device), "resident_gb": 0}
+            settings = {"batch_size": batch, "precision": precision, "device": str(device)}
             ways = sides(store, encoders, sizes, settings)
             seconds: dict[str, list[float]] = {name: [] for name in ways}
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):

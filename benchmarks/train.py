@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 import yaml
@@ -29,9 +30,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from hcep import registry
+from hcep.encoders import operations
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
-from hcep.encoders.operations import libraries_only
 from hcep.media.store import ClipStore
 from hcep.model.cuep import OpposingFeatures
 from hcep.model.hcep import HCEP
@@ -87,9 +88,11 @@ class Fast:
         self.trainer.recorder = recorder
 
     def warm_up(self, steps: int) -> None:
-        """Record what is dropped between turns: steps as those to be timed."""
-        for _ in range(steps):
-            self.step()
+        """Record what is dropped between turns: the steps to be timed, twice, so that every shape has come twice."""
+        for _ in range(2):
+            self.ready()
+            for _ in range(steps):
+                self.step()
 
     def release(self) -> None:
         """Drop the recordings, beside which the other sides may have no memory left."""
@@ -134,6 +137,7 @@ class Slow:
 
     def warm_up(self, steps: int) -> None:
         """Nothing is recorded, so that one step does."""
+        self.ready()
         self.step()
 
     def release(self) -> None:
@@ -186,11 +190,10 @@ def step_seconds(side: Fast | Slow, steps: int) -> float:
 
 
 def turn(side: Fast | Slow, steps: int) -> tuple[float, float]:
-    """Seconds per step on an accelerator, and the peak of its memory in GB; warmed up before."""
-    with side.stream():
-        side.ready()
-        side.warm_up(steps)
+    """Seconds per step on an accelerator, warmed up before, and the peak of its memory in GB, recording included."""
     torch.cuda.reset_peak_memory_stats(side.device)
+    with side.stream():
+        side.warm_up(steps)
     seconds = step_seconds(side, steps)
     side.release()
     return seconds, memory_gb(side.device)
@@ -328,14 +331,14 @@ def take_turns(args: argparse.Namespace, sides: dict[str, Any]) -> dict[str, Mea
                 # the counter knows the libraries' operations alone
                 with (
                     running.unrecorded(),
-                    libraries_only(),
+                    patch.object(operations, "triton_kernels", return_value=None),
                     FlopCounterMode(display=False) as counter,
                     Traffic() as traffic,
                 ):
                     seconds = step_seconds(running, 1)
-                work, moved, operations = counter.get_total_flops(), traffic.bytes, traffic.operations
+                work, moved, count = counter.get_total_flops(), traffic.bytes, traffic.operations
                 first, peak = ([], 0.0) if cuda else ([seconds], memory_gb(args.device))
-                found[side] = Measured(first, work, moved, operations, peak)
+                found[side] = Measured(first, work, moved, count, peak)
             print(f"round {number + 1}: {side} {found[side].seconds} s a step", file=sys.stderr, flush=True)
     return found
 
@@ -344,9 +347,9 @@ def compare(args: argparse.Namespace, sides: dict[str, Any], peaks: dict[str, fl
     """Time all sides, then the parts of a step and scoring, and print all lines but the first."""
     found = take_turns(args, sides)
     rows = {}
-    for side, (seconds, work, moved, operations, _) in found.items():
+    for side, (seconds, work, moved, count, _) in found.items():
         step = statistics.median(seconds)
-        counts = {"gflop_per_step": work / 1e9, "gb_per_step": moved / 1e9, "operations_per_step": operations}
+        counts = {"gflop_per_step": work / 1e9, "gb_per_step": moved / 1e9, "operations_per_step": count}
         rows[side] = {
             "clips_per_s": args.batch / step,
             "ratio": statistics.median(p / s for p, s in zip(found["plain"].seconds, seconds, strict=True)),
@@ -362,7 +365,6 @@ def compare(args: argparse.Namespace, sides: dict[str, Any], peaks: dict[str, fl
     for side in args.precisions:
         with sides[side].unrecorded():
             parts = split(sides[side], encoders)
-        sides[side].release()
         parts["rest"] = statistics.median(found[side].seconds) - sum(
             value for key, value in parts.items() if key != "data"
         )

@@ -6,6 +6,7 @@ Imports happen inside the verbs, so that ``hcep --help`` and verbs without a mod
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -42,11 +43,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"hcep {args.verb}: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # whoever reads the output, such as `head`, had enough; what is left must not go there when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         # a full disk, a folder without write permission, a file that is not there
         if args.debug:
             raise
-        print(f"hcep {args.verb}: {error} (`hcep --debug {args.verb} ...` shows where)", file=sys.stderr)
+        said = str(error) or type(error).__name__
+        print(f"hcep {args.verb}: {said} (`hcep --debug {args.verb} ...` shows where)", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"hcep {args.verb}: interrupted", file=sys.stderr)

@@ -1,8 +1,17 @@
-"""The one exception that a user sees as a message instead of a traceback."""
+"""The one exception that a user sees as a message instead of a traceback, and what a mistyped name was meant to be."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
+
+
+def closest(name: object, known: Iterable[str]) -> str | None:
+    """The known name that `name` was probably meant to be, whatever its case; None where none is near."""
+    folded = {other.casefold(): other for other in known}
+    match = difflib.get_close_matches(str(name).casefold(), folded, n=1)
+    return folded[match[0]] if match else None
 
 
 class HcepError(Exception):

@@ -35,12 +35,13 @@ def progress(items: Iterable[T], total: int, what: str, unit: str = "clip", *, d
     units = "batches" if unit == "batch" else f"{unit}s"
     for number, item in enumerate(items, 1):
         yield item
-        share = (done + number) / max(total, 1)
-        if int(share * 10) > shown:
-            shown = int(share * 10)
+        count = done + number
+        tenth = count * 10 // max(total, 1)
+        if tenth > shown:
+            shown = tenth
             rate = number / max(time.monotonic() - start, 1e-9)
             print(
-                f"{what}: {done + number}/{total} {units} ({int(share * 100)} %), {rate:.1f} {units}/s",
+                f"{what}: {count}/{total} {units} ({count * 100 // max(total, 1)} %), {rate:.1f} {units}/s",
                 file=sys.stderr,
                 flush=True,
             )

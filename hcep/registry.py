@@ -5,12 +5,11 @@ Strings, not imports: adding an entry here changes no other stage's code digest 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
-from hcep.errors import HcepError
+from hcep.errors import HcepError, closest
 
 T = TypeVar("T")
 
@@ -132,8 +131,8 @@ TABLE_FIGURES: Final = {"fig4": "hcep.figures.fig4:draw_fig4"}
 def pick(kind: str, name: str, table: Mapping[str, T]) -> T:
     """The entry of a table; an unknown name is an HcepError that offers the nearest one."""
     if name not in table:
-        near = difflib.get_close_matches(name, table, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        near = closest(name, table)
+        hint = f"did you mean {near!r}? " if near else ""
         raise HcepError(f"there is no {kind} {name!r}", remedy=f"{hint}known: {', '.join(sorted(table))}")
     return table[name]
 

@@ -42,6 +42,27 @@ def message(text: str, verb: str = "") -> str:
             "'0.1' is not of type 'number'",
             "in a file for --configfile",
         ),
+        ({"training": {"lr": "1e-5"}}, "config, training.lr", "'1e-5' is not of type 'number'", "write 0.00001"),
+        ({"training": {"epochs": "1e2"}}, "config, training.epochs", "'1e2' is not of type 'integer'", "write 100;"),
+        ({"training": {"lr": "["}}, "config, training.lr", "'[' is not of type 'number'", "correct it"),
+        (
+            {"task_definitions": {"tiny": {"epochs": 3, "sedes": [1]}}},
+            "config, task_definitions.tiny",
+            "'epochs', 'sedes' were unexpected",
+            "epochs belongs elsewhere or did you mean 'seeds'?",
+        ),
+        (
+            {"datasets": {"tiny": {"adapter": "ravdess"}}},
+            "config, datasets.tiny",
+            "no setting 'labels'",
+            "settings are",
+        ),
+        (
+            {"methods": {"linear_msp": {"tune": {"lr": ["5e-4", 0.005]}}}},
+            "config, task_definitions",
+            "linear_msp tunes 'lr' over '5e-4', which is text",
+            "write 0.0005",
+        ),
         ({"training": {"epoch": 3}}, "config, training", "'epoch' was unexpected", "did you mean 'epochs'?"),
         (
             {"task_definitions": {"tiny": {"training": {"selection": "val_known"}}}},
@@ -51,7 +72,7 @@ def message(text: str, verb: str = "") -> str:
         ),
         (
             {"datasets": {"tiny": {"options": {"lables": ["fear"]}}}},
-            "config, datasets.tiny.options",
+            "config, datasets.tiny",
             "no setting 'lables' (did you mean 'labels'?)",
             "its settings are",
         ),
@@ -73,6 +94,7 @@ def message(text: str, verb: str = "") -> str:
             "'fear' is not a class of the task",
             "did you mean 'faer'?",
         ),
+        ({"words": {"happines": "happy"}}, "config, words", "no class 'happines'", "did you mean 'happiness'?"),
         ({"tasks": ["tinny"]}, "config, tasks", "no task 'tinny'", "did you mean 'tiny'?"),
         (
             {"task_definitions": {"tiny": {"methods": ["hcpe"]}}},
@@ -121,6 +143,12 @@ def test_a_mistake_in_the_config_stops_before_anything_runs(finished, config, pl
     assert finished.dates("results") | finished.dates("resources") == before
 
 
+def test_a_setting_that_one_task_needs_does_not_stop_tasks_that_nobody_builds(finished):
+    # demo, which holds no clip out, is among the definitions
+    change = {"training": {"selection": "val_known"}, "task_definitions": {"tiny": {"val_fraction": 0.25}}}
+    assert finished.snakemake("-n", config=change).begun
+
+
 def test_a_clip_that_cannot_be_read_stops_the_index_and_is_named(finished):
     finished.path("data/tiny/fear_1.mp4").write_bytes(b"this is no video" * 50)
     index = "resources/tiny/index.h5"
@@ -144,7 +172,7 @@ def test_a_clip_that_cannot_be_read_stops_the_index_and_is_named(finished):
 
 @pytest.mark.parametrize("adapter", ["manifest", "ravdess"])
 def test_a_release_that_is_not_there_names_its_folder_and_the_key_to_set(fresh, adapter):
-    config = {"datasets": {"tiny": {"adapter": adapter, "root": "data/elsewhere"}}}
+    config = {"datasets": {"tiny": {"adapter": adapter, "root": "data/elsewhere", "text": "none"}}}
     if adapter == "ravdess":
         replace_options(fresh, {"calm": "merge", "folds": 5})
     outcome = fresh.snakemake("resources/tiny/manifest.tsv", config=config, fails=True)

@@ -75,7 +75,7 @@ def test_settings_may_be_a_file_and_must_be_json(tmp_path, capsys):
     "settings, said",
     [
         ('{"frames": 8, "size": 224}', "has no 'timeout'; give frames, size, timeout"),
-        ('{"frames": 8, "siez": 224, "size": 16, "timeout": 1}', "'siez' is not read here (did you mean 'size'?)"),
+        ('{"frames": 8, "siez": 224, "size": 16, "timeout": 1}', "'siez' is not read here; did you mean 'size'?"),
     ],
 )
 def test_settings_that_a_verb_does_not_know_or_lacks_are_named(settings, said, capsys):
@@ -105,6 +105,21 @@ def test_a_full_disk_is_no_error_of_hcep(monkeypatch, capsys):
     assert "an error of hcep itself" not in text
 
 
+def test_a_reader_that_had_enough_gets_no_message(tmp_path):
+    command = f"{sys.executable} -m hcep.cli complexity | head -c 1"
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert len(run.stdout) == 1 and run.stderr == ""
+
+
+def test_an_error_of_the_system_without_words_is_named(monkeypatch, capsys):
+    def late(args):
+        raise TimeoutError
+
+    monkeypatch.setitem(cli.VERBS, "qc_page", (lambda parser: None, late))
+    assert main(["qc_page"]) == 1
+    assert capsys.readouterr().err.startswith("hcep qc_page: TimeoutError (")
+
+
 def test_a_folder_that_is_not_there_is_no_release_without_clips(tmp_path, capsys):
     settings = '{"frames": 8, "size": 16, "timeout": 1}'
     shard = ["--manifest", "m", "--root", str(tmp_path / "none"), "--shard", "000-of-001", "--output", "o"]
@@ -119,7 +134,7 @@ def test_few_classes_are_drawn_with_a_word_about_it(tmp_path, capsys):
     assert said.startswith("draw_splits: only 2 distinct split(s)") and said.count("\n") == 1
 
 
-def test_a_log_has_ten_lines_with_true_shares_and_counts_what_was_done_before(capsys):
+def test_a_log_has_few_lines_with_true_shares_and_counts_what_was_done_before(capsys):
     assert list(progress(range(3), 3, "train", "epoch")) == [0, 1, 2]
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(",")[0] for line in lines] == [
@@ -131,6 +146,8 @@ def test_a_log_has_ten_lines_with_true_shares_and_counts_what_was_done_before(ca
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("train: 51/200 epochs (25 %)") and lines[-1].startswith("train: 200/200 epochs (100 %)")
     assert len(lines) == 9
+    list(progress(range(100), 100, "train", "epoch", done=28))
+    assert capsys.readouterr().err.startswith("train: 29/100 epochs (29 %)")
 
 
 def test_complexity_prints_the_counts_of_the_paper(capsys):

@@ -14,6 +14,7 @@ from hcep.model.method import Batch
 from hcep.training import loop
 from hcep.training.graphs import Recorder, Recording, padded_tokens
 from hcep.training.loop import Trainer
+from hcep.training.memory import out_of_memory
 
 
 class Again:
@@ -103,6 +104,17 @@ def test_where_memory_is_short_a_shape_stays_unrecorded(recorder_of, capsys, err
     assert said.count("train hcep: no memory to record a step of 4 clips") == 1 and "`micro_batch`" in said
     recorder.short = None
     assert recorder.replay(sums, batch_of(4, 5)) is None
+
+
+def test_an_error_about_a_recording_that_memory_ended_counts_as_memory():
+    try:
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+    except RuntimeError as error:
+        assert out_of_memory(error)
+    assert not out_of_memory(RuntimeError("operation failed due to a previous error during capture"))
 
 
 def test_another_error_of_a_recording_ends_the_run(recorder_of):

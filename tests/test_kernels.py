@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -87,7 +86,7 @@ LENGTHS = [1, 20, 50, 64, 65, 130]
 @pytest.fixture(scope="module")
 def fused():
     pytest.importorskip("triton")
-    found = operations._triton_kernels(DEVICE)
+    found = operations.triton_kernels(DEVICE)
     assert found is not None
     return found
 
@@ -150,7 +149,7 @@ def test_where_triton_does_not_run_the_encoders_run_unfused_and_say_why(kernels,
             monkeypatch.delitem(sys.modules, f"hcep.encoders.{name}", raising=False)
             monkeypatch.delattr(f"hcep.encoders.{name}", raising=False)
         monkeypatch.setitem(sys.modules, "triton", None)
-    found = operations._triton_kernels.__wrapped__(DEVICE)
+    found = operations.triton_kernels.__wrapped__(DEVICE)
     said = capsys.readouterr().err
     if broken is None:
         assert found is not None and not said
@@ -211,16 +210,6 @@ def test_towers_give_the_same_through_the_kernels(fused, loops, monkeypatch):
     for name, values in results().items():
         assert all(distance(one, other) < 1e-5 for one, other in zip(values, plain[name], strict=True)), name
     assert taken == {"attention", "causal attention", "gelu", "silu"}
-
-
-def test_a_counter_sees_the_libraries_alone(monkeypatch):
-    fused = object()
-    monkeypatch.setattr(operations, "_triton_kernels", lambda device: fused)
-    x = SimpleNamespace(is_cuda=True, device="cuda")
-    assert operations.fused_kernels(x) is fused
-    with operations.libraries_only():
-        assert operations.fused_kernels(x) is None
-    assert operations.fused_kernels(x) is fused
 
 
 @pytest.mark.parametrize("capability, shared", [(80, 163), (89, 99), (90, 227)])

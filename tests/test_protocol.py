@@ -174,9 +174,21 @@ def test_splits_that_are_there_are_not_drawn_over(tmp_path: Path) -> None:
     for _ in range(2):
         write_class_splits(path, "abcde", ["k3u2"], command="c")
     before = path.read_bytes()
-    with pytest.raises(HcepError, match=r"is there already, with other splits.*class_splits"):
-        write_class_splits(path, "abcde", ["k3u2"], seed=1, command="c")
+    for change in ({"seed": 1}, {"count": 3}):
+        with pytest.raises(HcepError, match=r"k3u2.split\d: is there already.*class_splits"):
+            write_class_splits(path, "abcde", ["k3u2"], command="c", **change)
+    with pytest.raises(HcepError, match=r"k3u2.split1: is there already"):
+        write_class_splits(path, "abcde", ["k2u2"], command="c")
     assert path.read_bytes() == before
+    # one more level, and more splits of one, take nothing away
+    earlier = read_class_splits(path, "k3u2", "abcde")
+    write_class_splits(path, "abcde", ["k2u2", "k3u2"], count=5, command="c")
+    now = read_class_splits(path, "k3u2", "abcde")
+    assert len(now) == 5 and {name: now[name] for name in earlier} == earlier
+    assert len(read_class_splits(path, "k2u2", "abcde")) == 5
+    path.write_text("k3u2: {split1: {known: [a, b, c], unknown: [d], unknown_stands_for: 2}}\n")
+    with pytest.raises(HcepError, match=r"k3u2.split1: is there already"):
+        write_class_splits(path, "abcde", ["k3u2"], command="c")
 
 
 def test_levels_and_splits_of_a_task_are_checked_at_once(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_table_8_stands_levels_below_each_other_with_costs(full, tmp_path):
     rows = [
         {"method": "hcep", "known": 8, "learnable_m": "9.8934", "frozen_m": "245.649", "gflop_per_clip": "160.736"},
         {"method": "arpl", "known": 8, "learnable_m": "1"},
-        {"method": "hesp", "known": 8, "learnable_m": "1.9054", "note": "the paper counts 0.3026 M of them twice"},
+        {"method": "hesp", "known": 8, "learnable_m": "1.9054", "note": "the paper counts 0.3026 M parameters twice"},
     ]
     write_table(tmp_path / "complexity.csv", (*rows[0], "note"), rows)
     cells, lines = make(tmp_path, TABLES["table8"], [full], "table8", complexity=tmp_path / "complexity.csv")
@@ -156,7 +156,7 @@ def test_table_8_stands_levels_below_each_other_with_costs(full, tmp_path):
     assert len(lines[4:]) >= 4 * len(TABLES["table8"]["rows"])
     cell = cells["HESP", "O(8:2)", "params_m"]
     assert (cell["ours"], cell["paper"], cell["difference"]) == ("1.91", "2.21", "-0.30")
-    assert "- HESP, O(8:2): the paper counts 0.3026 M of them twice." in lines
+    assert "- HESP, O(8:2): the paper counts 0.3026 M parameters twice." in lines
 
 
 def test_table_4_keeps_a_tasks_metrics_together(tmp_path):

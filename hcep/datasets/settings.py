@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hcep.errors import HcepError
+from hcep.errors import HcepError, closest
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Sentence ' (did you mean X?)' for the known name closest to `name`, or ''."""
-    folded = {other.casefold(): other for other in known}
-    match = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
-    return f" (did you mean {folded[match[0]]!r}?)" if match else ""
+    near = closest(name, known)
+    return f" (did you mean {near!r}?)" if near else ""
 
 
 def fill(adapter: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ Shapes: B sequences, L positions, W width, H heads.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -23,9 +23,6 @@ TEXTS = 16  # texts are padded to a multiple of this, or taken for it, where eve
 SHORT = 64  # positions up to which the memory-efficient attention is the library's fastest (docs/performance.md)
 
 
-_libraries_only = False
-
-
 class Kernels(NamedTuple):
     """The fused kernels, as autograd functions."""
 
@@ -36,7 +33,7 @@ class Kernels(NamedTuple):
 
 
 @cache
-def _triton_kernels(device: torch.device) -> Kernels | None:
+def triton_kernels(device: torch.device) -> Kernels | None:
     """The fused kernels, if one of them runs on the device."""
     try:
         from hcep.encoders import attention, kernels
@@ -57,18 +54,7 @@ def _triton_kernels(device: torch.device) -> Kernels | None:
 
 def fused_kernels(x: Tensor) -> Kernels | None:
     """The fused kernels for a tensor's device, or None: then plain torch does the same."""
-    return _triton_kernels(x.device) if x.is_cuda and not _libraries_only else None
-
-
-@contextmanager
-def libraries_only() -> Iterator[None]:
-    """No fused kernel runs meanwhile: a counter of operations knows the library's."""
-    global _libraries_only
-    before, _libraries_only = _libraries_only, True
-    try:
-        yield
-    finally:
-        _libraries_only = before
+    return triton_kernels(x.device) if x.is_cuda else None
 
 
 def gelu(x: Tensor) -> Tensor:

@@ -61,7 +61,10 @@ def fastest(name: str, ways: Sequence[Way], x: Tensor, unit: tuple[int, ...]) ->
         # nothing can be timed while a graph is recorded
         if not x.numel() or _recording():
             return ways[0]
-        outcome = _outcomes[key] = _try(name, ways, x, unit, learns)
+        try:
+            outcome = _outcomes[key] = _try(name, ways, x, unit, learns)
+        except torch.OutOfMemoryError:
+            return ways[0]  # the next call tries again
     return ways[outcome.taken]
 
 
@@ -92,7 +95,7 @@ def _try(name: str, ways: Sequence[Way], x: Tensor, unit: tuple[int, ...], learn
             try:
                 errors = [_distance(one, other) for one, other in zip(work(way), exact, strict=True)]
             except torch.OutOfMemoryError:
-                raise  # says nothing about the kernel; whoever takes smaller batches has it tried again
+                raise  # says nothing about the kernel
             except Exception as error:  # noqa: BLE001 - whatever ends a kernel or its compiler, the library is there
                 print(f"{title}: a fused kernel failed and is not used ({error!r})", file=sys.stderr, flush=True)
                 continue

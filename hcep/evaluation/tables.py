@@ -129,6 +129,7 @@ def _cells(name: str, definition: Mapping[str, Any], inputs: TableInputs) -> lis
                 cell = shared | {"metric": metric, "paper": "" if printed is None else f"{printed:.2f}"}
                 if metric in costs:
                     cell |= _cost(inputs, method, openness, costs[metric])
+                    cell["note"] = "; ".join(part for part in (shared["note"], cell["note"]) if part)
                 elif ours is None:
                     cell["status"] = inputs.reason(method)
                 else:
@@ -150,11 +151,10 @@ def _cost(inputs: TableInputs, method: str, openness: str, column: str) -> dict[
     """A cell of the complexity table; it counts by the number of known classes and has no interval."""
     row = inputs.costs.get((method, parse_openness(openness)[0]))
     if row is None:
-        return {"status": inputs.reason(method)}
+        return {"status": inputs.reason(method), "note": ""}
     if not row.get(column):
-        return {"status": NOT_MEASURED}
-    cell = {"ours": f"{number(row, column):.2f}"}
-    return cell | ({"note": row["note"]} if column == "learnable_m" and row.get("note") else {})
+        return {"status": NOT_MEASURED, "note": ""}
+    return {"ours": f"{number(row, column):.2f}", "note": row.get("note", "") if column == "learnable_m" else ""}
 
 
 def _markdown(

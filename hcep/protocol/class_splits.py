@@ -7,7 +7,6 @@ again.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
 import warnings
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from hcep.errors import HcepError
+from hcep.errors import HcepError, closest
 from hcep.files import write_text
 from hcep.protocol.openness import parse_openness
 
@@ -118,7 +117,7 @@ def write_class_splits(
     Raises
     ------
     HcepError
-        As `draw_class_splits`, and where the file holds something else.
+        As `draw_class_splits`, and where the file holds a split that would change or vanish.
     """
     drawn = {
         openness: {
@@ -140,15 +139,24 @@ def write_class_splits(
             lines.append(f"  {name}:")
             lines += [f"    {side}: {_flow(names)}" for side, names in zip(split._fields, split, strict=True)]
     text = "\n".join(lines) + "\n"
-    path = Path(path)
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
-        raise HcepError(
-            "is there already, with other splits, on which every result of the task depends",
-            file=path,
-            remedy="write another file and name it in the task's class_splits, or remove this one first",
-        )
+    _check_kept(Path(path), drawn)
     write_text(path, text)
     return drawn
+
+
+def _check_kept(path: Path, drawn: Mapping[str, Mapping[str, ClassSplit]]) -> None:
+    """Refuse to write over a file of whose splits one would change or vanish."""
+    for openness, splits in (_load(path) if path.is_file() else {}).items():
+        for name, sides in splits.items():
+            split = drawn.get(openness, {}).get(name)
+            # both list a side in label order
+            if split is None or sides != {side: list(names) for side, names in split._asdict().items()}:
+                raise HcepError(
+                    "is there already and would not be drawn like this, and every result of the task depends on it",
+                    file=path,
+                    row=f"{openness}.{name}",
+                    remedy="write another file and name it in the task's class_splits, or remove this one first",
+                )
 
 
 def read_class_splits(path: str | Path, openness: str, labels: Sequence[str]) -> dict[str, ClassSplit]:
@@ -271,8 +279,7 @@ def _check_label(name: Any, labels: Sequence[str], path: Path, place: str) -> No
             f"{name!r} is not text", file=path, row=place, remedy="quote class names that YAML reads as something else"
         )
     if name not in labels:
-        close = difflib.get_close_matches(name.casefold(), [label.casefold() for label in labels], n=1)
-        guess = next((label for label in labels if close and label.casefold() == close[0]), None)
+        guess = closest(name, labels)
         raise HcepError(
             f"{name!r} is not a class of the task",
             file=path,

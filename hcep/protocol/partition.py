@@ -7,14 +7,13 @@ once.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from hcep.datasets.manifest_file import Clip
-from hcep.errors import HcepError
+from hcep.errors import HcepError, closest
 
 UNLABELLED = "no label"
 OUTSIDE = "label outside the split"
@@ -184,10 +183,10 @@ def _check_inputs(clips: Sequence[Clip], known: Sequence[str], unknown: Sequence
     for kind, names in (("test", folds.test), ("training", folds.train or ()), ("validation", folds.val)):
         for fold in sorted(names):
             if fold not in present:
-                close = difflib.get_close_matches(fold, present, n=1)
+                close = closest(fold, present)
                 raise HcepError(
                     f"no clip has the {kind} fold {fold!r}",
-                    remedy=f"did you mean {close[0]!r}?"
+                    remedy=f"did you mean {close!r}?"
                     if close
                     else f"the manifest's folds are {', '.join(present) or 'none'}",
                 )

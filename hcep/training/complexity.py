@@ -138,7 +138,7 @@ def complexity(
                 row["paper_m"] = printed[name, count]
                 row["difference_m"] = f"{learnable / 1e6 - printed[name, count]:+.4f}"
                 if twice := getattr(method, "paper_count_extra", 0):
-                    row["note"] = f"the paper counts {twice / 1e6:.4f} M of them twice"
+                    row["note"] = f"the paper counts {twice / 1e6:.4f} M parameters twice"
             rows.append(row)
     return rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -47,8 +48,9 @@ def choose_device(name: str) -> Reservation:
     return Reservation(device, slot)
 
 
+@cache
 def note_slow_precision(device: torch.device, precision: str) -> None:
-    """Say in the log where bf16 is put together from float32, which is slower than float32 itself."""
+    """Say in the log, once, where bf16 is put together from float32, which is slower than float32 itself."""
     if device.type == "cuda" and precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         print(
             f"precision: bf16 is slow on {torch.cuda.get_device_name(device)}, which has no units for it; "

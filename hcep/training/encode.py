@@ -27,7 +27,7 @@ def encode(index: Path, shard: str, output: Path, encoders: Encoders, settings: 
     Parameters
     ----------
     settings : dict
-        ``batch_size, precision, device, resident_gb``.
+        ``batch_size, precision, device``.
     """
     reservation = choose_device(settings["device"])
     device = reservation.device

@@ -113,7 +113,9 @@ class Recorder:
 
     def _record(self, work: Callable[[Batch], Any], batch: Batch) -> Recording:
         own = Batch(**{key: value.clone() for key, value in batch._asdict().items() if value is not None})
-        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        if not any(self.recordings.values()):
+            # a pool that no recording holds may be gone
+            self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         # the reader's thread may copy and allocate meanwhile, which a stricter mode forbids
         with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):

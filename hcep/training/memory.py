@@ -43,7 +43,10 @@ def kept_bytes(method: Method, batch: Batch) -> int:
 
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether a device had no memory left, which inside a recording may be an error of another kind."""
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
+    if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error):
+        return True
+    # what ends a recording may complain in its place
+    return isinstance(error.__context__, RuntimeError) and out_of_memory(error.__context__)
 
 
 def free_bytes(device: torch.device) -> int | None:

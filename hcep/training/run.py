@@ -63,7 +63,8 @@ class Run:
         auto = settings["device"] == "auto" and inputs.encoders is None
         self.reservation = choose_device("cpu" if auto else settings["device"])
         self.device = self.reservation.device
-        note_slow_precision(self.device, settings["precision"])
+        if inputs.encoders is not None:
+            note_slow_precision(self.device, settings["precision"])
         self.split: Split = read_split(inputs.split)
         self.store = open_stores(inputs.index)
 

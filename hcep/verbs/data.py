@@ -20,8 +20,8 @@ def _shard_arguments(parser: argparse.ArgumentParser, *keys: str, optional: Coll
     add_paths(parser, "output", help="HDF5 file to write")
 
 
-def _shard_settings(args: Arguments) -> dict[str, Any]:
-    if not args.root.is_dir():
+def _shard_settings(args: Arguments, *, reads_root: bool = True) -> dict[str, Any]:
+    if reads_root and not args.root.is_dir():
         raise HcepError("no such folder", file=args.root, remedy="give the folder of the release, that of the manifest")
     return {"manifest": args.manifest, "root": args.root, "shard": args.shard, "output": args.output}
 
@@ -150,7 +150,9 @@ def transcribe(args: Arguments) -> None:
     from hcep.media.transcribe import transcribe as run
 
     settings = dict(args.settings)
-    run(**_shard_settings(args), source=settings.pop("text"), model=settings.pop("asr_model", None), **settings)
+    source = settings.pop("text")
+    shard = _shard_settings(args, reads_root=source == "asr")
+    run(**shard, source=source, model=settings.pop("asr_model", None), **settings)
 
 
 def _index_arguments(parser: argparse.ArgumentParser) -> None:

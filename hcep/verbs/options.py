@@ -8,8 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from hcep.datasets.settings import nearest
-from hcep.errors import HcepError
+from hcep.errors import HcepError, closest
 
 Arguments = argparse.Namespace
 # adds a verb's options to its parser, and runs it
@@ -57,10 +56,11 @@ def check_keys(settings: Mapping[str, Any], keys: Collection[str], optional: Col
         raise HcepError(f"has no {lacking[0]!r}", file="--settings", remedy=f"give {', '.join(sorted(keys))}")
     unknown = [key for key in settings if key not in keys and key not in optional]
     if unknown:
+        near = closest(unknown[0], [*keys, *optional])
         raise HcepError(
-            f"{unknown[0]!r} is not read here{nearest(unknown[0], [*keys, *optional])}",
+            f"{unknown[0]!r} is not read here",
             file="--settings",
-            remedy="remove or rename it",
+            remedy=f"did you mean {near!r}?" if near else "remove it",
         )
 
 

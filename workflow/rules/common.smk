@@ -1,5 +1,6 @@
-"""What the rules share: paths, settings of one stage as one string, digests of code. No torch, no Snakemake API."""
+"""What the rules share: paths, settings of one stage as one string, digests of code. No torch."""
 
+import decimal
 import difflib
 import functools
 import json
@@ -13,7 +14,7 @@ import yaml
 
 from hcep import registry
 from hcep.datasets.manifest_file import read_manifest
-from hcep.errors import HcepError
+from hcep.errors import HcepError, closest
 from hcep.files import sha256_file
 from hcep.media.shards import shard_names, shard_of
 from hcep.protocol.class_splits import check_class_splits
@@ -53,27 +54,42 @@ def invalid_config(text):
 
 def config_hint(cause):
     """What was probably meant, as the beginning of a remedy."""
-    number = re.match(r"'(.*)' is not of type '(number|integer)'", cause)
-    if number and isinstance(yaml.safe_load(number[1]), (int, float)):
+    number = re.match(r"'([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)' is not of type '(number|integer)'", cause, re.IGNORECASE)
+    if number:
+        return number_hint(number[1])
+    unknown = re.search(r"\((.*) (was|were) unexpected\)", cause)
+    if not unknown:
+        return ""
+    keys = set(schema_keys(yaml.safe_load(Path(SCHEMA).read_text(encoding="utf-8"))))
+    hints = []
+    for name in re.findall(r"'(\w+)'", unknown[1]):
+        near = closest(name, keys)
+        if name in keys:
+            hints.append(f"{name} belongs elsewhere")
+        elif near:
+            hints.append(f"did you mean {near!r}?")
+    return "".join(f"{hint} or " for hint in hints)
+
+
+def number_hint(text):
+    """What to write in place of a number that was read as text; '' where it is none."""
+    try:
+        value = decimal.Decimal(text)
+    except decimal.InvalidOperation:
+        return ""
+    if isinstance(yaml.safe_load(text), (int, float)):
         return (
             "a number in quotes, or in braces after --config, is text: write it bare, in a file for --configfile; or "
         )
-    if number and is_number(number[1]):
-        return f"YAML takes {number[1]} for text: write {float(number[1])!r}; or "
-    unknown = re.search(r"'(\w+)' (was|were) unexpected", cause)
-    if not unknown:
-        return ""
-    schema = Path(SCHEMA).read_text(encoding="utf-8")
-    near = difflib.get_close_matches(unknown[1], set(re.findall(r"^ *(\w+):", schema, re.MULTILINE)), n=1)
-    return f"did you mean {near[0]!r}? or " if near else ""
+    return f"YAML takes {text} for text: write {value:f}; or "
 
 
-def is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def schema_keys(node):
+    """All keys that the schema names, at whatever place."""
+    for name, value in node.items() if isinstance(node, dict) else ():
+        if name == "properties":
+            yield from value
+        yield from schema_keys(value)
 
 
 def check_names():
@@ -81,9 +97,14 @@ def check_names():
     for name, entry in config["datasets"].items():
         at_key(f"datasets.{name}", registry.dataset, entry["adapter"])
         adapter = registry.load(registry.dataset(entry["adapter"]))
-        at_key(f"datasets.{name}.options", adapter, entry["root"], entry["options"])
+        at_key(f"datasets.{name}", adapter, entry["root"], entry["options"] | {"text": entry["text"]})
     for name in config["methods"]:
         at_key(f"methods.{name}", method_known, name)
+    labels = {label: name for name, task in config["task_definitions"].items() for label in task["labels"]}
+    for label in config["words"]:
+        # one of another task, whose definition was removed, does no harm
+        if label not in labels and difflib.get_close_matches(label, labels, n=1, cutoff=0.85):
+            at_key("words", registry.pick, "class", label, labels)
     for name in config["tasks"]:
         at_key("tasks", task_definition, config, name)
     for name, task in config["task_definitions"].items():
@@ -93,7 +114,8 @@ def check_names():
         at_key(place, registry.pick, "encoder", task["encoder"], config["encoders"])
         for method in task["methods"]:
             at_key(place, run_settings, config, name, method)
-            at_key(place, check_selection, config, name, method)
+            if name in config["tasks"]:
+                at_key(place, check_selection, config, name, method)
         for method in task["method_settings"]:
             at_key(f"{place}.method_settings", registry.pick, "method", method, config["methods"])
         path = class_splits_of(name)
