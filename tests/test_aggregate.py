@@ -121,6 +121,16 @@ def test_summary_marks(grid):
     assert "movement" not in summary[3]["note"]
 
 
+def test_few_groups_and_what_is_to_know_of_the_clips_are_noted(grid, tmp_path):
+    assert "12 test groups: intervals tend to be too narrow" in grid[2][1][0]["note"]
+    many = np.array([f"speaker{index % 25}" for index in range(90)])
+    for number in (1, 2):
+        remarks = ("unknown class joy has no test clip",) * (number == 2)
+        make_run(tmp_path / f"{number}", group=many, split=f"split{number}", remarks=remarks)
+    note = tables(tmp_path, [tmp_path / "1", tmp_path / "2"], task="demo")[1][0]["note"]
+    assert "test groups" not in note and note.count("unknown class joy has no test clip") == 1
+
+
 def test_summary_interval_is_over_replicate_means(grid):
     _, folders, (_, summary, _) = grid
     draws = []

@@ -59,10 +59,29 @@ def message(text: str, verb: str = "") -> str:
         ),
         (
             {"methods": {"linear_msp": {"tune": {"lr": ["5e-4", 0.005]}}}},
-            "config, task_definitions",
-            "linear_msp tunes 'lr' over '5e-4', which is text",
+            "config, methods.linear_msp.tune",
+            "lr: '5e-4' is not of type 'number'",
             "write 0.0005",
         ),
+        (
+            {"methods": {"linear_msp": {"tune": {"epochs": [5, -3]}}}},
+            "config, methods.linear_msp.tune",
+            "epochs: -3 is less than the minimum of 0",
+            "correct it",
+        ),
+        (
+            {"methods": {"linear_msp": {"tune": {"selection": ["last", "best_on_test"]}}}},
+            "config, methods.linear_msp.tune",
+            "selection cannot be tuned",
+            "give it one value",
+        ),
+        (
+            {"datasets": {"tiny": {"size": 96}}},
+            "config, task_definitions.tiny",
+            "dataset tiny has frames of size 96, encoder",
+            "set the dataset entry's size to",
+        ),
+        ({"dataset": {}}, "config", "'dataset' was unexpected", "did you mean 'datasets'?"),
         ({"training": {"epoch": 3}}, "config, training", "'epoch' was unexpected", "did you mean 'epochs'?"),
         (
             {"task_definitions": {"tiny": {"training": {"selection": "val_known"}}}},

@@ -450,6 +450,23 @@ def test_split_file(corpus: Path, tmp_path: Path) -> None:
     assert output.read_bytes() == first
 
 
+def test_what_a_reader_must_know_of_the_clips_is_remarked(corpus: Path, tmp_path: Path, capsys) -> None:
+    clips = [clip for clip in read_manifest(corpus) if clip.label != "surprise" or clip.fold != "0"]
+    clips += [a_clip(f"slip {i}", "happines", "1", "g1") for i in range(2)]
+    write_manifest(corpus, clips)
+    output = tmp_path / "split.json"
+    arguments = {"labels": MAFW, "test_folds": ["0"]}
+    written = make_split(corpus, SPLITS / "mafw.yaml", "mafw", "k6u4", "split2", output, **arguments)
+    assert written.remarks == (
+        "unknown class surprise has no test clip",
+        "label happines (2 clips) is no class of the task, did you mean happiness?",
+        "label neutral (9 clips) is no class of the task",
+    )
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"make_split mafw k6u4 split2: {remark}" for remark in written.remarks]
+    assert read_split(output) == written
+
+
 def test_make_split_names_file_and_split(corpus: Path, tmp_path: Path) -> None:
     arguments = {"labels": MAFW, "test_folds": ["7"]}
     with pytest.raises(HcepError, match=r"manifest\.tsv, k6u4 split2: no clip has the test fold '7'.*0, 1, 2"):

@@ -42,8 +42,9 @@ def require_root(root: Path, dataset: str) -> Path:
     if not Path(root).is_dir():
         raise HcepError(
             f"the release of dataset {dataset!r} is missing",
-            file=root,
-            remedy=f"get it, and set `root` of the dataset entry {dataset!r} in the config to its folder",
+            file=Path(root).absolute(),
+            remedy=f"get it, and set `root` of the dataset entry {dataset!r} in the config to its folder, "
+            "absolute or from the working directory",
         )
     return Path(root)
 

@@ -63,7 +63,15 @@ def dataset_entry(configs: Sequence[Path], dataset: str) -> dict[str, Any]:
             raise HcepError("is not valid YAML", file=path) from error
         for name, entry in content.get("datasets", {}).items():
             entries[name] = {**entries.get(name, {}), **entry}
-    return registry.pick("dataset", dataset, entries)
+    try:
+        entry = registry.pick("dataset", dataset, entries)
+    except HcepError as error:
+        remedy = f"name the file that has it with --config; {error.remedy}"
+        raise HcepError(error.cause, file=", ".join(map(str, configs)), remedy=remedy) from error
+    for key in ("adapter", "root"):
+        if key not in entry:
+            raise HcepError(f"has no {key!r}", file=configs[-1], row=f"datasets.{dataset}", remedy="add it")
+    return entry
 
 
 def check_release(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from hcep.errors import HcepError
+from hcep.errors import HcepError, closest
 from hcep.files import write_table
 
 TEXT_KINDS = ("caption", "transcript", "asr", "none")
@@ -59,6 +59,9 @@ def parse_box(box: str) -> tuple[int, int, int, int] | None:
     return numbers[0], numbers[1], numbers[2], numbers[3]
 
 
+SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon"}
+
+
 def parse_seconds(text: str) -> float | None:
     """Read seconds; '' is None; a ValueError for what is not a finite number."""
     if not text.strip():
@@ -97,8 +100,15 @@ def open_table(path: Path, delimiter: str = "\t") -> Iterator[tuple[int, dict[st
             for cells in reader:
                 if cells and len(cells) != len(header):
                     cause = f"has {len(cells)} cells, the header has {len(header)}"
-                    raise HcepError(cause, file=path, row=line, remedy="quote cells that hold tabs or newlines")
-                if cells:
+                    remedy = f"quote cells that hold {SEPARATORS[delimiter]}s or newlines"
+                    other = next((sign for sign in SEPARATORS if sign != delimiter and sign in header[0]), None)
+                    if len(header) == 1 and other:
+                        remedy = (
+                            f"its header is separated by {SEPARATORS[other]}s, save it with {SEPARATORS[delimiter]}s"
+                        )
+                    raise HcepError(cause, file=path, row=line, remedy=remedy)
+                # spreadsheets write rows of nothing behind the last one
+                if any(cells):
                     yield line, dict(zip(header, cells, strict=True))
                 line = reader.line_num + 1
         except UnicodeDecodeError as error:
@@ -109,11 +119,18 @@ def open_table(path: Path, delimiter: str = "\t") -> Iterator[tuple[int, dict[st
 
 def check_columns(path: Path, present: Iterable[str], required: Iterable[str]) -> None:
     """Refuse a table without one of the required columns."""
+    present = list(present)
     missing = [name for name in required if name not in set(present)]
     if missing:
-        raise HcepError(
-            f"lacks the column {', '.join(missing)}", file=path, row=1, remedy="add it to the header, tab-separated"
-        )
+        near = [(name, other) for name in missing if (other := closest(name, present)) is not None]
+        remedy = "add it to the header"
+        if near:
+            remedy = (
+                f"column names are in small letters: rename {', '.join(f'{other} to {name}' for name, other in near)}"
+            )
+        elif len(present) == 1:
+            remedy = "add it to the header; the separator is a tab, in a .csv file a comma"
+        raise HcepError(f"lacks the column {', '.join(missing)}", file=path, row=1, remedy=remedy)
 
 
 def check_clips(clips: Iterable[Clip], path: Path, rows: Iterable[int] | None = None) -> None:

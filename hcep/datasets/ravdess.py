@@ -121,6 +121,12 @@ class Ravdess:
                 "no take of modality 01, channel 01 (01-01-*.mp4) is below it", file=self.root, remedy=SOURCE
             )
         several = len({take.split("-")[6] for take in takes}) > 1
+        if not several:
+            print(
+                "ravdess: all takes are one actor's: each is its own group, the folds are four, one for each statement "
+                "and repetition, and results do not hold for other speakers",
+                file=sys.stderr,
+            )
         return [self._clip(take, path, several) for take, path in sorted(takes.items())]
 
     def _clip(self, take: str, path: str, several_speakers: bool) -> Clip:

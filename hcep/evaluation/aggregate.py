@@ -16,6 +16,8 @@ from hcep.files import write_table
 from hcep.protocol.openness import openness_value, parse_openness
 
 MEAN = "mean"
+# below some thirty groups percentile intervals hold the truth less often than they say; far below, much less
+FEW_GROUPS = 20
 # a rate that was tuned compares with a rate that was tuned
 REFERENCES = ("arpl_mm", "frozen_prompts", "arpl_mm_tuned", "frozen_prompts_tuned")
 COMPARED = ("auroc", "oscr", "accuracy")
@@ -203,14 +205,18 @@ def _corpora_rows(task: str, cells: Cells, confidence: float) -> list[dict[str, 
 
 
 def _note(cell: Cell) -> str:
-    """What a reader of the row must know: stand-ins, selection on test clips, few groups, and prompt movement."""
+    """What a reader of the row must know: stand-ins, selection on test clips, the clips, few groups, movement."""
     notes = []
     if any(run.metrics["stand_in"] for run in cell.runs):
         notes.append("stand-in encoders or composite data")
     if any(run.selection == "best_on_test" for run in cell.runs):
         notes.append("epoch selected on test clips")
-    if any(run.metrics["n_groups"] == 1 for run in cell.runs):
+    notes += dict.fromkeys(remark for run in cell.runs for remark in run.metrics.get("remarks", ()))
+    fewest = min(run.metrics["n_groups"] for run in cell.runs)
+    if fewest == 1:
         notes.append("one test group: no interval")
+    elif fewest < FEW_GROUPS:
+        notes.append(f"{fewest} test groups: intervals tend to be too narrow")
     dropped = max(run.dropped for run in cell.runs)
     if dropped:
         notes.append(f"up to {dropped} bootstrap replicates dropped per run")

@@ -81,6 +81,7 @@ def summarise(run: Scores, *, replicates: int, confidence: float, seed: int) -> 
     result |= {
         "classes": list(run.classes),
         "left_out": list(run.left_out),
+        "remarks": list(run.remarks),
         "corpora": list(corpora_of(run)),
         "n_known": int(test.known.sum()),
         "n_unknown": int((~test.known).sum()),

@@ -48,6 +48,8 @@ class Scores(NamedTuple):
         Where the text came from: ``caption``, ``transcript``, ``asr``, ``none``, or several joined by ``;``.
     left_out : tuple of str
         Classes that the split drew as known and left out of K, since they have too few training clips.
+    remarks : tuple of str
+        What a reader must know of the split's clips.
     """
 
     dataset: NDArray[np.str_]
@@ -72,6 +74,7 @@ class Scores(NamedTuple):
     stand_in: bool
     text_kind: str
     left_out: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def _refuse_first(bad: ArrayLike, cause: str, scores: Scores, file: Path) -> None:
@@ -159,7 +162,7 @@ def write_scores(path: str | Path, scores: Scores) -> None:
         for name in ("method", "task", "openness", "split", "text_kind"):
             handle.attrs[name] = getattr(scores, name)
         handle.attrs["seed"], handle.attrs["stand_in"] = int(scores.seed), bool(scores.stand_in)
-        for name in ("classes", "left_out"):
+        for name in ("classes", "left_out", "remarks"):
             handle.attrs[name] = json.dumps(list(getattr(scores, name)), ensure_ascii=False)
         for name in ("settings", "versions"):
             handle.attrs[name] = json.dumps(dict(getattr(scores, name)), ensure_ascii=False, sort_keys=True)
@@ -184,6 +187,7 @@ def _arrays(scores: Scores) -> Scores:
         features={name: np.asarray(values, dtype=np.float32) for name, values in scores.features.items()},
         classes=tuple(scores.classes),
         left_out=tuple(scores.left_out),
+        remarks=tuple(scores.remarks),
     )
 
 
@@ -242,4 +246,5 @@ def _read(handle: h5py.File, features: bool) -> Scores:
         stand_in=bool(attributes["stand_in"]),
         text_kind=str(attributes["text_kind"]),
         left_out=tuple(json.loads(attributes.get("left_out", "[]"))),
+        remarks=tuple(json.loads(attributes.get("remarks", "[]"))),
     )

@@ -57,8 +57,8 @@ def write_summary_page(summary: str | Path, output: str | Path, *, title: str) -
         facts.append("A split left classes out of the known ones, see below the table.")
     parts = [
         f"<h1>{html_text(title)}</h1>",
-        "<p>Percent; in brackets the bootstrap interval over groups of test clips. k8u2: eight known classes, two "
-        f"unknown; mean: over the levels. {html_text(' '.join(facts))}</p>",
+        "<p>Percent; in brackets the bootstrap interval over groups of test clips. kKuU: K known and U unknown "
+        f"classes; mean: over the levels. {html_text(' '.join(facts))}</p>",
         html_table([*head, *printed], body),
         *(f"<p>Left out of the known classes, too few training clips: {html_text(text)}.</p>" for text in left_out),
         *_movement(rows),

@@ -124,16 +124,17 @@ class Recogniser:
 
         self.device: torch.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         local = Path(model).is_dir()
+        remedy = "set `asr_model` to a Whisper model's id (fetched once, online) or to its local folder"
+        if not local and (model.startswith(("/", ".", "~")) or model.count("/") > 1):
+            raise HcepError("no such folder of a Whisper model", file=model, remedy=remedy)
         try:
             self.processor: Any = WhisperProcessor.from_pretrained(model, local_files_only=local)
             network: Any = WhisperForConditionalGeneration.from_pretrained(
                 model, dtype=torch.float32, local_files_only=local
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            remedy = "set `asr_model` to a Whisper model's id (fetched once, online) or to its local folder"
-            raise HcepError(
-                f"the Whisper model cannot be loaded: {str(error).splitlines()[0]}", file=model, remedy=remedy
-            ) from error
+            cause = f"the Whisper model cannot be loaded: {str(error).splitlines()[0].rstrip('.')}"
+            raise HcepError(cause, file=model, remedy=remedy) from error
         self.network: Any = network
         self.network.to(self.device).eval()
         self._complete_generation_config()

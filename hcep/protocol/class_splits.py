@@ -217,11 +217,13 @@ def _chosen(splits: Mapping[str, ClassSplit], openness: str, split: str, path: s
 def _level(content: Mapping[str, Any], openness: str, labels: Sequence[str], path: Path) -> dict[str, ClassSplit]:
     counts = dict(zip(ClassSplit._fields, parse_openness(openness), strict=True))
     if openness not in content:
-        raise HcepError(
-            f"no splits for {openness}, only for {', '.join(map(str, content)) or 'nothing'}",
-            file=path,
-            remedy=f"add {openness} to the file, or ask for one of those",
-        )
+        remedy = f"add {openness} (`hcep draw_splits` with all levels keeps the others), or ask for one of those"
+        if sum(counts.values()) > len(labels):
+            remedy = (
+                f"ask for one of those: {openness} needs {sum(counts.values())} classes, the task has {len(labels)}"
+            )
+        cause = f"no splits for {openness}, only for {', '.join(map(str, content)) or 'nothing'}"
+        raise HcepError(cause, file=path, remedy=remedy)
     entry = content[openness]
     if not isinstance(entry, dict) or not entry:
         raise HcepError("holds no split", file=path, row=openness, remedy="write `split1: {known: […], unknown: […]}`")

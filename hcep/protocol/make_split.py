@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hcep.datasets.manifest_file import read_manifest
-from hcep.errors import HcepError
+from hcep.errors import HcepError, closest
 from hcep.files import write_json
 from hcep.protocol.class_splits import ClassSplit, read_class_split
 from hcep.protocol.openness import openness_value, parse_openness
-from hcep.protocol.partition import Folds, partition
+from hcep.protocol.partition import Folds, Partition, partition
 
 PARTS = ("train", "val", "test_known", "test_unknown")
 
@@ -23,7 +24,8 @@ class Split(NamedTuple):
 
     `known` is in label-id order: class id k = position k. `train`, `val`, `test_known`, `test_unknown` hold clip ids,
     no id in two of them; `labels`, `groups` and `datasets` map each of those ids to its class name, its group and its
-    dataset. `left_out_classes` were drawn as known and have too few training clips.
+    dataset. `left_out_classes` were drawn as known and have too few training clips. `remarks` are what a reader of the
+    results must know of the clips: unknown classes that are not tested, labels that are no class of the task.
     """
 
     task: str
@@ -39,6 +41,7 @@ class Split(NamedTuple):
     groups: dict[str, str]
     datasets: dict[str, str]
     left_out_classes: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 def make_split(
@@ -105,7 +108,10 @@ def make_split(
         named = ", ".join(map(str, manifests))
         raise HcepError(error.cause, file=named, row=f"{openness} {split}", remedy=error.remedy) from error
     shared = {field: value for field, value in divided._asdict().items() if field in Split._fields}
-    result = Split(task, openness, split, **shared)
+    remarks = tuple(_remarks(divided, Counter(clip.label for clip in clips if clip.label), labels))
+    for remark in remarks:
+        print(f"make_split {task} {openness} {split}: {remark}", file=sys.stderr)
+    result = Split(task, openness, split, **shared, remarks=remarks)
     counts = {part: _counts(getattr(result, part), result.labels, chosen) for part in PARTS}
     content = result._asdict() | {
         "openness_value": openness_value(*parse_openness(openness)),
@@ -120,6 +126,18 @@ def make_split(
     }
     write_json(output, content)
     return result
+
+
+def _remarks(divided: Partition, found: Mapping[str, int], labels: Sequence[str]) -> Iterator[str]:
+    tested = {divided.labels[clip] for clip in divided.test_unknown}
+    for label in divided.unknown:
+        if label not in tested:
+            yield f"unknown class {label} has no test clip"
+    for label, count in sorted(found.items()):
+        if label not in labels:
+            near = closest(label, labels)
+            hint = f", did you mean {near}?" if near else ""
+            yield f"label {label} ({count} clips) is no class of the task{hint}"
 
 
 def read_split(path: str | Path) -> Split:

@@ -188,7 +188,7 @@ def _check_inputs(clips: Sequence[Clip], known: Sequence[str], unknown: Sequence
                     f"no clip has the {kind} fold {fold!r}",
                     remedy=f"did you mean {close!r}?"
                     if close
-                    else f"the manifest's folds are {', '.join(present) or 'none'}",
+                    else f"the manifest's folds are {', '.join(filter(None, present)) or 'none: fill its column fold'}",
                 )
     for fold in sorted({*folds.test} & {*(folds.train or ()), *folds.val} | {*(folds.train or ())} & {*folds.val}):
         raise HcepError(f"fold {fold!r} is named for two parts", remedy="a fold is for test, training or validation")

@@ -27,14 +27,7 @@ def run_settings(config: Mapping[str, Any], task: str, name: str) -> dict[str, A
     readable = {*registry.LOOP_SETTINGS, *entry.settings}
     table = task_definition(config, task)
     own = {key: value for key, value in definition.items() if key not in ("base", "tune")}
-    for key, values in definition.get("tune", {}).items():
-        texts = [value for value in values if isinstance(value, str)]
-        if texts and not isinstance(config["training"].get(key), str):
-            raise HcepError(
-                f"methods: {name} tunes {key!r} over {texts[0]!r}, which is text",
-                file="config",
-                remedy="YAML takes 5e-4 for text: write 0.0005 or 5.0e-4",
-            )
+    for key in definition.get("tune", {}):
         if key not in readable:
             raise HcepError(
                 f"methods: {name} tunes {key!r}, which base {definition['base']!r} does not read",

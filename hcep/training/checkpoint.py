@@ -28,7 +28,8 @@ def save_checkpoint(path: Path, state: dict[str, Tensor], metadata: dict[str, An
     """Write a method's state with metadata (``classes``, ``method``, ``settings``, ``versions``, ``encoder``, ...)."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {key: json.dumps(value, sort_keys=True) for key, value in metadata.items()})
+        # one key: several would come out in another order in every process, and the same run as another file
+        save_file(tensors, temporary, {"hcep": json.dumps(metadata, sort_keys=True)})
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -41,9 +42,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, "pt") as file:
-            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            metadata = json.loads((file.metadata() or {})["hcep"])
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
+    except (OSError, KeyError, SafetensorError) as error:
         raise HcepError(
             f"cannot be read as a checkpoint ({error})", file=path, remedy="run `hcep train` again"
         ) from error

@@ -84,6 +84,7 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
             stand_in=metadata["encoder"]["stand_in"],
             text_kind=";".join(kinds),
             left_out=run.split.left_out_classes,
+            remarks=run.split.remarks,
         ),
     )
 

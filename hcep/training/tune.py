@@ -83,6 +83,12 @@ def tune(
     if not tried or split is None:
         raise HcepError("every point of the grid diverged", file=name, remedy="add smaller rates to its `tune`")
     best = max(tried, key=lambda row: row["val_accuracy"])
+    equal = sum(row["val_accuracy"] == best["val_accuracy"] for row in tried)
+    print(
+        f"tune {name}: chose {json.dumps({key: best[key] for key in grid})}, right on {best['val_accuracy']:.1%} of "
+        f"{len(split.val)} held-out clips" + (f"; {equal} points are equal, the first was taken" if equal > 1 else ""),
+        file=sys.stderr,
+    )
     write_json(output, {"chosen": {key: best[key] for key in grid}, "grid": rows, "held_out": len(split.val)})
     for place in places:
         shutil.rmtree(place, ignore_errors=True)
@@ -92,7 +98,11 @@ def with_validation(split: Split, seed: int) -> Split:
     """The split with validation clips: its own, or whole groups taken out of its training clips."""
     if split.val:
         return split
-    val = held_out(split.train, split.labels, split.groups, FRACTION, seed)
+    try:
+        val = held_out(split.train, split.labels, split.groups, FRACTION, seed)
+    except HcepError as error:
+        remedy = "give the task val_folds or val_fraction, or its training clips more groups"
+        raise HcepError("no group of training clips can be held out to tune on", remedy=remedy) from error
     train = tuple(clip for clip in split.train if clip not in val)
     return split._replace(train=train, val=tuple(sorted(val)))
 
@@ -107,4 +117,4 @@ def _accuracy(run: Run, settings: dict[str, Any], seed: int, work: Path, title: 
     held.first = len(feed)
     outputs = [method.predict(batch) for batch in held.batches(settings["batch_size"])]
     prediction = torch.cat([out.logits for out in outputs]).argmax(1).cpu()
-    return float((prediction == held.labels).float().mean())
+    return int((prediction == held.labels).sum()) / len(held)

@@ -98,7 +98,7 @@ def manifest(args: Arguments) -> None:
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", help="dataset entry of the config, e.g. mafw")
     parser.add_argument("--root", type=Path, help="folder of the release; the entry's `root` when absent")
-    parser.add_argument("--config", type=Path, nargs="+", default=[Path("config/config.yaml")], help="config files")
+    parser.add_argument("--config", type=Path, nargs="+", default=[], help="files laid over config/config.yaml")
     parser.add_argument("--settings", type=settings_argument, metavar="JSON", help="adapter, options, text, root")
     parser.add_argument(
         "--expected", type=Path, nargs="*", help="published counts; config/expected/DATASET.yaml when not given"
@@ -111,7 +111,8 @@ def check(args: Arguments) -> None:
     from hcep.datasets.check import check_release, dataset_entry, report_text
     from hcep.files import write_text
 
-    entry = args.settings or dataset_entry(args.config, args.dataset)
+    own = [path for path in [Path("config/config.yaml")] if path.is_file() or not args.config]
+    entry = args.settings or dataset_entry([*own, *args.config], args.dataset)
     usual = [path for path in [Path("config/expected") / f"{args.dataset}.yaml"] if path.is_file()]
     expected = usual if args.expected is None else args.expected
     found = check_release(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from hcep import registry
+from hcep.errors import HcepError
 from hcep.verbs.options import Arguments, Verb, add_paths, add_settings, settings_argument
 
 FIGURES = registry.FIGURES | registry.TABLE_FIGURES
@@ -66,6 +68,10 @@ def complexity(args: Arguments) -> None:
         name: (registry.load(registry.method(value["base"]).target), value["settings"])
         for name, value in settings["methods"].items()
     }
+    counted = f"{settings['frames']} frames and {settings['samples']} samples of sound a clip"
+    print(f"complexity of {info['name']}: {counted}", file=sys.stderr)
+    if min(args.known) < 1:
+        raise HcepError(f"--known {min(args.known)}", remedy="give numbers of known classes, 1 or more")
     paper = args.paper or (Path("config/paper_results.csv") if Path("config/paper_results.csv").is_file() else None)
     rows = run(info, settings["frames"], settings["samples"], methods, args.known, paper)
     add_timings(rows, args.timings)

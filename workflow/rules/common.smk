@@ -10,6 +10,7 @@ import sys
 import zlib
 from pathlib import Path
 
+import jsonschema
 import yaml
 
 from hcep import registry
@@ -48,19 +49,20 @@ def invalid_config(text):
         return text
     keys = ".".join(re.findall(r"\['?(.*?)'?\]", place[1]))
     remedy = "correct it; workflow/schemas/config.schema.yaml lists every key and what it may be"
-    error = HcepError(cause[1], file="config", row=keys or None, remedy=config_hint(cause[1]) + remedy)
+    error = HcepError(cause[1], file="config", row=keys or None, remedy=config_hint(cause[1], keys) + remedy)
     return str(error)
 
 
-def config_hint(cause):
-    """What was probably meant, as the beginning of a remedy."""
+def config_hint(cause, place):
+    """What was probably meant at a place of the config, as the beginning of a remedy."""
     number = re.match(r"'([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)' is not of type '(number|integer)'", cause, re.IGNORECASE)
     if number:
         return number_hint(number[1])
     unknown = re.search(r"\((.*) (was|were) unexpected\)", cause)
     if not unknown:
         return ""
-    keys = set(schema_keys(yaml.safe_load(Path(SCHEMA).read_text(encoding="utf-8"))))
+    schema = yaml.safe_load(Path(SCHEMA).read_text(encoding="utf-8"))
+    keys = set(schema_keys(schema) if place else schema["properties"])
     hints = []
     for name in re.findall(r"'(\w+)'", unknown[1]):
         near = closest(name, keys)
@@ -100,6 +102,7 @@ def check_names():
         at_key(f"datasets.{name}", adapter, entry["root"], entry["options"] | {"text": entry["text"]})
     for name in config["methods"]:
         at_key(f"methods.{name}", method_known, name)
+        at_key(f"methods.{name}.tune", tuned_values, name)
     labels = {label: name for name, task in config["task_definitions"].items() for label in task["labels"]}
     for label in config["words"]:
         # one of another task, whose definition was removed, does no harm
@@ -112,6 +115,8 @@ def check_names():
         for dataset in task_datasets(config, name):
             at_key(place, registry.pick, "dataset", dataset, config["datasets"])
         at_key(place, registry.pick, "encoder", task["encoder"], config["encoders"])
+        if name in config["tasks"]:
+            at_key(place, frames_fit_encoder, config, name)
         for method in task["methods"]:
             at_key(place, run_settings, config, name, method)
             if name in config["tasks"]:
@@ -127,6 +132,37 @@ def check_names():
                 ", or set the task's class_splits",
             )
         check_class_splits(path, task["openness"], task["splits"], task["labels"])
+
+
+def frames_fit_encoder(config, name):
+    """Refuse a size of frames that the encoder does not take, where the encoder is there to be asked."""
+    encoder = config["task_definitions"][name]["encoder"]
+    folder = f"resources/encoders/{encoder}"
+    if config["encoders"][encoder]["source"] == "package":
+        folder = Path(registry.__file__).parent / "demo/weights"
+    if not os.path.isfile(f"{folder}/encoder.json"):
+        return
+    side = json.loads(Path(f"{folder}/encoder.json").read_text(encoding="utf-8"))["clip"]["vision_cfg"]["image_size"]
+    for dataset in task_datasets(config, name):
+        size = config["datasets"][dataset]["size"]
+        if size != side:
+            raise HcepError(
+                f"dataset {dataset} has frames of size {size}, encoder {encoder} takes {side}",
+                remedy=f"set the dataset entry's size to {side}, or choose another encoder",
+            )
+
+
+def tuned_values(name):
+    """Refuse values to try that their setting may not have."""
+    grid = tuning_grid(config, name)
+    for key in {"device", "selection"} & set(grid):
+        raise HcepError(f"{key} cannot be tuned", remedy="give it one value; what is tuned is judged by accuracy")
+    schema = yaml.safe_load(Path(SCHEMA).read_text(encoding="utf-8"))
+    for key, values in grid.items():
+        place = {"$ref": f"#/$defs/settings/properties/{key}", "$defs": schema["$defs"]}
+        for value in values if key in schema["$defs"]["settings"]["properties"] else ():
+            for error in jsonschema.Draft202012Validator(place).iter_errors(value):
+                raise HcepError(f"{key}: {error.message}", remedy=config_hint(error.message, key) + "correct it")
 
 
 def method_known(name):
