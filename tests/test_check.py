@@ -128,3 +128,14 @@ def test_entries_come_from_config_files_laid_over_each_other(tmp_path):
         dataset_entry([REPOSITORY / "config/config.yaml"], "mawf")
     with pytest.raises(HcepError, match="--config"):
         dataset_entry([tmp_path / "none.yaml"], "mafw")
+    with pytest.raises(HcepError, match=r"no dataset 'mine'.*with --config; known: .*mafw"):
+        dataset_entry([REPOSITORY / "config/config.yaml"], "mine")
+    with pytest.raises(HcepError, match=r"mine.yaml, datasets.mafw: has no 'adapter'"):
+        dataset_entry([tmp_path / "mine.yaml"], "mafw")
+
+
+def test_named_config_files_lie_over_the_workflows_own(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.yaml").write_text("datasets: {mafw: {root: elsewhere}}")
+    monkeypatch.chdir(REPOSITORY)
+    assert main(["check", "mafw", "--config", str(tmp_path / "mine.yaml")]) == 1
+    assert "elsewhere: the release of dataset 'mafw' is missing" in capsys.readouterr().err

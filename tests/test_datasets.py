@@ -150,6 +150,32 @@ def test_own_list_that_is_wrong(tmp_path, settings, columns, cause):
         Manifest(root, settings).clips()
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "cause"),
+    [
+        (
+            "a.csv",
+            "clip;video;label\na;x,y;fear\n",
+            "row 2.*its header is separated by semicolons, save it with commas",
+        ),
+        ("a.csv", "clip;video;label\na;x;fear\n", "lacks the column clip.*in a .csv file a comma"),
+        ("a.tsv", "clip,video,label\na,x,fear\n", "lacks the column clip.*the separator is a tab"),
+        ("a.csv", "Clip,Video,label\na,x,fear\n", "small letters: rename Clip to clip, Video to video"),
+        ("a.csv", "clip,video,label\na,x,fear,,\n", "row 2: has 5 cells, the header has 3.*commas or newlines"),
+    ],
+)
+def test_own_list_as_a_spreadsheet_may_write_it(tmp_path, name, text, cause):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(HcepError, match=cause):
+        Manifest(tmp_path, {"file": name}).clips()
+
+
+def test_rows_of_nothing_behind_a_list_are_no_clips(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    (tmp_path / "clips.csv").write_text("clip,video,label\na,a.mp4,fear\n,,\n\n,,\n")
+    assert [clip.clip for clip in Manifest(tmp_path, {"file": "clips.csv"}).clips()] == ["a"]
+
+
 def test_own_list_without_a_required_column(tmp_path):
     write_list(tmp_path / "clips.tsv", [{"clip": "a", "video": "a.mp4"}])
     with pytest.raises(HcepError, match="lacks the column label"):

@@ -155,7 +155,7 @@ def test_draw_refuses(labels: list[str], known: int) -> None:
 @pytest.mark.parametrize("task", sorted(COMMITTED))
 def test_committed_splits_are_the_documented_draw(task: str, tmp_path: Path) -> None:
     labels, opennesses = COMMITTED[task]
-    write_class_splits(tmp_path / "again.yaml", labels, opennesses, command=f"hcep draw_splits --task {task}")
+    write_class_splits(tmp_path / "again.yaml", labels, opennesses, task=task)
     assert (tmp_path / "again.yaml").read_bytes() == (SPLITS / f"{task}.yaml").read_bytes()
 
 
@@ -172,28 +172,28 @@ def test_committed_splits_are_four_and_distinct(task: str) -> None:
 def test_splits_that_are_there_are_not_drawn_over(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     for _ in range(2):
-        write_class_splits(path, "abcde", ["k3u2"], command="c")
+        write_class_splits(path, "abcde", ["k3u2"], task="t")
     before = path.read_bytes()
     for change in ({"seed": 1}, {"count": 3}):
         with pytest.raises(HcepError, match=r"k3u2.split\d: is there already.*class_splits"):
-            write_class_splits(path, "abcde", ["k3u2"], command="c", **change)
+            write_class_splits(path, "abcde", ["k3u2"], task="t", **change)
     with pytest.raises(HcepError, match=r"k3u2.split1: is there already"):
-        write_class_splits(path, "abcde", ["k2u2"], command="c")
+        write_class_splits(path, "abcde", ["k2u2"], task="t")
     assert path.read_bytes() == before
     # one more level, and more splits of one, take nothing away
     earlier = read_class_splits(path, "k3u2", "abcde")
-    write_class_splits(path, "abcde", ["k2u2", "k3u2"], count=5, command="c")
+    write_class_splits(path, "abcde", ["k2u2", "k3u2"], count=5, task="t")
     now = read_class_splits(path, "k3u2", "abcde")
     assert len(now) == 5 and {name: now[name] for name in earlier} == earlier
     assert len(read_class_splits(path, "k2u2", "abcde")) == 5
     path.write_text("k3u2: {split1: {known: [a, b, c], unknown: [d], unknown_stands_for: 2}}\n")
     with pytest.raises(HcepError, match=r"k3u2.split1: is there already"):
-        write_class_splits(path, "abcde", ["k3u2"], command="c")
+        write_class_splits(path, "abcde", ["k3u2"], task="t")
 
 
 def test_levels_and_splits_of_a_task_are_checked_at_once(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
-    write_class_splits(path, "abcde", ["k3u2", "k2u2"], command="c")
+    write_class_splits(path, "abcde", ["k3u2", "k2u2"], task="t")
     check_class_splits(path, ["k3u2", "k2u2"], ["split1", "split4"], "abcde")
     with pytest.raises(HcepError, match="k2u2: no split5, only split1"):
         check_class_splits(path, ["k2u2"], ["split1", "split5"], "abcde")
@@ -206,7 +206,7 @@ def test_levels_and_splits_of_a_task_are_checked_at_once(tmp_path: Path) -> None
 def test_written_splits_read_back_whatever_the_names(labels: list[str], tmp_path: Path) -> None:
     labels = list(dict.fromkeys([*labels, "no", "1.5", "a: b", "#"]))
     (tmp_path / "s.yaml").unlink(missing_ok=True)
-    written = write_class_splits(tmp_path / "s.yaml", labels, ["k3u2"], count=3, command="c")
+    written = write_class_splits(tmp_path / "s.yaml", labels, ["k3u2"], count=3, task="t")
     assert read_class_splits(tmp_path / "s.yaml", "k3u2", labels) == written["k3u2"]
 
 

@@ -292,10 +292,14 @@ def test_tuning_keeps_the_point_that_is_best_on_held_out_known_clips(cache, tmp_
     assert not list((tmp_path / "work").iterdir())
 
 
-def test_the_first_of_equal_points_wins_and_a_diverged_one_loses(cache, tmp_path):
+def test_the_first_of_equal_points_wins_and_a_diverged_one_loses(cache, tmp_path, capsys):
     found = run_tune(cache, tmp_path, {"lr": [1e30, 1e-12, 1e-13]})
     assert "is nan" in found["grid"][0]["diverged"] or "is inf" in found["grid"][0]["diverged"]
     assert found["chosen"] == {"lr": 1e-12}
+    held_out = len(read_split(cache / "split.json").val)
+    said = capsys.readouterr().err
+    assert f"of {held_out} held-out clips; 2 points are equal, the first was taken" in said
+    assert 'tune linear_tuned: chose {"lr": 1e-12}, right on ' in said
     with pytest.raises(HcepError, match="every point of the grid diverged"):
         run_tune(cache, tmp_path / "all", {"lr": [1e30, 1e31]})
 
@@ -324,6 +328,13 @@ def test_without_held_out_clips_whole_groups_of_training_clips_are_held_out(cach
     assert set(found.train) | set(found.val) == set(own.train) and not set(found.train) & set(found.val)
     assert 0 < len(found.val) <= 0.5 * len(own.train)
     assert not {own.groups[clip] for clip in found.train} & {own.groups[clip] for clip in found.val}
+
+
+def test_where_no_group_can_be_held_out_to_tune_the_remedy_is_the_tasks(cache):
+    split = read_split(cache / "split.json")
+    one = split._replace(train=split.train + split.val, val=(), groups=dict.fromkeys(split.groups, "anna"))
+    with pytest.raises(HcepError, match=r"no group of training clips can be held out.*val_folds or val_fraction"):
+        with_validation(one, 0)
 
 
 def test_the_choice_goes_over_the_settings_and_into_the_checkpoint(cache, tmp_path):

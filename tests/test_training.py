@@ -203,6 +203,10 @@ def test_bf16_trains_and_keeps_float32_weights(tmp_path):
 def test_checkpoints_carry_their_settings_and_refuse_other_files(tmp_path):
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, {"w": torch.arange(3.0)}, {"classes": ["a", "b"], "settings": {"lr": 0.1}})
+    first = path.read_bytes()
+    for _ in range(5):
+        save_checkpoint(path, {"w": torch.arange(3.0)}, {"settings": {"lr": 0.1}, "classes": ["a", "b"]})
+        assert path.read_bytes() == first  # the same run is the same file
     state, metadata = read_checkpoint(path)
     assert torch.equal(state["w"], torch.arange(3.0)) and metadata == {"classes": ["a", "b"], "settings": {"lr": 0.1}}
     path.write_bytes(b"no checkpoint")

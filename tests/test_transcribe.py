@@ -97,6 +97,8 @@ def test_long_and_wordless_clips(tmp_path, monkeypatch):
 
 def test_wrong_settings_are_named(manifest, tmp_path):
     output = tmp_path / "t.h5"
+    with pytest.raises(HcepError, match=r"no such folder of a Whisper model.*asr_model"):
+        Recogniser(str(tmp_path / "none"))
     with pytest.raises(HcepError, match="asr_model"):
         transcribe(manifest, tmp_path, "000-of-001", output, source="asr")
     with pytest.raises(HcepError, match="unknown source of words 'subtitles'"):

@@ -121,7 +121,9 @@ class Recogniser:
     def __init__(self, model: str, device: str | None = None) -> None:
         import torch
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # in a log it is one long line
         self.device: torch.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         local = Path(model).is_dir()
         remedy = "set `asr_model` to a Whisper model's id (fetched once, online) or to its local folder"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shlex
 import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -92,7 +93,7 @@ def write_class_splits(
     *,
     count: int = 4,
     seed: int = 0,
-    command: str,
+    task: str,
 ) -> dict[str, dict[str, ClassSplit]]:
     """Draw the splits of a task and write them, with how they were drawn in the header.
 
@@ -106,8 +107,8 @@ def write_class_splits(
         Names such as ``"k8u2"``.
     count, seed : int
         As in `draw_class_splits`.
-    command : str
-        The command that writes this file again, for the header, e.g. ``"hcep draw_splits --task mafw"``.
+    task : str
+        For the header, which has the command that draws this file again.
 
     Returns
     -------
@@ -127,11 +128,11 @@ def write_class_splits(
         for openness in opennesses
     }
     lines = [
-        "# Known and unknown classes of every split, drawn at random once and the same for every method.",
-        f"# Written by `{command}`: seed {seed}, up to {count} distinct splits per openness,",
-        f"# from the labels {', '.join(labels)}.",
-        "# Drawing again must give this file (a test holds it). To use splits of your own, edit a copy and name it in",
-        "# the task's `class_splits`.",
+        "# Known and unknown classes of every split, drawn at random once and the same for every method. Drawn again by",
+        f"#   hcep draw_splits --task {task} --openness {' '.join(drawn)} --count {count} --seed {seed} \\",
+        f"#     --labels {shlex.join(labels)} \\",
+        "#     --output THIS_FILE",
+        "# To use splits of your own, edit a copy and name it in the task's `class_splits`.",
     ]
     for openness, splits in drawn.items():
         lines.append(f"{openness}:")

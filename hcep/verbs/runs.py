@@ -26,9 +26,8 @@ def draw_splits(args: Arguments) -> None:
     """Draw distinct class splits for a task and write them to be committed."""
     from hcep.protocol.class_splits import write_class_splits
 
-    command = f"hcep draw_splits --task {args.task}"
     with warnings.catch_warnings(record=True) as said:
-        write_class_splits(args.output, args.labels, args.openness, count=args.count, seed=args.seed, command=command)
+        write_class_splits(args.output, args.labels, args.openness, count=args.count, seed=args.seed, task=args.task)
     for warning in said:
         print(f"draw_splits: {warning.message}", file=sys.stderr)
 
