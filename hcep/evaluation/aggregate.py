@@ -18,7 +18,7 @@ from hcep.protocol.openness import openness_value, parse_openness
 MEAN = "mean"
 # below some thirty groups percentile intervals hold the truth less often than they say; far below, much less
 FEW_GROUPS = 20
-# the baseline, the control and the whole model, of which others leave a part out; a tuned rate compares with a tuned one
+# the baseline, the control and the whole model, of which others leave a part out; tuned rates compare with tuned ones
 REFERENCES = ("arpl_mm", "frozen_prompts", "hcep", "arpl_mm_tuned", "frozen_prompts_tuned")
 COMPARED = ("auroc", "oscr", "accuracy")
 LEVEL_COLUMNS = ("known", "unknown", "openness_value")

@@ -128,7 +128,7 @@ def write_class_splits(
         for openness in opennesses
     }
     lines = [
-        "# Known and unknown classes of every split, drawn at random once and the same for every method. Drawn again by",
+        "# Known and unknown classes of every split, drawn at random once, the same for every method. Drawn again by",
         f"#   hcep draw_splits --task {task} --openness {' '.join(drawn)} --count {count} --seed {seed} \\",
         f"#     --labels {shlex.join(labels)} \\",
         "#     --output THIS_FILE",
