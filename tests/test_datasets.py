@@ -160,7 +160,7 @@ def test_own_list_that_is_wrong(tmp_path, settings, columns, cause):
         ),
         ("a.csv", "clip;video;label\na;x;fear\n", "lacks the column clip.*in a .csv file a comma"),
         ("a.tsv", "clip,video,label\na,x,fear\n", "lacks the column clip.*the separator is a tab"),
-        ("a.csv", "Clip,Video,label\na,x,fear\n", "small letters: rename Clip to clip, Video to video"),
+        ("a.csv", "Clip,Video,label\na,x,fear\n", "Remedy: rename Clip to clip, Video to video"),
         ("a.csv", "clip,video,label\na,x,fear,,\n", "row 2: has 5 cells, the header has 3.*commas or newlines"),
     ],
 )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from hcep.errors import HcepError, closest
 from hcep.files import write_table
 
+SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon"}
 TEXT_KINDS = ("caption", "transcript", "asr", "none")
 FLAGS = ("no_audio", "no_video", "no_text")
 
@@ -57,9 +58,6 @@ def parse_box(box: str) -> tuple[int, int, int, int] | None:
     if len(numbers) != 4 or min(numbers) < 0 or min(numbers[2:]) < 1:
         raise ValueError(f"not a box x,y,w,h: {box!r}")
     return numbers[0], numbers[1], numbers[2], numbers[3]
-
-
-SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon"}
 
 
 def parse_seconds(text: str) -> float | None:
@@ -125,9 +123,7 @@ def check_columns(path: Path, present: Iterable[str], required: Iterable[str]) -
         near = [(name, other) for name in missing if (other := closest(name, present)) is not None]
         remedy = "add it to the header"
         if near:
-            remedy = (
-                f"column names are in small letters: rename {', '.join(f'{other} to {name}' for name, other in near)}"
-            )
+            remedy = f"rename {', '.join(f'{other} to {name}' for name, other in near)}"
         elif len(present) == 1:
             remedy = "add it to the header; the separator is a tab, in a .csv file a comma"
         raise HcepError(f"lacks the column {', '.join(missing)}", file=path, row=1, remedy=remedy)
