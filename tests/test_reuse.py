@@ -56,6 +56,17 @@ def test_the_code_of_one_method_reruns_its_training_and_after(finished):
     assert finished.snakemake(LINEAR).finished == sorted(of_method("linear_msp", *RUN_STAGES))
 
 
+def test_a_split_or_an_index_that_comes_out_as_before_costs_nothing_more(finished):
+    split, index = "results/tiny/splits/k2u2/split1.json", "resources/tiny/index.h5"
+    finished.snakemake(SUMMARY, config={"task_definitions": {"tiny": {"test_folds": ["Test"]}}}, fails=True)
+    assert not finished.path(split).exists()
+    assert finished.snakemake(split).finished == ["split split1 of tiny k2u2"]
+    assert finished.snakemake("-n").begun == []
+    laxer = {"datasets": {"tiny": {"max_failures": 0.5}}}
+    assert finished.snakemake(index, config=laxer).finished == ["index the cache of tiny"]
+    assert finished.snakemake("-n", config=laxer).begun == []
+
+
 def test_one_more_method_runs_itself_and_the_aggregates(finished):
     config = {
         "methods": {"linear_slow": {"base": "linear", "lr": 0.001}},
