@@ -28,8 +28,12 @@ that every row runs and what its numbers look like; beside the paper's they mean
 holds the numbers, and `python benchmarks/golden.py` compares a later run with them."""
 TABLES = ("table2", "table5", "table6", "table7", "fig4", "table8")
 METRICS = ("auroc", "oscr", "accuracy")
-# points; one of 64 test clips is 1.6, and other rounding alone moved hcep_normalised by 6.5 points of AUROC once
-TOLERANCE = {"auroc": 8.0, "oscr": 8.0, "accuracy": 8.0}
+# points; one of 64 test clips is 1.6
+TOLERANCE = 8.0
+# networks from scratch and normalised steps magnify rounding: between an Intel Xeon and an AMD EPYC these differed by
+# up to 15.6 points, and all others by nothing
+SENSITIVE_TOLERANCE = 20.0
+SENSITIVE = ("arpl", "cssr", "hesp", "hesp_released", "hcep_normalised")
 LEVEL = 0.05
 GUESSERS = {"open_vclip_zs": "nothing is learned, and no emotion was a target of the demo's encoder"}
 
@@ -94,7 +98,7 @@ def compare() -> list[str]:
     for key, row in sorted(found.items()):
         for metric in METRICS if key in wanted else ():
             difference = float(row[metric]) - float(wanted[key][metric])
-            if abs(difference) > TOLERANCE[metric]:
+            if abs(difference) > (SENSITIVE_TOLERANCE if key[0] in SENSITIVE else TOLERANCE):
                 wrong.append(
                     f"{' '.join(key)}: {metric} {row[metric]}, committed {wanted[key][metric]} ({difference:+.2f})"
                 )
