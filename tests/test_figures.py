@@ -418,6 +418,7 @@ def test_summary_page_shows_values_intervals_and_notes(tmp_path: Path) -> None:
     rows = [values | row | {"method": m, "openness": o} for m in ("hcep", "<i>x</i>") for o in ("k8u2", "mean")]
     for line in rows[:2]:
         line["note"] += "; movement_delta_t 2.17; movement_<n> 0"
+    rows[3]["note"] += "; <i>late</i>"
     write_table(tmp_path / "summary.csv", list(rows[0]), rows)
     write_summary_page(tmp_path / "summary.csv", tmp_path / "summary.html", title="t")
     page = Page((tmp_path / "summary.html").read_text(encoding="utf-8"))
@@ -428,8 +429,8 @@ def test_summary_page_shows_values_intervals_and_notes(tmp_path: Path) -> None:
         ["mean", "hcep", "2.17", "0"],
     ]
     text = (tmp_path / "summary.html").read_text(encoding="utf-8")
-    where = "hcep k8u2, hcep mean, &lt;i&gt;x&lt;/i&gt; k8u2, &lt;i&gt;x&lt;/i&gt; mean"
-    assert text.count("&lt;b&gt;few") == 1 and f"&lt;b&gt;few&lt;/b&gt;: {where}</p>" in text
+    assert text.count("&lt;b&gt;few") == 1 and "&lt;b&gt;few&lt;/b&gt; (all rows).</p>" in text
+    assert "&lt;i&gt;late&lt;/i&gt; (&lt;i&gt;x&lt;/i&gt; mean).</p>" in text
     assert text.count("Stand-in encoders") == 1 and "stand-in" not in text
     assert table[0] == ["openness", "method", "splits", "seeds", "AUROC", "OSCR", "accuracy", "macro F1", "FPR95"]
     assert [line[:2] for line in table[1:]] == [[o, m] for o in ("k8u2", "mean") for m in ("hcep", "<i>x</i>")]

@@ -92,7 +92,8 @@ def _notes(rows: Sequence[dict[str, str]]) -> list[str]:
             # stand-ins are named above the table
             if part and not part.startswith((MOVEMENT, "stand-in")):
                 places.setdefault(part, []).append(f"{row['method']} {row['openness']}")
-    lines = [f"<p>{html_text(part)}: {html_text(', '.join(where))}</p>" for part, where in places.items()]
+    named = {part: "all rows" if len(where) == len(rows) else ", ".join(where) for part, where in places.items()}
+    lines = [f"<p>{html_text(part)} ({html_text(where)}).</p>" for part, where in named.items()]
     return ["<h2>Notes</h2>", *lines] if lines else []
 
 
