@@ -90,6 +90,12 @@ def message(text: str, verb: str = "") -> str:
             "val_fraction",
         ),
         (
+            {"methods": {"linear_msp": {"epochs": 0}}},
+            "config, task_definitions.tiny",
+            "linear_msp has epochs: 0, and would learn nothing",
+            "at least 1",
+        ),
+        (
             {"datasets": {"tiny": {"options": {"lables": ["fear"]}}}},
             "config, datasets.tiny",
             "no setting 'lables' (did you mean 'labels'?)",

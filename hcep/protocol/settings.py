@@ -50,11 +50,12 @@ def run_settings(config: Mapping[str, Any], task: str, name: str) -> dict[str, A
     return {key: merged[key] for key in sorted(readable)}
 
 
-def check_selection(config: Mapping[str, Any], task: str, name: str) -> None:
-    """Refuse to choose the epoch on held-out clips where a task holds none out."""
-    table = task_definition(config, task)
-    chosen = run_settings(config, task, name)["selection"]
-    if chosen == "val_known" and not (table.get("val_folds") or table.get("val_fraction")):
+def check_run(config: Mapping[str, Any], task: str, name: str) -> None:
+    """Refuse no epochs where something is to be learnt, and epochs chosen on held-out clips where none are."""
+    table, settings = task_definition(config, task), run_settings(config, task, name)
+    if settings["epochs"] == 0 and settings.get("fine_tune", True):
+        raise HcepError(f"{name} has epochs: 0, and would learn nothing", file="config", remedy="give it at least 1")
+    if settings["selection"] == "val_known" and not (table.get("val_folds") or table.get("val_fraction")):
         raise HcepError(
             f"{name} has selection: val_known, which needs held-out clips",
             file="config",

@@ -20,7 +20,7 @@ from hcep.files import sha256_file
 from hcep.media.shards import shard_names, shard_of
 from hcep.protocol.class_splits import check_class_splits
 from hcep.protocol.settings import (
-    check_selection,
+    check_run,
     method_definition,
     run_settings,
     task_datasets,
@@ -120,7 +120,7 @@ def check_names():
         for method in task["methods"]:
             at_key(place, run_settings, config, name, method)
             if name in config["tasks"]:
-                at_key(place, check_selection, config, name, method)
+                at_key(place, check_run, config, name, method)
         for method in task["method_settings"]:
             at_key(f"{place}.method_settings", registry.pick, "method", method, config["methods"])
         path = class_splits_of(name)
