@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import sys
 from collections.abc import Sequence
 
 from hcep.errors import HcepError
 from hcep.verbs import data, results, runs
 
+STDOUT = 1  # the file descriptor
 VERBS = data.VERBS | runs.VERBS | results.VERBS
 
 
@@ -38,17 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     try:
         args.run(args)
+        sys.stdout.flush()
     except HcepError as error:
         if args.debug:
             raise
         print(f"hcep {args.verb}: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        # whoever reads the output, such as `head`, had enough; what is left must not go there when Python ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except OSError as error:
         # a full disk, a folder without write permission, a file that is not there
+        if isinstance(error, BrokenPipeError) and _reader_left():
+            return 1
         if args.debug:
             raise
         said = str(error) or type(error).__name__
@@ -67,6 +68,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 1
     return 0
+
+
+def _reader_left() -> bool:
+    """Whether it is our output that nobody reads any more, as behind ``| head``; what is left of it is dropped."""
+    poll = select.poll()
+    poll.register(STDOUT, 0)  # errors are told unasked
+    left = any(event & select.POLLERR for _, event in poll.poll(0))
+    if left:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+    return left
 
 
 if __name__ == "__main__":

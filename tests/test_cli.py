@@ -106,9 +106,19 @@ def test_a_full_disk_is_no_error_of_hcep(monkeypatch, capsys):
 
 
 def test_a_reader_that_had_enough_gets_no_message(tmp_path):
-    command = f"{sys.executable} -m hcep.cli complexity | head -c 1"
+    # the reader is gone before the first line is written
+    command = f"{sys.executable} -m hcep.cli complexity | true; exit ${{PIPESTATUS[0]}}"
     run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
-    assert len(run.stdout) == 1 and len(run.stderr.splitlines()) == 1 and "clip_wav2vec2" in run.stderr
+    assert run.returncode == 1 and len(run.stderr.splitlines()) == 1 and "clip_wav2vec2" in run.stderr
+
+
+def test_a_broken_pipe_to_something_else_is_named(monkeypatch, capsys):
+    def to_a_child(args):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    monkeypatch.setitem(cli.VERBS, "qc_page", (lambda parser: None, to_a_child))
+    assert main(["qc_page"]) == 1
+    assert capsys.readouterr().err.startswith("hcep qc_page: [Errno 32] Broken pipe (`hcep --debug")
 
 
 def test_an_error_of_the_system_without_words_is_named(monkeypatch, capsys):

@@ -186,6 +186,9 @@ def test_splits_that_are_there_are_not_drawn_over(tmp_path: Path) -> None:
     now = read_class_splits(path, "k3u2", "abcde")
     assert len(now) == 5 and {name: now[name] for name in earlier} == earlier
     assert len(read_class_splits(path, "k2u2", "abcde")) == 5
+    path.write_text("k3u2: nothing\n")
+    with pytest.raises(HcepError, match="k3u2: holds no split"):
+        write_class_splits(path, "abcde", ["k3u2"], task="t")
     path.write_text("k3u2: {split1: {known: [a, b, c], unknown: [d], unknown_stands_for: 2}}\n")
     with pytest.raises(HcepError, match=r"k3u2.split1: is there already"):
         write_class_splits(path, "abcde", ["k3u2"], task="t")

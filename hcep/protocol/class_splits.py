@@ -148,6 +148,8 @@ def write_class_splits(
 def _check_kept(path: Path, drawn: Mapping[str, Mapping[str, ClassSplit]]) -> None:
     """Refuse to write over a file of whose splits one would change or vanish."""
     for openness, splits in (_load(path) if path.is_file() else {}).items():
+        if not isinstance(splits, dict):
+            raise HcepError("holds no split", file=path, row=openness, remedy="mend the file, or remove it first")
         for name, sides in splits.items():
             split = drawn.get(openness, {}).get(name)
             # both list a side in label order

@@ -71,7 +71,7 @@ def complexity(args: Arguments) -> None:
     counted = f"{settings['frames']} frames and {settings['samples']} samples of sound a clip"
     print(f"complexity of {info['name']}: {counted}", file=sys.stderr)
     if min(args.known) < 1:
-        raise HcepError(f"--known {min(args.known)}", remedy="give numbers of known classes, 1 or more")
+        raise HcepError(f"--known has {min(args.known)}", remedy="give numbers of known classes, 1 or more")
     paper = args.paper or (Path("config/paper_results.csv") if Path("config/paper_results.csv").is_file() else None)
     rows = run(info, settings["frames"], settings["samples"], methods, args.known, paper)
     add_timings(rows, args.timings)

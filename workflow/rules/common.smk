@@ -61,8 +61,7 @@ def config_hint(cause, place):
     unknown = re.search(r"\((.*) (was|were) unexpected\)", cause)
     if not unknown:
         return ""
-    schema = yaml.safe_load(Path(SCHEMA).read_text(encoding="utf-8"))
-    keys = set(schema_keys(schema) if place else schema["properties"])
+    keys = set(schema_keys(config_schema()) if place else config_schema()["properties"])
     hints = []
     for name in re.findall(r"'(\w+)'", unknown[1]):
         near = closest(name, keys)
@@ -84,6 +83,11 @@ def number_hint(text):
             "a number in quotes, or in braces after --config, is text: write it bare, in a file for --configfile; or "
         )
     return f"YAML takes {text} for text: write {value:f}; or "
+
+
+@functools.cache
+def config_schema():
+    return yaml.safe_load(Path(SCHEMA).read_text(encoding="utf-8"))
 
 
 def schema_keys(node):
@@ -157,10 +161,10 @@ def tuned_values(name):
     grid = tuning_grid(config, name)
     for key in {"device", "selection"} & set(grid):
         raise HcepError(f"{key} cannot be tuned", remedy="give it one value; what is tuned is judged by accuracy")
-    schema = yaml.safe_load(Path(SCHEMA).read_text(encoding="utf-8"))
     for key, values in grid.items():
-        place = {"$ref": f"#/$defs/settings/properties/{key}", "$defs": schema["$defs"]}
-        for value in values if key in schema["$defs"]["settings"]["properties"] else ():
+        definitions = config_schema()["$defs"]
+        place = {"$ref": f"#/$defs/settings/properties/{key}", "$defs": definitions}
+        for value in values if key in definitions["settings"]["properties"] else ():
             for error in jsonschema.Draft202012Validator(place).iter_errors(value):
                 raise HcepError(f"{key}: {error.message}", remedy=config_hint(error.message, key) + "correct it")
 
