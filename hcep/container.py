@@ -1,7 +1,9 @@
 """What can be told of a media file before it is opened as one: whether it may be media, and whether it is whole.
 
 Structure only, a few bytes read per box: ISO base media (ISO/IEC 14496-12), RIFF (WAV, AVI) and Matroska (RFC 9559).
-ffmpeg exits without an error on a file that ends before its outermost header says.
+ffmpeg exits without an error on a file that ends before its outermost header says. A structure that claims more than is
+there proves nothing by itself: a writer may have counted wrongly, or a remark at the end is lost. Together with a
+stream that ends early it does (`ends_early`).
 """
 
 from __future__ import annotations
@@ -57,24 +59,50 @@ def check_file(path: Path) -> None:
 
 
 def is_cut(path: Path, container: str) -> bool:
-    """Whether the file is shorter than its header claims.
+    """Whether the file is shorter than its structure claims; what is lost may be the end of a stream or a mere remark.
 
     Parameters
     ----------
     path : path
         A media file.
     container : str
-        ffmpeg's first name of its format; False for formats whose header tells no size.
+        ffmpeg's first name of its format; False for formats whose structure tells no size.
     """
     size = path.stat().st_size
     with path.open("rb") as handle:
         if container == "mov":
             return _iso_is_cut(handle, size)
-        if container in ("wav", "avi"):
+        if container == "wav":
+            claimed, there, _ = _wave_data(handle, size)
+            return claimed > there
+        if container == "avi":
             return _riff_is_cut(handle.read(12), size)
         if container == "matroska":
             return _matroska_is_cut(handle.read(4096), size)
     return False
+
+
+def wave_seconds(path: Path) -> float:
+    """Length of a WAV file's sound as its data chunk claims it, 0 where it claims none (a streamed file)."""
+    with path.open("rb") as handle:
+        claimed, _, rate = _wave_data(handle, path.stat().st_size)
+    return claimed / rate if rate else 0.0
+
+
+def ends_early(held: float, claimed: float, *, cut: bool) -> bool:
+    """Whether a stream of `held` seconds is the beginning of one that its header says to last `claimed` seconds.
+
+    Parameters
+    ----------
+    held : float
+        Where the content of the stream ends, in seconds.
+    claimed : float
+        Where it ends according to its header, in seconds; 0 = not told.
+    cut : bool
+        Whether the file is shorter than its structure says. A header alone is often wrong by a little, a header and a
+        missing end together are not.
+    """
+    return 0 < claimed and held < (claimed - 0.1 if cut else 0.95 * claimed - 0.5)
 
 
 def _iso_is_cut(handle: BinaryIO, size: int) -> bool:
@@ -95,8 +123,28 @@ def _iso_is_cut(handle: BinaryIO, size: int) -> bool:
 
 def _riff_is_cut(head: bytes, size: int) -> bool:
     length = int.from_bytes(head[4:8], "little")
-    # a writer that could not go back to fill it in left 0 or the largest number; one byte of padding is often missing
-    return head[:4] == b"RIFF" and 0 < length < 0xFFFFFF00 and length + 8 > size + 1
+    # one byte of padding is often missing
+    return head[:4] == b"RIFF" and _is_told(length) and length + 8 > size + 1
+
+
+def _is_told(length: int) -> bool:
+    """False for the 0 or the largest number of a writer that could not go back to fill in a length."""
+    return 0 < length < 0xFFFFFF00
+
+
+def _wave_data(handle: BinaryIO, size: int) -> tuple[int, int, int]:
+    """Bytes of sound that a WAV file's data chunk claims (0 = not told), those that are there, and bytes a second."""
+    at, rate = 12, 0
+    while at + 8 <= size:
+        handle.seek(at)
+        head = handle.read(20)
+        length = int.from_bytes(head[4:8], "little")
+        if head[:4] == b"fmt ":
+            rate = int.from_bytes(head[16:20], "little")
+        if head[:4] == b"data":
+            return (length if _is_told(length) else 0), size - at - 8, rate
+        at += 8 + length + length % 2
+    return 0, 0, rate
 
 
 def _matroska_is_cut(head: bytes, size: int) -> bool:

@@ -1,5 +1,9 @@
 """The one place that starts ffmpeg: chosen frames and sound of files that `hcep.probe` has let through.
 
+What ffmpeg decodes arrives with its presentation times, in the clock of the file, so that frames are those that were
+asked for and sound can be put where it belongs. A filter's own counter would begin anew where the picture changes its
+size.
+
 A file's path is data: it reaches ffmpeg as one argument behind ``file:``, so no part of it is read as an option, a
 pattern or a protocol; the whitelists of `hcep.probe` hold here too.
 """
@@ -15,7 +19,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import ffmpeg
 import imageio_ffmpeg
@@ -23,9 +27,8 @@ import numpy as np
 
 from hcep.container import MediaError
 from hcep.errors import HcepError
-from hcep.probe import ESTIMATED_DURATION, FORMATS, MAX_PIXELS, PROTOCOLS, Probe
+from hcep.probe import FORMATS, MAX_PIXELS, PROTOCOLS, Probe
 
-MAX_SECONDS = 2 * 3600
 RATE = 16_000
 # one heap for all threads that keeps what is freed: a short process spends 3 % of its time on getting pages anew
 ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "16777216", "MALLOC_TRIM_THRESHOLD_": "67108864"}
@@ -34,11 +37,20 @@ MAPPING = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
 # containers whose header tells all of the sound: that its decoder is shut out makes ffmpeg read no more of the file
 TOLD_BY_HEADER = frozenset({"mov"})
 # what differs from file to file in a kept command
-PATH, SELECT, COUNT, SECONDS = "<path>", "<select>", "<count>", "<seconds>"
+PATH, SELECT, COUNT, SECONDS, TIMES, BASE = "<path>", "<select>", "<count>", "<seconds>", "<times>", "<base>"
 
 
-class TooFewFrames(MediaError):
-    """ffmpeg ended without an error but did not give every frame asked for."""
+class OtherFrames(MediaError):
+    """ffmpeg ended without an error but did not give exactly the frames asked for."""
+
+
+class Decoded(NamedTuple):
+    """What ffmpeg wrote: the content, and for each frame or piece of sound its time and length in units of `base` s."""
+
+    content: bytes | mmap.mmap
+    times: np.ndarray
+    lengths: np.ndarray
+    base: float
 
 
 @functools.cache
@@ -79,14 +91,25 @@ def ffmpeg_executable() -> str:
     return chosen
 
 
-def _run(path: Path, arguments: Sequence[str], timeout: float) -> bytes | mmap.mmap:
-    """Run ffmpeg and return what it wrote to its standard output."""
-    command = [ffmpeg_executable(), *arguments]
-    # into a file in memory: a pipe would cost a switch between the processes for every 64 KiB
-    with _memory_file() as written, tempfile.TemporaryFile() as errors:
+def ffmpeg_version() -> str:
+    """Version of the ffmpeg in use, as it tells it: what decodes differs between versions."""
+    words = _answer(ffmpeg_executable(), "-version").split()
+    return words[2]
+
+
+def _run(path: Path, arguments: Sequence[str], values: Mapping[str, str], timeout: float) -> Decoded:
+    """Run ffmpeg and return what it wrote."""
+    # into files in memory: a pipe would cost a switch between the processes for every 64 KiB
+    with _memory_file() as written, _memory_file() as times, tempfile.TemporaryFile() as errors:
+        command = [ffmpeg_executable(), *_fill(arguments, path, {**values, TIMES: str(times.fileno())})]
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=written, stderr=errors, env=ALLOCATOR | os.environ
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=written,
+                stderr=errors,
+                env=ALLOCATOR | os.environ,
+                pass_fds=[times.fileno()],
             )
         except OSError as error:
             raise HcepError(f"ffmpeg could not be started: {error}", file=command[0]) from error
@@ -101,9 +124,21 @@ def _run(path: Path, arguments: Sequence[str], timeout: float) -> bytes | mmap.m
         if process.returncode:
             errors.seek(0)
             raise MediaError(f"ffmpeg: {_first_line(errors.read(65536))}", file=path)
-        length = os.fstat(written.fileno()).st_size
+        times.seek(0)
+        stamps, lengths, base = _stamps(times.read())
+        size = os.fstat(written.fileno()).st_size
         # mapped, not copied
-        return mmap.mmap(written.fileno(), length, flags=MAPPING, prot=mmap.PROT_READ) if length else b""
+        content = mmap.mmap(written.fileno(), size, flags=MAPPING, prot=mmap.PROT_READ) if size else b""
+        return Decoded(content, stamps, lengths, base)
+
+
+def _stamps(text: bytes) -> tuple[np.ndarray, np.ndarray, float]:
+    """Times, sizes in bytes and time base of the packets that ffmpeg's `framecrc` lists."""
+    base = re.search(rb"^#tb 0: (\d+)/(\d+)", text, re.MULTILINE)
+    # a line is: stream, decoding time, presentation time, duration, size, checksum
+    lines = [line.split(b",") for line in text.splitlines() if line[:1] == b"0"]
+    numbers = np.array([(int(line[2]), int(line[4])) for line in lines], dtype=np.int64).reshape(-1, 2)
+    return numbers[:, 0], numbers[:, 1], int(base[1]) / int(base[2]) if base else 0.0
 
 
 def _memory_file() -> IO[bytes]:
@@ -153,7 +188,8 @@ def _input(container: str, threads: int, decoders: str = "") -> Any:
 
 
 def _compile(output: Any) -> tuple[str, ...]:
-    fixed = ["-nostdin", "-hide_banner", "-loglevel", "error", "-filter_complex_threads", "1"]
+    # the file's own clock: ffmpeg would move it to its start, or mend it where it jumps
+    fixed = ["-nostdin", "-hide_banner", "-loglevel", "error", "-filter_complex_threads", "1", "-copyts"]
     return tuple(output.compile(cmd=fixed))
 
 
@@ -174,38 +210,59 @@ def _frames_command(
     stream = stream.filter("format", "rgb24").filter("crop", size, size)
     return _compile(
         ffmpeg.output(
-            stream, "pipe:1", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough", **{"frames:v": COUNT}
+            stream,
+            _both("rawvideo"),
+            format="tee",
+            vcodec="rawvideo",
+            pix_fmt="rgb24",
+            fps_mode="passthrough",
+            enc_time_base=BASE,
+            **{"frames:v": COUNT},
         )
     )
 
 
+def _both(form: str) -> str:
+    """Output of the content as it is, and beside it of a list of its times."""
+    return f"[f={form}]pipe\\:1|[f=framecrc]pipe\\:{TIMES}"
+
+
 @functools.lru_cache(maxsize=256)
-def _count_command(container: str) -> tuple[str, ...]:
+def _times_command(container: str) -> tuple[str, ...]:
     stream = _input(container, 1)["V:0"].filter("scale", 4, 4).filter("format", "gray")
-    return _compile(ffmpeg.output(stream, "pipe:1", format="rawvideo", fps_mode="passthrough"))
+    output = f"pipe:{TIMES}"
+    return _compile(
+        ffmpeg.output(stream, output, format="framecrc", vcodec="rawvideo", fps_mode="passthrough", enc_time_base=BASE)
+    )
 
 
 @functools.lru_cache(maxsize=256)
-def _audio_command(container: str, threads: int) -> tuple[str, ...]:
-    # a stream that starts late is padded at the front, gaps are filled
-    stream = _input(container, threads)["a:0"].filter("aresample", RATE, **{"async": 1, "first_pts": 0})
-    return _compile(ffmpeg.output(stream, "pipe:1", format="s16le", acodec="pcm_s16le", ac=1, t=SECONDS))
+def _audio_command(container: str, threads: int, track: int, channels: int) -> tuple[str, ...]:
+    stream = _input(container, threads)[f"a:{track}"].filter("aresample", RATE).filter("atrim", end=SECONDS)
+    return _compile(ffmpeg.output(stream, _both("s16le"), format="tee", acodec="pcm_s16le", ac=channels))
 
 
 def _fill(command: Sequence[str], path: Path, values: Mapping[str, str]) -> list[str]:
-    """A kept command for one file: an argument that is a place becomes its value, as does a place in the filters."""
-    places = {PATH: f"file:{path}", **values}
+    """A kept command for one file: an argument that is a place becomes its value, as does a place in a longer one."""
     # a bare comma would end the filter
-    select = values.get(SELECT, "").replace(",", "\\,")
-    return [places[part] if part in places else part.replace(SELECT, select) for part in command]
+    inner = {place: value.replace(",", "\\,") for place, value in values.items()}
+    filled = []
+    for part in command:
+        if part == PATH:
+            part = f"file:{path}"
+        else:
+            for place, value in inner.items():
+                part = part.replace(place, value)
+        filled.append(part)
+    return filled
 
 
-def _select(indices: Sequence[int]) -> str:
-    """Expression true at the frame numbers `indices` (ascending): a search tree, since ffmpeg limits the depth."""
-    if len(indices) <= 8:
-        return "+".join(f"eq(n,{index})" for index in indices)
-    middle = len(indices) // 2
-    return f"if(lt(n,{indices[middle]}),{_select(indices[:middle])},{_select(indices[middle:])})"
+def _select(ticks: Sequence[int]) -> str:
+    """Expression true at the presentation times `ticks` (ascending): a search tree, since ffmpeg limits the depth."""
+    if len(ticks) <= 8:
+        return "+".join(f"eq(pts,{tick})" for tick in ticks)
+    middle = len(ticks) // 2
+    return f"if(lt(pts,{ticks[middle]}),{_select(ticks[:middle])},{_select(ticks[middle:])})"
 
 
 def read_frames(
@@ -227,7 +284,7 @@ def read_frames(
     media : Probe
         Its description.
     indices : sequence of int
-        Frame numbers, strictly ascending; the pass ends at the last one.
+        Positions in `media.ticks`, strictly ascending; the pass ends at the last one.
     size : int
         Side S of the returned frames in pixels.
     box : tuple of int, optional
@@ -243,33 +300,58 @@ def read_frames(
 
     Raises
     ------
+    OtherFrames
+        When what decodes are not these frames: see `frame_ticks`.
     MediaError
-        When there is no video, ffmpeg fails, runs out of time, or returns another number of frames than asked for.
+        When there is no video, its time stamps cannot be used, it is truncated, ffmpeg fails or runs out of time.
     """
     path = Path(path).absolute()
     if not media.has_video:
         raise MediaError("has no video stream", file=path, absent=True)
+    if media.picture_fault:
+        raise MediaError(media.picture_fault, file=path)
     # no decoder of sound starts, which ffmpeg would do only to describe the file
     decoders = _picture_decoders(ffmpeg_executable()) if media.container in TOLD_BY_HEADER else ""
     command = _frames_command(media.container, decoders, size, box, threads)
-    raw = _run(path, _fill(command, path, {SELECT: _select(list(indices)), COUNT: str(len(indices))}), timeout)
-    expected = len(indices) * size * size * 3
-    if len(raw) != expected:  # ffmpeg exits 0 on a file that ends early
-        raise TooFewFrames(f"gave {len(raw) // (size * size * 3)} of {len(indices)} frames", file=path)
-    return np.frombuffer(raw, dtype=np.uint8).reshape(len(indices), size, size, 3)
+    ticks = media.ticks[list(indices)]
+    places = {SELECT: _select(ticks.tolist()), COUNT: str(len(ticks)), BASE: str(media.time_base)}
+    taken = _run(path, command, places, timeout)
+    if len(taken.times) != len(ticks):  # ffmpeg exits 0 on a file that ends early
+        raise OtherFrames(f"gave {len(taken.times)} of {len(ticks)} frames", file=path)
+    if (taken.times != ticks).any():
+        raise OtherFrames("gave other frames than those asked for", file=path)
+    return np.frombuffer(taken.content, dtype=np.uint8).reshape(len(ticks), size, size, 3)
 
 
-def count_frames(path: str | Path, media: Probe, *, timeout: float = 60.0) -> int:
-    """Number of frames that really decode; slower than `probe`, for files whose packets are not all frames."""
+def frame_ticks(path: str | Path, media: Probe, *, timeout: float = 60.0) -> np.ndarray:
+    """Presentation times of all frames that really decode, for files whose packets are not all frames.
+
+    Returns
+    -------
+    ndarray of int64, ascending, each once
+        In the units of `Probe.ticks`.
+
+    Raises
+    ------
+    MediaError
+        When ffmpeg fails or runs out of time.
+    """
     path = Path(path).absolute()
-    raw = _run(path, _fill(_count_command(media.container), path, {}), timeout)
-    return len(raw) // 16
+    found = _run(path, _times_command(media.container), {BASE: str(media.time_base)}, timeout)
+    return np.unique(found.times)
 
 
-def read_audio(
-    path: str | Path, media: Probe, *, seconds: float | None = None, timeout: float = 60.0, threads: int = 1
-) -> np.ndarray:
-    """Decode the first audio stream to 16 kHz mono, from the start of the file.
+def read_track(
+    path: str | Path,
+    media: Probe,
+    track: int,
+    *,
+    channels: int = 1,
+    seconds: float,
+    timeout: float = 60.0,
+    threads: int = 1,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Decode one stream of sound to 16 kHz, as the pieces that come out of the decoder.
 
     Parameters
     ----------
@@ -277,8 +359,12 @@ def read_audio(
         The file that `media` was probed from.
     media : Probe
         Its description.
-    seconds : float, optional
-        Stop after this much sound.
+    track : int
+        Which stream of sound, from 0.
+    channels : int
+        1 = mixed down to mono.
+    seconds : float
+        Stop after this time, counted from the start of the file.
     timeout : float
         Seconds after which ffmpeg is stopped.
     threads : int
@@ -286,26 +372,19 @@ def read_audio(
 
     Returns
     -------
-    ndarray of int16, shape (samples,), at 16,000 Hz; sample 0 is the start of the file, so that it lines up with
-    `Probe.times`
+    ndarray of int16 (samples, channels), ndarray of int64 (pieces,) and ndarray of int64 (pieces,)
+        All pieces behind each other; the time of each by the file's time stamps, in samples of 16 kHz from the start of
+        the file, and its length in samples.
 
     Raises
     ------
     MediaError
-        When there is no audio stream (``absent``), ffmpeg fails, runs out of time or returns much less than expected.
+        When ffmpeg fails or runs out of time.
     """
     path = Path(path).absolute()
-    if not media.has_audio:
-        raise MediaError("has no audio stream", file=path, absent=True)
-    if seconds is None and media.audio_duration > MAX_SECONDS:
-        raise MediaError(f"claims {media.audio_duration:.0f} s of sound, above the limit", file=path)
-    limit = MAX_SECONDS if seconds is None else min(seconds, MAX_SECONDS)
-    command = _fill(_audio_command(media.container, threads), path, {SECONDS: f"{limit:.6f}"})
-    raw = _run(path, command, timeout)
-    waveform = np.frombuffer(raw, dtype="<i2", count=len(raw) // 2)
-    if not len(waveform):
-        raise MediaError("has an audio stream without samples", file=path)
-    expected = min(media.audio_duration, limit)
-    if media.container not in ESTIMATED_DURATION and len(waveform) / RATE < 0.9 * expected - 0.5:
-        raise MediaError(f"is truncated: {len(waveform) / RATE:.2f} of {expected:.2f} s of sound", file=path)
-    return waveform
+    command = _audio_command(media.container, threads, track, channels)
+    found = _run(path, command, {SECONDS: f"{media.start + seconds:.6f}"}, timeout)
+    width = 2 * channels
+    samples = np.frombuffer(found.content, dtype="<i2", count=len(found.content) // 2).reshape(-1, channels)
+    starts = np.rint((found.times * found.base - media.start) * RATE).astype(np.int64)
+    return samples, starts, found.lengths // width

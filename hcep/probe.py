@@ -6,8 +6,10 @@ A media file is of unknown origin. It is opened only if it is a regular file and
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from hcep.container import MediaError, check_file, is_cut
+from hcep.container import MediaError, check_file, ends_early, is_cut, wave_seconds
 
 # demuxers that read one self-contained file; hls, concat, dash, image2, sdp and the like open others
 FORMATS = "mov,mp4,matroska,webm,avi,flv,asf,mpegts,mpeg,wav,w64,aiff,flac,ogg,mp3,aac,au"
@@ -25,14 +27,36 @@ MAX_ASPECT = 64
 MAX_PACKETS = 2**22
 # containers whose duration is an estimate from the bit rate: falling short of it proves nothing
 ESTIMATED_DURATION = frozenset({"mp3", "aac", "mpeg"})
+# containers whose header tells the length of each stream
+STREAM_DURATION = frozenset({"mov", "avi", "flac", "aiff", "au", "w64"})
+# a stream whose time stamps go back by more has parts with clocks of their own
+MAX_STEP_BACK = 0.5
+
+
+class Track(NamedTuple):
+    """One stream of sound as its header describes it.
+
+    `number` counts the streams of sound from 0, `default` says that players choose it, `end` is where it ends, in
+    seconds from the start of the file (0 = not told), `fault` why its time stamps cannot be used ('' = they can).
+    """
+
+    number: int
+    default: bool
+    channels: int
+    sample_rate: int
+    end: float
+    fault: str
 
 
 class Probe(NamedTuple):
     """What a media file says about itself, found without decoding it.
 
-    `frames` counts the packets of the first video stream that are to be shown, `times` are their presentation times in
-    seconds from the start of the file, ascending, shape (frames,). `duration` and `audio_duration` are in seconds,
-    `sample_rate` in hertz; a number that does not apply or is not told is 0. `container` is ffmpeg's format name.
+    `ticks` are the presentation times of the packets of the first video stream that are to be shown, ascending, int64,
+    in units of `time_base` seconds; `times` the same in seconds from the start of the file, which is at `start` seconds
+    of the file's own clock. `picture_end` is the time at which the last of them leaves the screen, `picture_fault` why
+    the picture cannot be used ('' = it can). `frames` is their number: a packet need not give a frame. `duration` is in
+    seconds; a number that does not apply or is not told is 0. `cut` says that the file is shorter than its structure
+    claims, `tracks` lists the streams of sound, `container` is ffmpeg's format name.
     """
 
     has_video: bool
@@ -42,10 +66,21 @@ class Probe(NamedTuple):
     duration: float
     width: int
     height: int
-    sample_rate: int
-    audio_duration: float
     container: str
     times: np.ndarray
+    ticks: np.ndarray
+    time_base: Fraction
+    start: float
+    picture_end: float
+    picture_fault: str
+    cut: bool
+    tracks: tuple[Track, ...]
+
+    def with_ticks(self, ticks: np.ndarray) -> Probe:
+        """The same file with other frames, those that were found by decoding it."""
+        times = ticks * float(self.time_base) - self.start
+        end = float(times[-1]) + last_step(times, 0.0, self.fps) if len(times) else 0.0
+        return self._replace(frames=len(times), times=times, ticks=ticks, picture_end=end)
 
 
 class Glance(NamedTuple):
@@ -65,46 +100,126 @@ def _packets(container: Any, streams: Sequence[Any]) -> Iterator[Any]:
         return
 
 
-def _packet_times(container: Any, video: Any, deadline: float) -> tuple[np.ndarray, float]:
-    """Presentation times of the video frames to be shown, and the end in seconds of the last packet of any stream."""
-    start = (container.start_time or 0) / av.time_base
-    counted = bool(video.frames)
-    # a container that counts its frames needs no other stream to tell whether it is whole
-    streams = [video] if counted else [s for s in container.streams if s.type in ("video", "audio")]
-    step = float(1 / video.average_rate) if video.average_rate else 0.04
+class Packets(NamedTuple):
+    """What demuxing tells, in the clock of the file.
+
+    Of the picture: `ticks` (sorted), the `last` packet's duration in ticks, and how many were `seen`. Of each stream
+    that was read, by its index: where it `begins` and `ends` in seconds, and where its clock jumps `back` from and to.
+    """
+
+    ticks: np.ndarray
+    last: int
+    seen: int
+    begins: dict[int, float]
+    ends: dict[int, float]
+    back: dict[int, tuple[float, float]]
+
+
+def _demux(container: Any, video: Any, deadline: float, streams: Sequence[Any]) -> Packets:
+    """Read all packets of `streams`."""
     bases = {stream.index: float(stream.time_base) for stream in streams}  # a Fraction per packet would be slow
-    times: list[float] = []
-    end, seen, started = 0.0, 0, False
+    picture = video.index if video is not None else -1
+    step = round(float(1 / (video.average_rate or 25) / video.time_base)) if video is not None else 0
+    stamps: list[tuple[int, int]] = []
+    begins: dict[int, float] = {}
+    ends: dict[int, float] = {}
+    latest: dict[int, float] = {}
+    back: dict[int, tuple[float, float]] = {}
+    seen, pictures, started = 0, 0, False
     for packet in _packets(container, streams):
         if not packet.size:
             continue
         seen += 1
         if seen > MAX_PACKETS or time.monotonic() > deadline:
             raise MediaError("has more packets than are read within the limits", file=container.name)
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        moment = None if stamp is None else stamp * bases[packet.stream_index] - start
-        if moment is not None:
-            end = max(end, moment + (packet.duration or 0) * bases[packet.stream_index])
-        if packet.stream_index != video.index or packet.is_corrupt:
+        index = packet.stream_index
+        base = bases.get(index)
+        if base is None:  # a stream that began in the middle of the file
             continue
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if packet.dts is not None:
+            moment = packet.dts * base
+            if moment < latest.get(index, moment) - MAX_STEP_BACK:
+                back.setdefault(index, (latest[index], moment))
+            latest[index] = moment
+        if stamp is not None and not packet.is_corrupt:
+            begin = stamp * base
+            begins[index] = min(begins.get(index, begin), begin)
+            ends[index] = max(ends.get(index, begin), begin + (packet.duration or 0) * base)
+        if index != picture or packet.is_corrupt:
+            continue
+        pictures += 1
         if packet.is_keyframe and not started:
-            started, times = True, []  # nothing decodes before the first key frame
+            started, stamps = True, []  # nothing decodes before the first key frame
         if not packet.is_discard:
-            times.append(len(times) * step if moment is None else moment)
-    return np.sort(np.asarray(times, dtype=np.float64)), end
+            stamps.append((len(stamps) * step if stamp is None else stamp, packet.duration or 0))
+    stamps.sort()
+    ticks = np.array([stamp for stamp, _ in stamps], dtype=np.int64)
+    return Packets(ticks, stamps[-1][1] if stamps else 0, pictures, begins, ends, back)
 
 
-def _check_whole(path: Path, container: Any, video: Any, end: float) -> None:
-    """Refuse a file that ends before its own header says so."""
+def _start(container: Any, streams: Sequence[Any], packets: Packets) -> float:
+    """Start of the file in its own clock, in seconds: that of its first picture or sound.
+
+    Where no packets were read, the header tells it. Elsewhere the library fills in the start of another stream for one
+    that it cannot decode; what it says of sound counts if it is near the first packet, since it leaves out what
+    decoders throw away.
+    """
+    begins = []
+    for stream in streams:
+        begin = packets.begins.get(stream.index)
+        if begin is None:
+            continue
+        told = float(stream.start_time * stream.time_base) if stream.start_time is not None else begin
+        begins.append(told if stream.type == "audio" and begin <= told <= begin + 0.2 else begin)
+    return min(begins) if begins else (container.start_time or 0) / av.time_base
+
+
+def last_step(times: np.ndarray, duration: float, fps: float) -> float:
+    """Seconds for which the last frame is shown: what its packet says, if the frames before it bear it out."""
+    gaps = np.diff(times)
+    if not len(gaps):
+        return duration or (1 / fps if fps else 0.04)
+    return float(np.clip(duration, np.median(gaps), gaps.max()))
+
+
+def _claimed_end(path: Path, name: str, stream: Any, start: float) -> float:
+    """Where a stream ends according to what is written about this stream alone, 0 = nothing is."""
+    if name == "wav":
+        return wave_seconds(path)
+    if name in STREAM_DURATION and stream.duration:
+        return float((stream.duration + (stream.start_time or 0)) * stream.time_base) - start
+    if name == "matroska":
+        tags = [value for key, value in stream.metadata.items() if key.upper().split("-")[0] == "DURATION"]
+        parts = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", tags[0]) if tags else None
+        return int(parts[1]) * 3600 + int(parts[2]) * 60 + float(parts[3]) if parts else 0.0
+    return 0.0
+
+
+def _claims(
+    path: Path, container: Any, streams: Sequence[Any], packets: Packets, start: float, cut: bool
+) -> dict[int, float]:
+    """Where each stream should end, by its index; 0 = not told.
+
+    The file's own duration is that of its longest stream, which may be a subtitle. It counts for a stream of which
+    nothing is written only where no stream at all reaches it.
+    """
     name = container.format.name.split(",")[0]
-    cut = is_cut(path, name)
-    if video is not None and not video.frames and container.duration and name not in ESTIMATED_DURATION:
-        cut = cut or end < 0.95 * container.duration / av.time_base - 0.5
-    if cut:
-        raise MediaError("is truncated: it ends before its header says", file=path)
+    whole = (container.duration or 0) / av.time_base if name not in ESTIMATED_DURATION else 0.0
+    if cut and not whole:
+        whole = float("inf")
+    reached = max(packets.ends.values(), default=float("inf")) - start
+    common = whole if ends_early(reached, whole, cut=cut) else 0.0
+    return {stream.index: _claimed_end(path, name, stream, start) or common for stream in streams}
 
 
-def probe(path: str | Path, *, timeout: float = 60.0) -> Probe:
+def truncated(what: str, held: float, claimed: float) -> str:
+    """The reason of a part that ends early."""
+    told = f"its header says {claimed:.2f} s" if np.isfinite(claimed) else "the file is shorter than its header says"
+    return f"is truncated: the {what} ends at {held:.2f} s, {told}"
+
+
+def probe(path: str | Path, *, timeout: float = 60.0, picture: bool = True) -> Probe:
     """Read what a media file holds by demuxing it, without decoding.
 
     Parameters
@@ -113,6 +228,9 @@ def probe(path: str | Path, *, timeout: float = 60.0) -> Probe:
         Any path; nothing in it is interpreted.
     timeout : float
         Seconds after which reading is given up.
+    picture : bool
+        False where only the sound is wanted: the packets of the picture are then not listed if the container keeps
+        the streams apart, which is faster. `ticks` and `times` are empty in that case.
 
     Returns
     -------
@@ -121,8 +239,8 @@ def probe(path: str | Path, *, timeout: float = 60.0) -> Probe:
     Raises
     ------
     MediaError
-        When the file is missing, empty, a folder, a git-LFS pointer, in a container outside the whitelist, damaged,
-        truncated, of zero duration, without any video or audio stream, or larger than the limits.
+        When the file is missing, empty, a folder, a git-LFS pointer, in a container outside the whitelist, damaged, of
+        zero duration, without any video or audio stream, or larger than the limits.
     """
     path = Path(path).absolute()
     check_file(path)
@@ -131,9 +249,9 @@ def probe(path: str | Path, *, timeout: float = 60.0) -> Probe:
         # hostile stream had better meet it in a child
         with _open(path, timeout, codec_whitelist="none") as container:
             if all(all(_size(s)) for s in container.streams.video if s.codec_context):
-                return _describe(path, container, time.monotonic() + timeout)
+                return _describe(path, container, time.monotonic() + timeout, picture)
         with _open(path, timeout, max_pixels=str(MAX_PIXELS)) as container:
-            return _describe(path, container, time.monotonic() + timeout)
+            return _describe(path, container, time.monotonic() + timeout, picture)
     except (av.error.FFmpegError, ValueError) as error:
         raise _unreadable(path, error) from error
 
@@ -177,14 +295,13 @@ def _open(path: Path, timeout: float, **options: str) -> Any:
     return av.open(f"file:{path}", mode="r", options=allowed | options, timeout=(timeout, timeout))
 
 
-def _describe(path: Path, container: Any, deadline: float) -> Probe:
+def _describe(path: Path, container: Any, deadline: float, picture: bool) -> Probe:
     name = container.format.name.split(",")[0]
     videos = _videos(container)
     video = videos[0] if videos else None
-    audio = container.streams.audio[0] if container.streams.audio else None
-    if video is None and audio is None:
+    sounds = list(container.streams.audio)
+    if video is None and not sounds:
         raise MediaError("holds neither video nor audio", file=path)
-    times, end = np.zeros(0), 0.0
     width, height = _size(video) if video is not None else (0, 0)
     if video is not None:
         # where the codec is not known here, ffmpeg has to say what it makes of it
@@ -194,24 +311,73 @@ def _describe(path: Path, container: Any, deadline: float) -> Probe:
             raise MediaError(f"claims frames of {width}x{height} pixels, above the limit", file=path)
         if max(width, height) > MAX_ASPECT * min(width, height):
             raise MediaError(f"claims frames of {width}x{height} pixels, an implausible shape", file=path)
-        times, end = _packet_times(container, video, deadline)
-    _check_whole(path, container, video, end)
-    if video is not None and not len(times):
-        raise MediaError("has a video stream without frames (zero duration)", file=path)
-    duration = (container.duration or 0) / av.time_base or end
+    cut = is_cut(path, name)
+    # a container with a table of its packets has one clock, and each stream's length in its header
+    tabled = name in STREAM_DURATION or name == "wav"
+    wanted = ([video] if picture and video is not None else []) if tabled else list(container.streams)
+    packets = _demux(container, video, deadline, wanted)
+    used = [*videos[:1], *sounds]
+    start = _start(container, [] if tabled else used, packets)
+    claims = _claims(path, container, used, packets, start, cut)
+    times, fps, step, fault = np.zeros(0), 0.0, 0.0, ""
+    if video is not None:
+        fps = float(video.average_rate or 0)
+        times = packets.ticks * float(video.time_base) - start
+        if len(times):
+            step = last_step(times, packets.last * float(video.time_base), fps)
+        fault = _broken(packets, video, start) or _picture_cut(video, packets, claims, start, cut)
+        if video in wanted and not len(times):
+            raise MediaError("has a video stream without frames (zero duration)", file=path)
+    duration = (container.duration or 0) / av.time_base or max(packets.ends.values(), default=start) - start
     if duration <= 0 and not len(times):
         raise MediaError("has zero duration", file=path)
-    sound = float(audio.duration * audio.time_base) if audio is not None and audio.duration else 0.0
     return Probe(
         has_video=video is not None,
-        has_audio=audio is not None,
+        has_audio=bool(sounds),
         frames=len(times),
-        fps=float(video.average_rate or 0) if video is not None else 0.0,
+        fps=fps,
         duration=duration,
         width=width,
         height=height,
-        sample_rate=int(audio.sample_rate or 0) if audio is not None and audio.codec_context else 0,
-        audio_duration=sound or (duration if audio is not None and video is None else 0.0),
         container=name,
         times=times,
+        ticks=packets.ticks,
+        time_base=Fraction(video.time_base) if video is not None else Fraction(0),
+        start=start,
+        picture_end=float(times[-1]) + step if len(times) else 0.0,
+        picture_fault=fault,
+        cut=cut,
+        tracks=tuple(_track(n, stream, claims, _broken(packets, stream, start)) for n, stream in enumerate(sounds)),
+    )
+
+
+def _broken(packets: Packets, stream: Any, start: float) -> str:
+    """Why the time stamps of a stream cannot be used, '' if they can."""
+    if stream.index not in packets.back:
+        return ""
+    left, reached = (moment - start for moment in packets.back[stream.index])
+    return f"its clock jumps back from {left:.2f} to {reached:.2f} s, as in files that were joined without a new clock"
+
+
+def _picture_cut(video: Any, packets: Packets, claims: dict[int, float], start: float, cut: bool) -> str:
+    """Why the picture is truncated, '' if it is not."""
+    if video.frames:  # counts are exact where an edit list hides a part of the stream
+        if not cut or not packets.seen:
+            return ""
+        rate = float(video.average_rate or 25)
+        held, claimed = packets.seen / rate, video.frames / rate
+    else:
+        held, claimed = packets.ends.get(video.index, start) - start, claims[video.index]
+    return truncated("picture", held, claimed) if ends_early(held, claimed, cut=cut) else ""
+
+
+def _track(number: int, stream: Any, claims: dict[int, float], fault: str) -> Track:
+    context = stream.codec_context
+    return Track(
+        number=number,
+        default=bool(stream.disposition & Disposition.default),
+        channels=int(context.channels or 0) if context else 0,
+        sample_rate=int(context.sample_rate or 0) if context else 0,
+        end=claims[stream.index],
+        fault=fault,
     )

@@ -13,21 +13,22 @@ from sample_media import grey_numbers, make_clip, make_still, run_ffmpeg
 
 from hcep.container import MediaError
 from hcep.errors import HcepError
-from hcep.ffmpeg import count_frames, ffmpeg_executable, read_audio, read_frames
+from hcep.ffmpeg import ffmpeg_executable, frame_ticks, read_frames
 from hcep.probe import probe
+from hcep.sound import read_audio
 
 
 def test_probe_reads_what_the_file_holds(tmp_path):
     media = probe(make_clip(tmp_path / "a.mp4"))
     assert (media.has_video, media.has_audio, media.frames, media.width, media.height) == (True, True, 20, 96, 64)
-    assert (media.fps, media.sample_rate, media.container) == (10.0, 44100, "mov")
+    assert (media.fps, media.tracks[0].sample_rate, media.container) == (10.0, 44100, "mov")
     assert media.duration == pytest.approx(2.0, abs=0.05)
     assert media.times == pytest.approx(np.arange(20) / 10, abs=1e-3)
 
 
 def test_probe_of_one_stream_only(tmp_path):
     silent = probe(make_clip(tmp_path / "silent.mp4", audio=False))
-    assert (silent.has_video, silent.has_audio, silent.sample_rate) == (True, False, 0)
+    assert (silent.has_video, silent.has_audio, silent.tracks) == (True, False, ())
     sound = probe(make_clip(tmp_path / "sound.mp4", video=False))
     assert (sound.has_video, sound.has_audio, sound.frames, sound.width) == (False, True, 0, 0)
 
@@ -104,25 +105,25 @@ def test_trimmed_file_counts_only_frames_that_are_shown(tmp_path):
     path = make_clip(tmp_path / "a.mp4")
     run_ffmpeg("-ss", "0.7", "-i", path, "-c", "copy", tmp_path / "b.mp4")
     media = probe(tmp_path / "b.mp4")
-    assert media.frames == count_frames(tmp_path / "b.mp4", media) < 20
+    assert media.frames == len(frame_ticks(tmp_path / "b.mp4", media)) < 20
     last = grey_numbers(read_frames(tmp_path / "b.mp4", media, [0, media.frames - 1], size=16))
     assert last == [20 - media.frames, 19]
 
 
 def test_sound_is_16_khz_mono_and_starts_with_the_file(tmp_path):
     path = make_clip(tmp_path / "a.mp4", hertz=1000)
-    sound = read_audio(path, probe(path))
+    sound = read_audio(path, probe(path)).samples
     assert sound.dtype == np.int16 and len(sound) == pytest.approx(32_000, abs=800)
     spectrum = np.abs(np.fft.rfft(sound[:16_000]))
     assert int(spectrum.argmax()) == 1000
-    assert len(read_audio(path, probe(path), seconds=0.5)) == 8000
+    assert len(read_audio(path, probe(path), seconds=0.5).samples) == 8000
 
 
 def test_late_sound_is_padded_at_the_front(tmp_path):
     picture = make_clip(tmp_path / "v.mkv", audio=False)
     sound = make_clip(tmp_path / "a.wav", video=False, seconds=1)
     run_ffmpeg("-i", picture, "-itsoffset", "0.5", "-i", sound, "-c", "copy", tmp_path / "b.mkv")
-    heard = read_audio(tmp_path / "b.mkv", probe(tmp_path / "b.mkv"))
+    heard = read_audio(tmp_path / "b.mkv", probe(tmp_path / "b.mkv")).samples
     assert np.abs(heard[:7800]).max() < 50 < np.abs(heard[8400:9000]).max()
 
 
@@ -130,7 +131,7 @@ def test_sound_shorter_than_the_picture_is_no_damage(tmp_path):
     picture = make_clip(tmp_path / "v.mkv", audio=False)
     sound = make_clip(tmp_path / "a.wav", video=False, seconds=0.5)
     run_ffmpeg("-i", picture, "-i", sound, "-c", "copy", tmp_path / "b.mkv")
-    assert len(read_audio(tmp_path / "b.mkv", probe(tmp_path / "b.mkv"))) == pytest.approx(8000, abs=100)
+    assert len(read_audio(tmp_path / "b.mkv", probe(tmp_path / "b.mkv")).samples) == pytest.approx(8000, abs=100)
 
 
 def test_time_limit_stops_ffmpeg(tmp_path):
@@ -141,8 +142,10 @@ def test_time_limit_stops_ffmpeg(tmp_path):
 
 def test_frames_that_are_not_there_are_an_error(tmp_path):
     path = make_clip(tmp_path / "a.mp4")
+    media = probe(path)
+    media = media.with_ticks(np.append(media.ticks, media.ticks[-1] * 2))
     with pytest.raises(MediaError, match="gave 1 of 2 frames"):
-        read_frames(path, probe(path), [3, 40], size=32)
+        read_frames(path, media, [3, 20], size=32)
 
 
 def test_executable_from_the_environment(monkeypatch):
@@ -166,7 +169,7 @@ def test_no_decoder_of_sound_starts_for_frames(tmp_path, monkeypatch, name, soun
     assert grey_numbers(read_frames(path, probe(path), [0, 7, 19], size=16)) == [0, 7, 19]
     assert re.search(rf"Codec \({sound}\w*\) not on whitelist", said.read_text())
     said.write_text("")
-    assert len(read_audio(path, probe(path))) == pytest.approx(32_000, abs=800)
+    assert len(read_audio(path, probe(path)).samples) == pytest.approx(32_000, abs=800)
     assert "whitelist" not in said.read_text()
 
 
@@ -193,8 +196,8 @@ def test_kept_command_takes_the_values_of_each_call(tmp_path):
     wanted = list(range(1, 29, 2))
     assert grey_numbers(read_frames(first, probe(first), wanted, size=16)) == wanted
     assert grey_numbers(read_frames(second, probe(second), [2, 19], size=16)) == [2, 19]
-    assert len(read_audio(first, probe(first), seconds=0.5)) == 8000
-    assert len(read_audio(second, probe(second), seconds=1.25)) == 20_000
+    assert len(read_audio(first, probe(first), seconds=0.5).samples) == 8000
+    assert len(read_audio(second, probe(second), seconds=1.25).samples) == 20_000
 
 
 def test_decoding_does_not_import_torch():

@@ -20,13 +20,14 @@ import hcep.probe
 from hcep.container import MediaError
 from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import read_manifest
-from hcep.ffmpeg import ffmpeg_executable, read_audio, read_frames
+from hcep.ffmpeg import ffmpeg_executable, read_frames
 from hcep.media.audio import decode_audio
 from hcep.media.frames import decode_frames
 from hcep.media.index import index_cache
 from hcep.media.store import ClipStore
 from hcep.media.transcribe import transcribe
 from hcep.probe import probe
+from hcep.sound import read_audio
 
 
 def playlist(target: str) -> str:
@@ -157,7 +158,7 @@ def test_truncated_video_is_refused(tmp_path, name, options):
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.m4a", "a.mka"])
 def test_truncated_sound_is_refused(tmp_path, name):
     path = make_clip(tmp_path / name, video=False, seconds=6)
-    assert len(read_audio(path, probe(path))) == pytest.approx(96_000, abs=2000)
+    assert len(read_audio(path, probe(path)).samples) == pytest.approx(96_000, abs=2000)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(MediaError):
@@ -215,7 +216,7 @@ def test_a_stream_of_an_unknown_codec_leaves_the_other(tmp_path, name, codec, re
         return len(read_frames(path, found, [3, 11], size=32))
 
     def sound() -> int:
-        return len(read_audio(path, found)) // 16000
+        return len(read_audio(path, found).samples) // 16000
 
     good, bad = (sound, picture) if readable == "sound" else (picture, sound)
     assert good() == 2
@@ -348,7 +349,7 @@ def test_streamed_wav_without_a_length(tmp_path):
     with (tmp_path / "b.wav").open("wb") as handle:
         command = [ffmpeg_executable(), "-loglevel", "error", "-i", str(tmp_path / "a.wav"), "-f", "wav", "pipe:1"]
         subprocess.run(command, stdout=handle, check=True, stdin=subprocess.DEVNULL)
-    sound = read_audio(tmp_path / "b.wav", probe(tmp_path / "b.wav"))
+    sound = read_audio(tmp_path / "b.wav", probe(tmp_path / "b.wav")).samples
     assert len(sound) == pytest.approx(32_000, abs=10)
 
 

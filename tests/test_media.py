@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import pickle
+from fractions import Fraction
 from pathlib import Path
 
 import h5py
@@ -19,7 +20,7 @@ from hcep.container import MediaError
 from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import Clip, read_manifest
 from hcep.errors import HcepError
-from hcep.ffmpeg import count_frames, read_audio
+from hcep.ffmpeg import frame_ticks
 from hcep.media.audio import decode_audio, fit
 from hcep.media.frames import choose_frames, decode_frames, read_video
 from hcep.media.index import index_cache
@@ -27,6 +28,7 @@ from hcep.media.shards import Row, clips_of_shard, shard_names, shard_of, verify
 from hcep.media.store import ClipStore
 from hcep.media.transcribe import transcribe
 from hcep.probe import Probe, probe
+from hcep.sound import read_audio
 
 F, S, A = 4, 16, 8000
 KINDS = ("frames", "audio", "text")
@@ -92,7 +94,7 @@ def test_sound_is_the_clip_s_own_and_centred(cache, release):
     sound = cache.waveforms(["two", "three", "one"])
     assert sound.shape == (3, A) and sound.dtype == np.int16
     assert [int(np.abs(np.fft.rfft(row)).argmax() * 2) for row in sound] == [600, 900, 300]
-    whole = read_audio(release / "v/2.mp4", probe(release / "v/2.mp4"))
+    whole = read_audio(release / "v/2.mp4", probe(release / "v/2.mp4")).samples
     first = (len(whole) - A) // 2
     assert np.array_equal(sound[1], whole[first : first + A])
 
@@ -148,7 +150,7 @@ def test_segments_of_one_video(release, tmp_path):
         "d": [22, 24, 26, 28],
         "e": [5, 5, 5, 5],
     }
-    whole = read_audio(release / "v/2.mp4", probe(release / "v/2.mp4"))
+    whole = read_audio(release / "v/2.mp4", probe(release / "v/2.mp4")).samples
     assert np.array_equal(store.waveforms(["b"])[0], whole[20_000:28_000])
     assert np.array_equal(store.waveforms(["c"])[0], whole[:8000])
     assert np.array_equal(store.waveforms(["e"])[0][:480], whole[8320:8800])
@@ -187,7 +189,7 @@ def test_packets_before_the_first_key_frame_are_no_frames(tmp_path):
     path = make_clip(tmp_path / "r/a.ts", seconds=6, step=3, audio=False, options=options)
     path.write_bytes(path.read_bytes()[188 * 8 :])
     media = probe(path)
-    assert media.frames == count_frames(path, media) == 54
+    assert media.frames == len(frame_ticks(path, media)) == 54
     assert media.times[0] == pytest.approx(0.5, abs=0.11)
     store = build_cache(tmp_path / "r", tmp_path / "c", [{"clip": "a", "video": "a.ts", "label": "x", "text": "x"}])
     # the 54 frames that decode are numbers 6 to 59
@@ -199,14 +201,15 @@ def test_packets_that_give_no_frame_are_counted_out(tmp_path, monkeypatch):
     clip = Clip("a", "d", "a.mp4", "", None, None, "", "none", "", "", "", "", "", "", "")
 
     def claims(frames: int) -> None:
-        media = probe(path)._replace(frames=frames, times=np.arange(frames) / 10)
+        media = probe(path)
+        media = media.with_ticks(np.arange(frames) * round(0.1 / media.time_base))
         monkeypatch.setattr("hcep.media.frames.probe", lambda *_, **__: media)
 
     claims(22)
     ((_, row),) = read_video(path, [clip], [0], frames=10, size=16, timeout=60)
     assert grey_numbers(row.value) == list(range(1, 20, 2))
     claims(40)
-    with pytest.raises(MediaError, match="gave 5 of 10 frames"):
+    with pytest.raises(MediaError, match=r"is truncated: the picture ends at 2.00 s, its header says 4.00 s"):
         read_video(path, [clip], [0], frames=10, size=16, timeout=60)
 
 
@@ -224,7 +227,7 @@ def test_start_window_reads_the_start(release, tmp_path):
     decode_audio(tmp_path / "m.tsv", release, "000-of-001", tmp_path / "a.h5", samples=A, window="start")
     with h5py.File(tmp_path / "a.h5") as file:
         row = list(file["clip"].asstr()).index("three")
-        whole = read_audio(release / "v/2.mp4", probe(release / "v/2.mp4"))
+        whole = read_audio(release / "v/2.mp4", probe(release / "v/2.mp4")).samples
         assert np.array_equal(file["waveform"][row], whole[:A])
         assert json.loads(file.attrs["settings"])["window"] == "start"
     with pytest.raises(HcepError, match="audio window"):
@@ -232,7 +235,9 @@ def test_start_window_reads_the_start(release, tmp_path):
 
 
 def plain_probe(times: np.ndarray, fps: float) -> Probe:
-    return Probe(True, False, len(times), fps, 0.0, 8, 8, 0, 0.0, "mov", times)
+    ticks = np.round(times * 90_000).astype(np.int64)
+    end = float(times[-1]) + 1 / fps
+    return Probe(True, False, len(times), fps, 0.0, 8, 8, "mov", times, ticks, Fraction(1, 90_000), 0.0, end, "", False, ())
 
 
 @given(
@@ -245,7 +250,7 @@ def test_chosen_frames_lie_in_the_segment(count, frames, start, length, fps):
         with pytest.raises(MediaError, match="starts at"):
             choose_frames(media, start, start + length, frames)
         return
-    chosen, note = choose_frames(media, start, start + length, frames)
+    chosen, _, note = choose_frames(media, start, start + length, frames)
     assert chosen.shape == (frames,) and (np.diff(chosen) >= 0).all() and chosen[0] >= 0 and chosen[-1] < count
     # never more than a frame away from the segment, whatever its length
     assert (media.times[chosen] > start - 1 / fps - 1e-3).all() and (media.times[chosen] < start + length + 1e-3).all()
@@ -254,8 +259,9 @@ def test_chosen_frames_lie_in_the_segment(count, frames, start, length, fps):
 
 @given(st.integers(1, 500), st.integers(1, 32))
 def test_whole_clip_follows_the_formula(count, frames):
-    chosen, _ = choose_frames(plain_probe(np.arange(count) / 25, 25), None, None, frames)
+    chosen, seconds, _ = choose_frames(plain_probe(np.arange(count) / 25, 25), None, None, frames)
     assert chosen.tolist() == [(2 * i + 1) * count // (2 * frames) for i in range(frames)]
+    assert seconds == pytest.approx(count / 25)
 
 
 def test_shard_of_a_clip_depends_on_its_source_only():

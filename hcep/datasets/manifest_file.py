@@ -39,15 +39,21 @@ class Clip(NamedTuple):
     fold: str
     flags: str
     box: str
+    seconds: float | None = None
 
 
 COLUMNS = Clip._fields
 
 
 def join_flags(flags: Iterable[str]) -> str:
-    """Join flags with ';', each once, in the order of `FLAGS`."""
-    wanted = set(flags)
-    return ";".join(flag for flag in FLAGS if flag in wanted)
+    """Join flags with ';', each once: those of `FLAGS` in their order, then what decoding found."""
+    wanted = set(flags) - {""}
+    return ";".join([*(flag for flag in FLAGS if flag in wanted), *sorted(wanted - set(FLAGS))])
+
+
+def lengths_differ(a: float, b: float) -> bool:
+    """Whether two lengths in seconds that should be the same differ by more than one second and a fifth of the longer."""
+    return abs(a - b) > max(1.0, 0.2 * max(a, b))
 
 
 def parse_box(box: str) -> tuple[int, int, int, int] | None:
@@ -201,7 +207,7 @@ def read_manifest(path: str | Path) -> list[Clip]:
         if not rows:
             check_columns(path, cells, COLUMNS)
         numbers: dict[str, float | None] = {}
-        for name in ("start", "end"):
+        for name in ("start", "end", "seconds"):
             try:
                 numbers[name] = parse_seconds(cells[name])
             except ValueError as error:
@@ -229,4 +235,4 @@ def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
 
 
 def _seconds(clip: Clip) -> dict[str, float | None]:
-    return {"start": clip.start, "end": clip.end}
+    return {"start": clip.start, "end": clip.end, "seconds": clip.seconds}

@@ -61,11 +61,20 @@ class AudioEncoder(FrozenModule):
         self.model = model
         self.dim: int = model.config.hidden_size
 
-    def normalise(self, waveform: Tensor) -> Tensor:
-        """int16 waveforms ``(B, A)`` -> zero mean, unit variance (as wav2vec2-base expects); silence stays 0."""
+    def normalise(self, waveform: Tensor, samples: Tensor | None = None) -> Tensor:
+        """int16 waveforms ``(B, A)`` -> zero mean and unit variance over each clip's own `samples` ``(B,)``, then zeros.
+
+        As wav2vec 2.0's feature extractor does it (`zero_mean_unit_var_norm` of transformers): padding is no part of
+        the statistics and stays 0, and so does silence. Without `samples` the waveforms have no padding.
+        """
         x = waveform.to(torch.float32) / 32768
-        x = x - x.mean(dim=-1, keepdim=True)
-        return x / torch.sqrt(x.var(dim=-1, keepdim=True, unbiased=False) + 1e-7)
+        if samples is None:
+            x = x - x.mean(dim=-1, keepdim=True)
+            return x / torch.sqrt(x.var(dim=-1, keepdim=True, unbiased=False) + 1e-7)
+        own = torch.arange(x.shape[-1], device=x.device) < samples.to(x.device).unsqueeze(-1)
+        count = own.sum(dim=-1, keepdim=True).clamp(min=1)
+        x = (x - (x * own).sum(dim=-1, keepdim=True) / count) * own
+        return x / torch.sqrt(x.square().sum(dim=-1, keepdim=True) / count + 1e-7)
 
     def frames(self, samples: int) -> int:
         """Number of hidden states that `samples` give."""

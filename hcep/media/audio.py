@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import soundfile
 
 from hcep.datasets.manifest_file import Clip
 from hcep.errors import HcepError
-from hcep.ffmpeg import RATE, read_audio
-from hcep.media.shards import Row, clips_of_shard, write_shard
+from hcep.ffmpeg import RATE, ffmpeg_version
+from hcep.media.shards import SILENT, Row, clips_of_shard, noted, write_shard
 from hcep.media.sources import Rows, read_sources
 from hcep.probe import probe
 from hcep.progress import progress
+from hcep.sound import is_silent, read_audio
 
 
 def decode_audio(
@@ -30,8 +32,10 @@ def decode_audio(
 ) -> None:
     """Decode the sound of one shard's clips into HDF5, int16 (n, A), 16 kHz, mono.
 
-    Of a longer sound the middle or the first A samples are kept, a shorter one is padded with zeros at its end. A clip
-    without sound, or with sound that cannot be read, is zeros with flag and reason.
+    Of a longer sound the middle or the first A samples are kept, a shorter one is padded with zeros at its end; the
+    number of samples that are the clip's own is stored beside it. A clip without sound, or with sound that cannot be
+    read, is zeros with flag and reason. One that is constant or below -90 dB of full scale is kept and flagged
+    `silent_audio`.
 
     Parameters
     ----------
@@ -58,17 +62,34 @@ def decode_audio(
     def read(audio: str, positions: list[int]) -> Rows:
         longest = samples if window == "start" else None
         rows = read_sound(Path(root) / audio, clips, positions, longest=longest, timeout=timeout)
-        return [(p, row if row.value is None else Row(fit(row.value, samples, window), row.reason)) for p, row in rows]
+        return [(position, row if row.value is None else _windowed(row, samples, window)) for position, row in rows]
 
     write_shard(
         Path(output),
         "audio",
         [clip.clip for clip in clips],
         progress(read_sources(clips, "audio", "no_audio", read, threads), len(clips), f"decode_audio {shard}"),
-        {"samples": samples, "window": window, "rate": RATE},
+        {
+            "samples": samples,
+            "window": window,
+            "rate": RATE,
+            "ffmpeg": ffmpeg_version(),
+            "libsndfile": soundfile.__libsndfile_version__,
+        },
         shape=(samples,),
         dtype=np.int16,
     )
+
+
+def _windowed(row: Row, samples: int, window: str) -> Row:
+    """The part of a clip's sound that is kept, and whether it is silent."""
+    value = fit(row.value, samples, window)
+    own = min(len(row.value), samples)
+    row = row._replace(value=value, samples=own)
+    if not is_silent(value[:own]):
+        return row
+    level = "constant" if not np.ptp(value[:own]) else "below -90 dB of full scale"
+    return row._replace(reason=noted(row.reason, f"silent: {level} throughout"), flag=SILENT)
 
 
 def read_sound(path: Path, clips: Sequence[Clip], positions: list[int], *, longest: int | None, timeout: float) -> Rows:
@@ -95,11 +116,11 @@ def read_sound(path: Path, clips: Sequence[Clip], positions: list[int], *, longe
     MediaError
         When the file as a whole cannot be used.
     """
-    media = probe(path, timeout=timeout)
+    media = probe(path, timeout=timeout, picture=False)
     spans = [_span(clips[position], longest) for position in positions]
     ends = [end for _, end in spans]
     seconds = None if None in ends else max(end for end in ends if end is not None) / RATE
-    sound = read_audio(path, media, seconds=seconds, timeout=timeout * len(positions))
+    sound, notes = read_audio(path, media, seconds=seconds, timeout=timeout * len(positions))
     rows: Rows = []
     for position, (first, stop) in zip(positions, spans, strict=True):
         part = sound[first:stop]
@@ -107,11 +128,10 @@ def read_sound(path: Path, clips: Sequence[Clip], positions: list[int], *, longe
         if not len(part):
             reason = f"failed: the segment starts at {first / RATE:g} s, the sound ends at {len(sound) / RATE:.2f} s"
             rows.append((position, Row(None, reason)))
-        elif longest is None and end is not None and end > len(sound) / RATE + 1.0:
-            reason = f"note: the segment ends at {end:g} s, the sound at {len(sound) / RATE:.2f} s"
-            rows.append((position, Row(part, reason)))
-        else:
-            rows.append((position, Row(part)))
+            continue
+        late = longest is None and end is not None and end > len(sound) / RATE + 1.0
+        note = f"the segment ends at {end:g} s, the sound at {len(sound) / RATE:.2f} s" if late else ""
+        rows.append((position, Row(part, noted(*notes, note), seconds=len(part) / RATE)))
     return rows
 
 

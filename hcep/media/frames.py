@@ -1,24 +1,37 @@
-"""Frames of a shard's clips: F per clip, at the centres of F equal segments."""
+"""Frames of a shard's clips: F per clip, those on screen at the centres of F equal segments."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from hcep.container import MediaError
+from hcep.container import MediaError, ends_early
 from hcep.datasets.manifest_file import Clip, parse_box
-from hcep.ffmpeg import TooFewFrames, count_frames, read_frames
-from hcep.media.shards import Row, clips_of_shard, write_shard
+from hcep.errors import HcepError
+from hcep.ffmpeg import OtherFrames, ffmpeg_version, frame_ticks, read_frames
+from hcep.media.shards import Row, clips_of_shard, noted, write_shard
 from hcep.media.sources import Rows, read_sources
-from hcep.probe import Probe, probe
+from hcep.probe import Probe, probe, truncated
 from hcep.progress import progress
 
 # a pass holds its frames in memory: 512 of 224 x 224 are 77 MB
 FRAMES_PER_PASS = 512
 # time stamps are rounded to the container's time base
 EPSILON = 1e-4
+
+Sampling = Literal["time", "index"]
+
+
+class Choice(NamedTuple):
+    """Frames of one clip: their positions in `Probe.ticks` (F,), how long its picture lasts in seconds, and a note."""
+
+    positions: np.ndarray
+    seconds: float
+    note: str
 
 
 def decode_frames(
@@ -29,13 +42,14 @@ def decode_frames(
     *,
     frames: int,
     size: int,
+    frame_sampling: Sampling = "time",
     timeout: float = 60.0,
     threads: int = 1,
 ) -> None:
     """Decode the frames of one shard's clips into HDF5, uint8 (n, F, S, S, 3), RGB.
 
-    Of a clip's N frames, number floor((i + 0.5) N / F) is taken for i = 0 ... F - 1 (the segment centres of TSN, Wang
-    et al. 2016); the manifest's face box is cut out if there is one, the short side is resized to S (bicubic), the
+    A clip is divided into F equal segments, and the frame at the centre of each is taken (TSN, Wang et al. 2016), see
+    `choose_frames`; the manifest's face box is cut out if there is one, the short side is resized to S (bicubic), the
     centre is cropped. A clip without video, or with a video that cannot be read, is zeros with flag and reason.
 
     Parameters
@@ -52,6 +66,8 @@ def decode_frames(
         F.
     size : int
         S in pixels.
+    frame_sampling : {"time", "index"}
+        Whether the segments are equal in time or in number of frames; at a constant rate both are the same frames.
     timeout : float
         Seconds that one clip may take.
     threads : int
@@ -60,12 +76,15 @@ def decode_frames(
     Raises
     ------
     HcepError
-        For a bad manifest, or when ffmpeg does not run.
+        For a bad manifest or sampling, or when ffmpeg does not run.
     """
+    if frame_sampling not in ("time", "index"):
+        raise HcepError(f"frame_sampling {frame_sampling!r}", remedy="use time or index")
     clips = clips_of_shard(manifest, shard)
 
     def read(video: str, positions: list[int]) -> Rows:
-        return read_video(Path(root) / video, clips, positions, frames=frames, size=size, timeout=timeout)
+        path = Path(root) / video
+        return read_video(path, clips, positions, frames=frames, size=size, sampling=frame_sampling, timeout=timeout)
 
     rows = read_sources(clips, "video", "no_video", read, threads)
     write_shard(
@@ -73,58 +92,95 @@ def decode_frames(
         "frames",
         [clip.clip for clip in clips],
         progress(rows, len(clips), f"decode_frames {shard}"),
-        {"frames": frames, "size": size},
+        {"frames": frames, "size": size, "frame_sampling": frame_sampling, "ffmpeg": ffmpeg_version()},
         shape=(frames, size, size, 3),
         dtype=np.uint8,
     )
 
 
 def read_video(
-    path: Path, clips: Sequence[Clip], positions: list[int], *, frames: int, size: int, timeout: float
+    path: Path,
+    clips: Sequence[Clip],
+    positions: list[int],
+    *,
+    frames: int,
+    size: int,
+    sampling: Sampling = "time",
+    timeout: float,
 ) -> Rows:
     """Rows of all clips of one video, normally in one pass; MediaError when the file as a whole cannot be used."""
     media = probe(path, timeout=timeout)
     if not media.has_video:
         raise MediaError("has no video stream", file=path, absent=True)
-    try:
-        return _read_all(path, media, clips, positions, frames, size, timeout)
-    except TooFewFrames:
-        # packets need not be frames: those before the first key frame never decode
-        decodable = count_frames(path, media, timeout=timeout)
-        if decodable < 0.9 * media.frames or decodable >= media.frames:
-            raise
-        media = media._replace(frames=decodable, times=media.times[media.frames - decodable :])
-        return _read_all(path, media, clips, positions, frames, size, timeout)
+    if media.picture_fault:
+        raise MediaError(media.picture_fault, file=path)
+    # at a constant rate a place in time is a place in number, and the frames that come back have been checked by time
+    counted = sampling == "index" and not _is_constant(media.times, media.picture_end, media.time_base)
+    if not counted:
+        try:
+            return _read_all(path, media, clips, positions, frames, size, sampling, timeout, "")
+        except OtherFrames:
+            pass  # what decodes is not what the packets say: a frame that is never shown, time stamps that are missing
+    decodable, note = _decodable(path, media, timeout)
+    return _read_all(path, decodable, clips, positions, frames, size, sampling, timeout, note)
+
+
+def _decodable(path: Path, media: Probe, timeout: float) -> tuple[Probe, str]:
+    """The same video with the frames that really decode, and a note where many packets give none."""
+    found = media.with_ticks(frame_ticks(path, media, timeout=timeout))
+    if not found.frames:
+        raise MediaError("has a video stream of which no frame decodes", file=path)
+    if ends_early(found.picture_end, media.picture_end, cut=media.cut):
+        raise MediaError(truncated("picture", found.picture_end, media.picture_end), file=path)
+    if found.frames < 0.5 * media.frames:
+        raise MediaError(f"only {found.frames} of {media.frames} packets of the picture decode", file=path)
+    few = found.frames < 0.9 * media.frames
+    return found, f"{found.frames} of {media.frames} packets of the picture give a frame" if few else ""
 
 
 def _read_all(
-    path: Path, media: Probe, clips: Sequence[Clip], positions: list[int], frames: int, size: int, timeout: float
+    path: Path,
+    media: Probe,
+    clips: Sequence[Clip],
+    positions: list[int],
+    frames: int,
+    size: int,
+    sampling: Sampling,
+    timeout: float,
+    note: str,
 ) -> Rows:
     rows: Rows = []
-    plans: dict[str, list[tuple[int, np.ndarray, str]]] = {}
+    plans: dict[str, list[tuple[int, Choice]]] = {}
     for position in positions:
         clip = clips[position]
         try:
-            chosen, note = choose_frames(media, clip.start, clip.end, frames)
+            choice = choose_frames(media, clip.start, clip.end, frames, sampling)
             _check_box(clip.box, media)
         except MediaError as error:
             rows.append((position, Row(None, f"failed: {error.reason}")))
             continue
-        plans.setdefault(clip.box, []).append((position, chosen, note))
+        plans.setdefault(clip.box, []).append((position, choice))
     for box, plan in plans.items():
         for part in _passes(plan):
-            needed = np.unique(np.concatenate([chosen for _, chosen, _ in part]))
+            needed = np.unique(np.concatenate([choice.positions for _, choice in part]))
             limit = timeout * len(part)
             taken = read_frames(path, media, needed.tolist(), size=size, box=parse_box(box), timeout=limit)
-            for position, chosen, note in part:
+            for position, choice in part:
                 # one clip alone, no frame twice: what was taken is the row
-                same = len(chosen) == len(needed)
-                rows.append((position, Row(taken if same else taken[np.searchsorted(needed, chosen)], note)))
+                same = len(choice.positions) == len(needed)
+                value = taken if same else taken[np.searchsorted(needed, choice.positions)]
+                rows.append((position, Row(value, noted(note, choice.note), seconds=choice.seconds)))
     return rows
 
 
-def choose_frames(media: Probe, start: float | None, end: float | None, frames: int) -> tuple[np.ndarray, str]:
-    """Numbers of the F frames of a segment, and a note when the segment reaches past the end of the picture.
+def choose_frames(
+    media: Probe, start: float | None, end: float | None, frames: int, sampling: Sampling = "time"
+) -> Choice:
+    """The F frames of a segment.
+
+    The frames of a segment are those that appear in it, N in number. At a constant rate, or with `sampling` index,
+    number floor((i + 0.5) N / F) of them is taken for i = 0 ... F - 1. At a variable rate the one is taken that is on
+    screen at (i + 0.5) / F of the segment's time.
 
     Parameters
     ----------
@@ -134,19 +190,20 @@ def choose_frames(media: Probe, start: float | None, end: float | None, frames: 
         Seconds; a negative start is the start of the file.
     frames : int
         F.
+    sampling : {"time", "index"}
+        See above.
 
     Returns
     -------
-    ndarray of int, shape (F,), ascending, and str
+    Choice
+        With a note when the segment reaches past the end of the picture.
 
     Raises
     ------
     MediaError
         When the segment begins after the last frame.
     """
-    times = media.times
-    step = 1 / media.fps if media.fps else 0.04
-    last = float(times[-1]) + step
+    times, last = media.times, media.picture_end
     begin = max(start or 0.0, 0.0)
     if begin > 0 and begin >= last:
         raise MediaError(f"the segment starts at {begin:g} s, the picture ends at {last:.2f} s")
@@ -155,10 +212,25 @@ def choose_frames(media: Probe, start: float | None, end: float | None, frames: 
     if stop <= first:  # shorter than a frame: the one that is on screen
         first = min(max(stop - 1, 0), len(times) - 1)
         stop = first + 1
+    begin, finish = max(begin, float(times[0])), last if end is None else min(end, last)
+    after = float(times[stop]) if stop < len(times) else last
+    centres = (np.arange(frames) + 0.5) / frames
+    if sampling == "index" or stop - first == 1 or _is_constant(times[first:stop], after, media.time_base):
+        chosen = first + (centres * (stop - first)).astype(np.int64)
+    else:
+        moments = begin + centres * (finish - begin)
+        chosen = np.clip(np.searchsorted(times, moments + EPSILON, side="right") - 1, 0, stop - 1)
     late = end is not None and end > last + 1.0
-    note = f"note: the segment ends at {end:g} s, the picture at {last:.2f} s" if late else ""
-    chosen = first + ((np.arange(frames) + 0.5) * (stop - first) / frames).astype(np.int64)
-    return chosen, note
+    note = f"the segment ends at {end:g} s, the picture at {last:.2f} s" if late else ""
+    return Choice(chosen, max(finish - begin, 0.0), note)
+
+
+def _is_constant(times: np.ndarray, after: float, tick: Fraction) -> bool:
+    """Whether frames follow each other, and `after` the last one, at one rate up to the rounding of the clock."""
+    edges = np.append(times, after)
+    step = (after - float(times[0])) / len(times)
+    line = times[0] + step * np.arange(len(edges))
+    return bool(np.abs(edges - line).max() <= min(1.5 * float(tick), 0.4 * step) + 1e-9)
 
 
 def _check_box(box: str, media: Probe) -> None:
@@ -169,14 +241,15 @@ def _check_box(box: str, media: Probe) -> None:
         raise MediaError(f"the face box {box} lies outside the {media.width}x{media.height} picture")
 
 
-def _passes(plan: list[tuple[int, np.ndarray, str]]) -> list[list[tuple[int, np.ndarray, str]]]:
+def _passes(plan: list[tuple[int, Choice]]) -> list[list[tuple[int, Choice]]]:
     """Split clips, in order of time, into passes of at most `FRAMES_PER_PASS` frames."""
-    parts: list[list[tuple[int, np.ndarray, str]]] = [[]]
+    parts: list[list[tuple[int, Choice]]] = [[]]
     count = 0
-    for item in sorted(plan, key=lambda item: int(item[1][0])):
-        if parts[-1] and count + len(item[1]) > FRAMES_PER_PASS:
+    for item in sorted(plan, key=lambda item: int(item[1].positions[0])):
+        size = len(item[1].positions)
+        if parts[-1] and count + size > FRAMES_PER_PASS:
             parts.append([])
             count = 0
         parts[-1].append(item)
-        count += len(item[1])
+        count += size
     return parts

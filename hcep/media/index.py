@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 
-from hcep.datasets.manifest_file import Clip, join_flags, read_manifest
+from hcep.datasets.manifest_file import Clip, join_flags, lengths_differ, read_manifest
 from hcep.errors import HcepError
 from hcep.files import atomic_path, digest, write_table
-from hcep.media.shards import ARRAYS, REMAKE, Shard, shard_of, verify_shard
+from hcep.media.shards import ABSENT, ARRAYS, REMAKE, SILENT, Shard, shard_of, verify_shard
 from hcep.progress import progress
 
 QC_COLUMNS = ("clip", "dataset", "label", "fold", "flags", "reason", *ARRAYS)
 
 
+# settings of a shard that name the software that decoded it
+DECODERS = ("ffmpeg", "libsndfile")
+
+
 class Place(NamedTuple):
-    """Where a clip is, and what its shards say of it: flag and reason per kind."""
+    """Where a clip is, and what its shards say of it: flag, reason and length in seconds per kind."""
 
     shard: str
     row: int
     flags: dict[str, str]
     reasons: dict[str, str]
+    seconds: dict[str, float]
 
 
 def index_cache(
@@ -48,7 +53,8 @@ def index_cache(
         index.h5.
     qc : path
         qc.tsv: one row a clip with its flags, reasons, and a status per modality: ok, note (used, with something to
-        know), absent (nothing to read) or failed (there, but unreadable).
+        know), absent (nothing to read) or failed (there, but unreadable). A picture and a sound of one clip that differ
+        in length get a note, as does either that differs from the length that the release's list states.
     max_failures : float
         Share of clips with a failed modality above which the job ends. The table is then left beside `qc`, under a name
         that ends in ``.failed.tsv``.
@@ -66,7 +72,13 @@ def index_cache(
     rows = [_qc_row(clip, places[clip.clip]) for clip in clips]
     failed = [row for row in rows if "failed" in [row[kind] for kind in ARRAYS]]
     aside = Path(qc).with_name(f"{Path(qc).stem}.failed.tsv")
-    print(f"index_cache: {len(rows)} clips, {len(failed)} with a modality that failed", file=sys.stderr)
+    silent = sum(SILENT in row["flags"].split(";") for row in rows)
+    print(
+        f"index_cache: {len(rows)} clips, {len(failed)} with a modality that failed, {silent} with silent sound",
+        file=sys.stderr,
+    )
+    for remark in _mixed(read):
+        print(f"index_cache: {remark}", file=sys.stderr)
     if len(failed) > max_failures * len(rows):
         # a declared output is deleted when its job fails; this one is not declared
         write_table(aside, QC_COLUMNS, rows, delimiter="\t")
@@ -93,16 +105,18 @@ def _places(clips: Sequence[Clip], read: Mapping[str, Sequence[Shard]]) -> dict[
     for kind, shards in read.items():
         seen: set[str] = set()
         for shard in shards:
-            for row, (name, flag, reason) in enumerate(zip(shard.clips, shard.flags, shard.reasons, strict=True)):
+            lengths = shard.numbers.get("seconds", [0.0] * len(shard.clips))
+            columns = zip(shard.clips, shard.flags, shard.reasons, lengths, strict=True)
+            for row, (name, flag, reason, seconds) in enumerate(columns):
                 if name not in wanted or shard_of(wanted[name], len(shards)) != shard.path.stem:
                     raise HcepError(f"clip {name!r} does not belong to it", file=shard.path, remedy=REMAKE)
                 if name in seen:
                     raise HcepError(f"clip {name!r} is in it a second time", file=shard.path, remedy=REMAKE)
                 seen.add(name)
-                place = places.setdefault(name, Place(shard.path.stem, row, {}, {}))
+                place = places.setdefault(name, Place(shard.path.stem, row, {}, {}, {}))
                 if place.row != row:
                     raise HcepError(f"clip {name!r} is in another row than elsewhere", file=shard.path, remedy=REMAKE)
-                place.flags[kind], place.reasons[kind] = flag, reason
+                place.flags[kind], place.reasons[kind], place.seconds[kind] = flag, reason, seconds
         missing = sorted(set(wanted) - seen)
         if missing:
             raise HcepError(
@@ -116,6 +130,9 @@ def _places(clips: Sequence[Clip], read: Mapping[str, Sequence[Shard]]) -> dict[
 def _qc_row(clip: Clip, place: Place) -> dict[str, str]:
     reasons = [f"{kind} {place.reasons[kind]}" for kind in ARRAYS if place.reasons[kind]]
     status = {kind: place.reasons[kind].partition(":")[0] or "ok" for kind in ARRAYS}
+    for kinds, note in _length_notes(clip, place):
+        reasons.append(f"clip note: {note}")
+        status |= {kind: "note" for kind in kinds if status[kind] == "ok"}
     return {
         "clip": clip.clip,
         "dataset": clip.dataset,
@@ -125,6 +142,34 @@ def _qc_row(clip: Clip, place: Place) -> dict[str, str]:
         "reason": "; ".join(reasons),
         **status,
     }
+
+
+def _length_notes(clip: Clip, place: Place) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What the lengths of a clip's picture and sound say against each other, and against the release's list."""
+    lengths = {kind: place.seconds[kind] for kind in ("frames", "audio") if place.flags[kind] != ABSENT[kind]}
+    words = {"frames": "the picture", "audio": "the sound"}
+    if len(lengths) == 2 and lengths_differ(*lengths.values()):
+        yield tuple(lengths), " and ".join(f"{words[kind]} lasts {length:.2f} s" for kind, length in lengths.items())
+    if clip.seconds is not None:
+        for kind, length in lengths.items():
+            if lengths_differ(length, clip.seconds):
+                yield (kind,), f"the list says {clip.seconds:.2f} s, {words[kind]} lasts {length:.2f} s"
+
+
+def _mixed(read: Mapping[str, Sequence[Shard]]) -> Iterator[str]:
+    """Remarks on shards that different versions of a decoder wrote."""
+    for kind, shards in read.items():
+        for program in DECODERS:
+            users: dict[str, list[str]] = {}
+            for shard in shards:
+                if program in shard.settings:
+                    users.setdefault(str(shard.settings[program]), []).append(shard.path.stem)
+            if len(users) > 1:
+                counts = ", ".join(f"{version} ({len(names)}, e.g. {names[0]})" for version, names in users.items())
+                yield (
+                    f"the {kind} shards were written with different versions of {program}: {counts}; what decodes can "
+                    "differ by milliseconds. Remedy: delete the shards of all versions but one and run again"
+                )
 
 
 def _write_index(
@@ -145,4 +190,5 @@ def _write_index(
         file.create_dataset("row", data=rows, dtype="i8")
         file.attrs["shards"] = json.dumps(sums, sort_keys=True)
         file.attrs["settings"] = json.dumps(settings, sort_keys=True)
+        file.attrs["remarks"] = json.dumps(list(_mixed(read)), ensure_ascii=False)
         file.attrs["digest"] = digest([columns, rows, sums, settings])

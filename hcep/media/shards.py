@@ -19,6 +19,10 @@ from hcep.files import atomic_path
 # kind of shard -> name of its main array, and the flag of a clip that lacks it
 ARRAYS = {"frames": "frames", "audio": "waveform", "text": "text"}
 ABSENT = {"frames": "no_video", "audio": "no_audio", "text": "no_text"}
+# flag of a clip whose sound is there and cannot be heard
+SILENT = "silent_audio"
+# numbers beside each clip of a kind: how long its part lasts, and how many samples are its own, the rest being padding
+NUMBERS = {"frames": {"seconds": "f8"}, "audio": {"seconds": "f8", "samples": "i8"}, "text": {}}
 PAGE = 4096
 REMAKE = "delete it and run the workflow again"
 
@@ -28,21 +32,33 @@ class Row(NamedTuple):
 
     `value` is an array, or (text, text_kind), or None for an absent modality. `reason` is '' when all is well, else
     one of ``absent: ...`` (there is nothing to read), ``failed: ...`` (it is there and cannot be read) and
-    ``note: ...`` (read, with something to know).
+    ``note: ...`` (read, with something to know), see `noted`. `seconds` is how long the clip's picture or sound lasts in
+    its source, `samples` how many samples of a waveform are the clip's own, `flag` what is to be known of a value that
+    is there.
     """
 
     value: Any
     reason: str = ""
+    seconds: float = 0.0
+    samples: int = 0
+    flag: str = ""
+
+
+def noted(*notes: str) -> str:
+    """A reason from notes, those that are empty left out; a note may be such a reason already."""
+    kept = [note.removeprefix("note: ") for note in notes if note]
+    return f"note: {', '.join(kept)}" if kept else ""
 
 
 class Shard(NamedTuple):
-    """What a shard says of its clips, in row order."""
+    """What a shard says of its clips, in row order; `numbers` are those of `NUMBERS`."""
 
     path: Path
     kind: str
     clips: list[str]
     flags: list[str]
     reasons: list[str]
+    numbers: dict[str, list[float]]
     sha256: str
     settings: dict[str, Any]
 
@@ -90,8 +106,8 @@ def _checksum(value: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(value).data)
 
 
-def _content_digest(kind: str, clips: Sequence[str], rows: Sequence[str], flags: Sequence[str], reasons: Any) -> str:
-    content = [kind, list(clips), list(rows), list(flags), list(reasons)]
+def _content_digest(kind: str, *columns: Any) -> str:
+    content = [kind, *columns]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -131,6 +147,7 @@ def write_shard(
     digests, flags, reasons = [""] * count, [""] * count, [""] * count
     sums = [0] * count
     texts: list[tuple[str, str]] = [("", "none")] * count
+    columns = {name: np.zeros(count, dtype_of) for name, dtype_of in NUMBERS[kind].items()}
     with atomic_path(output) as temporary:
         # chunks on page boundaries are copied faster
         with h5py.File(temporary, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
@@ -143,6 +160,9 @@ def write_shard(
                 if digests[number]:
                     raise HcepError(f"clip {clips[number]!r} was written twice", file=output)
                 value = row.value
+                flags[number] = row.flag
+                for name, column in columns.items():
+                    column[number] = getattr(row, name)
                 if value is None:
                     flags[number] = ABSENT[kind]
                     value = ("", "none") if array is None else np.zeros(shape, dtype)
@@ -160,9 +180,12 @@ def write_shard(
                 strings |= {"text": [value[0] for value in texts], "text_kind": [value[1] for value in texts]}
             for name, values in strings.items():
                 file.create_dataset(name, data=list(values), dtype=text, shape=(count,))
+            for name, column in columns.items():
+                file.create_dataset(name, data=column)
+            numbers = {name: column.tolist() for name, column in columns.items()}
             file.attrs["kind"] = kind
             file.attrs["settings"] = json.dumps(dict(settings), sort_keys=True)
-            file.attrs["sha256"] = _content_digest(kind, clips, digests, flags, reasons)
+            file.attrs["sha256"] = _content_digest(kind, list(clips), digests, flags, reasons, numbers)
         verify_shard(temporary, kind, named=output, written=list(zip(sums, digests, strict=True)))
 
 
@@ -244,11 +267,12 @@ def verify_shard(
                 else:
                     known = zip(rows, written, strict=True)
                     digests = [digest if _checksum(row) == checksum else "" for row, (checksum, digest) in known]
+            numbers = {name: file[name][:].tolist() for name in NUMBERS[kind]}
             stored, settings = str(file.attrs["sha256"]), json.loads(file.attrs["settings"])
         except (KeyError, OSError, ValueError) as error:
             raise HcepError(f"is not a whole {kind} shard ({error})", file=named, remedy=REMAKE) from error
     if found != kind:
         raise HcepError(f"is a shard of kind {found}, not {kind}", file=named, remedy=REMAKE)
-    if _content_digest(kind, clips, digests, flags, reasons) != stored:
+    if _content_digest(kind, clips, digests, flags, reasons, numbers) != stored:
         raise HcepError("its content does not match its digest", file=named, remedy=REMAKE)
-    return Shard(named, kind, clips, flags, reasons, stored, settings)
+    return Shard(named, kind, clips, flags, reasons, numbers, stored, settings)

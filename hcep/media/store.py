@@ -62,13 +62,14 @@ class ClipStore:
         self._flags = dict(zip(names, flags, strict=True))
         self._arrays: dict[tuple[str, str], MappedArray] = {}
         self._words: dict[str, dict[str, list[str]]] = {}
+        self._own: dict[str, np.ndarray] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_arrays": {}, "_words": {}}
+        return self.__dict__ | {"_arrays": {}, "_words": {}, "_own": {}}
 
     def close(self) -> None:
         """Forget all open shards; they open again on the next read."""
-        self._arrays, self._words = {}, {}
+        self._arrays, self._words, self._own = {}, {}, {}
 
     def clips(self, shard: str | None = None) -> list[str]:
         """Clip ids in manifest order: all, or those of one shard; of a shard that the cache has not, an HcepError."""
@@ -78,7 +79,7 @@ class ClipStore:
         return [name for name, place in self._place.items() if shard is None or place[0] == shard]
 
     def flags(self, clips: Sequence[str]) -> list[str]:
-        """Missing modalities of clips, each a ';'-joined string of no_audio, no_video, no_text."""
+        """Flags of clips, each a ';'-joined string of no_audio, no_video, no_text (a missing modality), silent_audio."""
         self._places(clips)
         return [self._flags[name] for name in clips]
 
@@ -89,6 +90,20 @@ class ClipStore:
     def waveforms(self, clips: Sequence[str]) -> np.ndarray:
         """Sound of clips: int16 (n, A), 16 kHz; zeros where there is none."""
         return self._read("audio", clips)
+
+    def samples(self, clips: Sequence[str]) -> np.ndarray:
+        """How many samples of each clip's waveform are its own, int64 (n,); those behind them are padding."""
+        output = np.zeros(len(clips), np.int64)
+        for name, pairs in self._places(clips).items():
+            if name not in self._own:
+                path, file = self._open("audio", name)
+                with file:
+                    if "samples" not in file:
+                        raise HcepError("does not say how long its clips are", file=path, remedy=REMAKE)
+                    self._own[name] = file["samples"][:]
+            for row, position in pairs:
+                output[position] = self._own[name][row]
+        return output
 
     def texts(self, clips: Sequence[str]) -> list[str]:
         """Words of clips; '' where there are none."""
@@ -206,6 +221,10 @@ class JoinedStore:
     def waveforms(self, clips: Sequence[str]) -> np.ndarray:
         """As `ClipStore.waveforms`; all datasets must have been decoded to one length."""
         return self._arrays(clips, ClipStore.waveforms)
+
+    def samples(self, clips: Sequence[str]) -> np.ndarray:
+        """As `ClipStore.samples`."""
+        return self._arrays(clips, ClipStore.samples)
 
     def _parts(self, clips: Sequence[str]) -> list[tuple[ClipStore, list[int]]]:
         """Each store with the positions of its clips."""

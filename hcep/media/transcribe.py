@@ -13,7 +13,7 @@ from hcep.datasets.manifest_file import Clip
 from hcep.errors import HcepError
 from hcep.ffmpeg import RATE
 from hcep.media.audio import read_sound
-from hcep.media.shards import Row, clips_of_shard, write_shard
+from hcep.media.shards import Row, clips_of_shard, noted, write_shard
 from hcep.media.sources import Rows, read_sources
 from hcep.progress import progress
 
@@ -98,8 +98,8 @@ def _heard(
         recogniser = recogniser or Recogniser(model, device)
         words = recogniser([row.value for _, row in heard])
         for (position, row), text in zip(heard, words, strict=True):
-            note = f"note: only the first {SECONDS} s were heard" if len(row.value) >= longest else ""
-            yield position, Row((text, "asr"), note) if text else Row(None, "absent: no words were recognised")
+            note = f"only the first {SECONDS} s were heard" if len(row.value) >= longest else ""
+            yield position, Row((text, "asr"), noted(note)) if text else Row(None, "absent: no words were recognised")
 
 
 class Recogniser:

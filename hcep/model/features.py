@@ -42,5 +42,6 @@ def encode_media(
     absent = batch.missing[:, 1].repeat_interleave(count)
     vision = encoders.vision.encode_frames(batch.frames.flatten(0, 1), absent, prompts.vision)
     vision = vision.float().view(clips, count, -1).mean(dim=1)
-    audio = encoders.audio(encoders.audio.normalise(batch.waveform), prompts.audio, audio_place, audio_pool)
+    waveform = encoders.audio.normalise(batch.waveform, batch.samples)
+    audio = encoders.audio(waveform, prompts.audio, audio_place, audio_pool)
     return Features(text.float(), vision.float(), audio.float())

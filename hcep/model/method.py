@@ -33,6 +33,8 @@ class Batch(NamedTuple):
         int64 ``(B, L)``; uint8 ``(B, F, S, S, 3)``; int16 ``(B, A)``.
     text, vision, audio : Tensor or None
         Cached features, float32 ``(B, D)`` of each encoder.
+    samples : Tensor or None
+        int64 ``(B,)``: how many samples of each waveform are the clip's own, the rest being padding; None = all.
     """
 
     row: Tensor
@@ -44,6 +46,7 @@ class Batch(NamedTuple):
     text: Tensor | None = None
     vision: Tensor | None = None
     audio: Tensor | None = None
+    samples: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device; `row` stays, as it is looked at number by number."""

@@ -122,6 +122,7 @@ class MediaFeed(Feed):
     ) -> None:
         super().__init__(clips, labels, missing_mask(store.flags(clips)), device)
         self.store = store
+        self.samples = torch.from_numpy(store.samples(clips))
         self.tokens = tokenize(store.texts(clips))
         # the end mark has the largest id of a text; what follows it is padding
         self.lengths = self.tokens.argmax(dim=1) + 1
@@ -148,7 +149,7 @@ class MediaFeed(Feed):
         return whole[0], whole[1]
 
     def content(self, positions: Tensor) -> dict[str, Tensor]:
-        """``tokens`` up to the longest text, ``frames`` and ``waveform`` of these positions."""
+        """``tokens`` up to the longest text, ``frames``, ``waveform`` and its ``samples`` of these positions."""
         if self.resident is None:
             frames, waveform = self._read([self.clips[int(i)] for i in positions])
         else:
@@ -157,7 +158,12 @@ class MediaFeed(Feed):
             # only from pinned memory do copies run beside the step
             frames, waveform = frames.pin_memory(), waveform.pin_memory()
         longest = int(self.lengths[positions].max()) if len(positions) else 0
-        return {"tokens": self.tokens[positions, :longest], "frames": frames, "waveform": waveform}
+        return {
+            "tokens": self.tokens[positions, :longest],
+            "frames": frames,
+            "waveform": waveform,
+            "samples": self.samples[positions],
+        }
 
 
 def _device_room(device: torch.device) -> int:

@@ -196,7 +196,10 @@ VERBS: dict[str, Verb] = {
     "download_ravdess": (_download_arguments, download_ravdess),
     "check": (_check_arguments, check),
     "manifest": (_manifest_arguments, manifest),
-    "decode_frames": (lambda p: _shard_arguments(p, "frames", "size", "timeout"), decode_frames),
+    "decode_frames": (
+        lambda p: _shard_arguments(p, "frames", "size", "timeout", optional=("frame_sampling",)),
+        decode_frames,
+    ),
     "decode_audio": (lambda p: _shard_arguments(p, "samples", "audio_window", "timeout"), decode_audio),
     "transcribe": (lambda p: _shard_arguments(p, "text", optional=("asr_model", "timeout")), transcribe),
     "index_cache": (_index_arguments, index_cache),

@@ -56,7 +56,7 @@ rule decode_frames:
         "../../envs/hcep.yaml"
     threads: 1
     params:
-        settings=dataset_settings("frames", "size", "timeout"),
+        settings=dataset_settings("frames", "size", "frame_sampling", "timeout"),
         rows=shard_rows("video", "start", "end", "box", "flags"),
         root=dataset_root,
         code=digest_of("media.frames"),

@@ -1,0 +1,251 @@
+"""Sound of a media file at 16 kHz in mono: sample i is what is heard i/16,000 s after the start of the file.
+
+Plain sound files are read by libsndfile, everything else by ffmpeg. Whatever changes in the middle of a stream (rate,
+channels, gaps), each piece is put where its time stamp says; a stream whose clock cannot be used is an error.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+from scipy.ndimage import median_filter
+from scipy.signal import resample_poly
+
+from hcep.container import MediaError, ends_early
+from hcep.ffmpeg import RATE, read_track
+from hcep.probe import Probe, Track, truncated
+
+MAX_SECONDS = 2 * 3600
+FULL_SCALE = 32768
+# -90 dB of full scale: about one step of 16 bits
+SILENCE = FULL_SCALE * 10 ** (-90 / 20)
+# mono that is quieter than -50 dB may be two channels that cancel each other
+QUIET = FULL_SCALE * 10 ** (-50 / 20)
+# containers that libsndfile reads to the sample, from a header that describes one stream
+PLAIN = frozenset({"wav", "w64", "aiff", "au", "flac"})
+# containers without time stamps: what follows in the file follows in time
+UNTIMED = PLAIN | {"mp3", "aac"}
+# a jump of the clock by more is believed at once, a smaller one if it lasts; below that stamps are merely rounded
+JUMP, SHIFT = round(0.1 * RATE), round(0.01 * RATE)
+# pieces before and behind a piece that tell whether a small jump lasts
+AROUND = 21
+# an encoder fills up its last block; a decoder that keeps this makes the sound longer than its stream says
+PADDING = round(0.1 * RATE)
+# gaps that add up to less are what any recording over a network has
+TOLD_GAP = 1.0
+CHUNK = 2**20
+
+
+class Sound(NamedTuple):
+    """int16 samples ``(n,)`` at 16 kHz from the start of the file, and what one should know of them."""
+
+    samples: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def is_silent(samples: np.ndarray) -> bool:
+    """Whether int16 samples are constant or below -90 dB of full scale throughout; no samples at all are silent too."""
+    if not len(samples):
+        return True
+    middle = float(samples.mean())
+    return max(float(samples.max()) - middle, middle - float(samples.min())) < SILENCE
+
+
+def read_audio(
+    path: str | Path, media: Probe, *, seconds: float | None = None, timeout: float = 60.0, threads: int = 1
+) -> Sound:
+    """Read the sound of a file as a player would choose it: 16 kHz, mono, from the start of the file.
+
+    Of several streams the first that is marked as default is read, then the others in order, until one is not silent. A
+    mono mix whose channels cancel each other is replaced by the louder channel. Both are told in `notes`.
+
+    Parameters
+    ----------
+    path : path
+        The file that `media` was probed from.
+    media : Probe
+        Its description.
+    seconds : float, optional
+        Stop after this time, counted from the start of the file.
+    timeout : float
+        Seconds after which ffmpeg is stopped.
+    threads : int
+        Decoder threads.
+
+    Returns
+    -------
+    Sound
+        Sample 0 is the start of the file, so that it lines up with `Probe.times`.
+
+    Raises
+    ------
+    MediaError
+        When there is no stream of sound (``absent``), none can be decoded, its clock cannot be used, or it ends before
+        its header says.
+    """
+    path = Path(path).absolute()
+    if not media.has_audio:
+        raise MediaError("has no audio stream", file=path, absent=True)
+    order = sorted(media.tracks, key=lambda track: not track.default)
+    read: list[tuple[Track, Sound]] = []
+    errors: list[MediaError] = []
+    for track in order:
+        try:
+            sound = _read(path, media, track, seconds, timeout, threads)
+        except MediaError as error:
+            errors.append(error)
+            continue
+        read.append((track, sound))
+        if not is_silent(sound.samples):
+            break
+    if not read:
+        raise errors[0]
+    # the last one is the one that sounds; if none does, players would have chosen the first
+    track, sound = read[0] if is_silent(read[-1][1].samples) else read[-1]
+    if len(order) == 1:
+        return sound
+    why = "the default one" if track.default else "the first"
+    if track is not order[0]:
+        why = "the first that sounds" if not is_silent(sound.samples) else "the first that can be read"
+    return sound._replace(notes=(f"track {track.number + 1} of {len(order)} is read, {why}", *sound.notes))
+
+
+def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout: float, threads: int) -> Sound:
+    """One stream."""
+    if track.fault:
+        raise MediaError(track.fault, file=path)
+    if seconds is None and track.end > MAX_SECONDS and np.isfinite(track.end):
+        raise MediaError(f"claims {track.end:.0f} s of sound, above the limit", file=path)
+    limit = MAX_SECONDS if seconds is None else min(seconds, MAX_SECONDS)
+    plain = media.container in PLAIN and not media.has_video and track.channels <= 2
+    gap = 0.0
+
+    def channels(count: int) -> tuple[np.ndarray, float]:
+        """The sound in `count` channels ``(n, count)``, and the seconds of gaps in it."""
+        samples, starts, lengths = read_track(
+            path, media, track.number, channels=count, seconds=limit, timeout=timeout, threads=threads
+        )
+        if media.container in UNTIMED:
+            starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(lengths) else starts
+        return _place(path, samples, starts, lengths)
+
+    if plain:
+        every = _read_plain(path, limit)
+        mono = _mono(every)
+    else:
+        every, gap = channels(1)
+        mono = every[:, 0]
+    if not len(mono):
+        raise MediaError("has an audio stream without samples", file=path)
+    held, claimed = len(mono) / RATE, min(track.end, limit)
+    if ends_early(held, claimed, cut=media.cut):
+        raise MediaError(truncated("sound", held, claimed), file=path)
+    notes = [f"{gap:.2f} s of sound are missing in the middle and filled with zeros"] if gap >= TOLD_GAP else []
+    if track.channels != 1 and _loudness(mono) < QUIET:
+        if not plain and _loudness(mono) < QUIET:
+            every, _ = channels(track.channels or 2)
+        loudest = int(np.argmax([_loudness(channel) for channel in every.T]))
+        # a tenth of the amplitude is left of it in the mix
+        if _loudness(every[:, loudest]) > 10 * _loudness(mono) + SILENCE:
+            mono = _integers(path, every[:, loudest])
+            notes.append(f"the channels cancel each other, channel {loudest + 1} of {every.shape[1]} is read")
+    end = round(track.end * RATE) if np.isfinite(track.end) else 0
+    if 0 < end < len(mono) <= end + PADDING:
+        mono = mono[:end]
+    return Sound(_integers(path, mono), tuple(notes))
+
+
+def _loudness(samples: np.ndarray) -> float:
+    """Root mean square around the mean."""
+    return float(np.std(samples, dtype=np.float64)) if len(samples) else 0.0
+
+
+def _mono(channels: np.ndarray) -> np.ndarray:
+    return channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)
+
+
+def _integers(path: Path, samples: np.ndarray) -> np.ndarray:
+    """int16, rounded and clipped; samples that are no numbers are an error."""
+    if samples.dtype == np.int16:
+        return samples
+    if not np.isfinite(samples).all():
+        raise MediaError("holds samples that are not finite numbers", file=path)
+    return np.clip(np.rint(samples), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
+def _place(path: Path, samples: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, float]:
+    """Put pieces of sound at their times.
+
+    Parameters
+    ----------
+    samples : ndarray (n, channels)
+        All pieces behind each other.
+    starts, lengths : ndarray of int (pieces,)
+        Of each piece, in samples.
+
+    Returns
+    -------
+    ndarray (m, channels) and float
+        Zeros where there is no piece; where two overlap the later one counts. The seconds of gaps between pieces.
+    """
+    if not len(starts):
+        return samples, 0.0
+    before = np.cumsum(lengths) - lengths
+    # how far each piece lies from where it would be if all followed each other without a gap
+    offset = starts - before
+    lasting = median_filter(offset, size=2 * AROUND + 1, mode="nearest")
+    runs = [(0, int(lasting[0]))]
+    for piece in range(1, len(offset)) if np.ptp(offset) > SHIFT else ():
+        moved, moved_for_long = (int(value[piece]) - runs[-1][1] for value in (offset, lasting))
+        if abs(moved) > JUMP:
+            runs.append((piece, int(offset[piece])))
+        elif abs(moved) > SHIFT and SHIFT < abs(moved_for_long) <= JUMP:
+            runs.append((piece, int(lasting[piece])))
+    bounds = [int(before[piece]) for piece, _ in runs] + [len(samples)]
+    total = max(stop + level for stop, (_, level) in zip(bounds[1:], runs, strict=True))
+    if total > (MAX_SECONDS + 1) * RATE:
+        raise MediaError(f"its time stamps claim {total / RATE:.0f} s of sound, above the limit", file=path)
+    if len(runs) == 1 and runs[0][1] == 0:
+        return samples, 0.0
+    placed = np.zeros((max(total, 0), samples.shape[1]), samples.dtype)
+    for first, stop, (_, level) in zip(bounds, bounds[1:], runs, strict=False):
+        skip = max(-(first + level), 0)
+        if stop - first > skip:
+            placed[first + level + skip : stop + level] = samples[first + skip : stop]
+    gaps = sum(max(level - last, 0) for (_, last), (_, level) in zip(runs, runs[1:], strict=False))
+    return placed, gaps / RATE
+
+
+def _read_plain(path: Path, seconds: float) -> np.ndarray:
+    """Channels ``(n, c)`` of a plain sound file at 16 kHz; int16 where the file holds just that, else float."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            wanted = round(seconds * file.samplerate) if seconds < MAX_SECONDS else MAX_SECONDS * file.samplerate
+            if file.subtype == "PCM_16" and file.samplerate == RATE:
+                return file.read(wanted, dtype="int16", always_2d=True)
+            channels = file.read(wanted, dtype="float32", always_2d=True)
+            rate = file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise MediaError(f"libsndfile: {error.error_string}", file=path) from error
+    return _resample(channels * np.float32(FULL_SCALE), rate)
+
+
+def _resample(channels: np.ndarray, rate: int) -> np.ndarray:
+    """Channels at 16 kHz, in chunks, so that memory holds the whole sound once."""
+    if rate == RATE or not len(channels):
+        return channels
+    common = int(np.gcd(rate, RATE))
+    up, down = RATE // common, rate // common
+    # chunks begin where an output sample falls on an input sample, and see as much beside them as the filter does
+    size, beside = down * -(-CHUNK // down), down * (10 * max(up, down) // (up * down) + 2)
+    parts = []
+    for first in range(0, len(channels), size):
+        low, high = max(first - beside, 0), min(first + size + beside, len(channels))
+        part = resample_poly(channels[low:high], up, down, axis=0)
+        begin = (first - low) * up // down
+        end = begin + size * up // down if first + size < len(channels) else len(part)
+        parts.append(part[begin:end])
+    return np.concatenate(parts)
