@@ -72,7 +72,7 @@ def is_cut(path: Path, container: str) -> bool:
     with path.open("rb") as handle:
         if container == "mov":
             return _iso_is_cut(handle, size)
-        if container == "wav":
+        if container in ("wav", "w64"):
             claimed, there, _ = _wave_data(handle, size)
             return claimed > there
         if container == "avi":
@@ -83,7 +83,7 @@ def is_cut(path: Path, container: str) -> bool:
 
 
 def wave_seconds(path: Path) -> float:
-    """Length of a WAV file's sound as its data chunk claims it, 0 where it claims none (a streamed file)."""
+    """Length of a WAV or W64 file's sound as its data chunk claims it, 0 where it claims none (a streamed file)."""
     with path.open("rb") as handle:
         claimed, _, rate = _wave_data(handle, path.stat().st_size)
     return claimed / rate if rate else 0.0
@@ -133,17 +133,22 @@ def _is_told(length: int) -> bool:
 
 
 def _wave_data(handle: BinaryIO, size: int) -> tuple[int, int, int]:
-    """Bytes of sound that a WAV file's data chunk claims (0 = not told), those that are there, and bytes a second."""
-    at, rate = 12, 0
-    while at + 8 <= size:
+    """Bytes of sound that a WAV or W64 file's data chunk claims (0 = not told), those there, and bytes a second."""
+    wide = handle.read(4) == b"riff"
+    # W64: names of 16 bytes, lengths of 8 bytes that count the chunk's own head, chunks on multiples of 8 bytes
+    at, head, whole = (40, 24, 8) if wide else (12, 8, 2)
+    rate = 0
+    while at + head <= size:
         handle.seek(at)
-        head = handle.read(20)
-        length = int.from_bytes(head[4:8], "little")
-        if head[:4] == b"fmt ":
-            rate = int.from_bytes(head[16:20], "little")
-        if head[:4] == b"data":
-            return (length if _is_told(length) else 0), size - at - 8, rate
-        at += 8 + length + length % 2
+        bytes_ = handle.read(head + 12)
+        length = int.from_bytes(bytes_[16:24], "little") - head if wide else int.from_bytes(bytes_[4:8], "little")
+        if bytes_[:4] == b"fmt ":
+            rate = int.from_bytes(bytes_[head + 8 : head + 12], "little")
+        if bytes_[:4] == b"data":
+            return (length if wide or _is_told(length) else 0), size - at - head, rate
+        if length < 0:
+            break
+        at += head + -(-length // whole) * whole
     return 0, 0, rate
 
 

@@ -154,7 +154,8 @@ def _demux(container: Any, video: Any, deadline: float, streams: Sequence[Any]) 
         if not packet.is_discard:
             stamps.append((len(stamps) * step if stamp is None else stamp, packet.duration or 0))
     stamps.sort()
-    ticks = np.array([stamp for stamp, _ in stamps], dtype=np.int64)
+    # of packets that would appear at one time only one gives a frame
+    ticks = np.unique(np.array([stamp for stamp, _ in stamps], dtype=np.int64))
     return Packets(ticks, stamps[-1][1] if stamps else 0, pictures, begins, ends, back)
 
 
@@ -176,16 +177,19 @@ def _start(container: Any, streams: Sequence[Any], packets: Packets) -> float:
 
 
 def last_step(times: np.ndarray, duration: float, fps: float) -> float:
-    """Seconds for which the last frame is shown: what its packet says, if the frames before it bear it out."""
+    """Seconds for which the last frame is shown: what its packet says, if the frames before it bear it out.
+
+    Writers often give the last packet the length of an average frame, or none: it lasts as long as those just before it.
+    """
     gaps = np.diff(times)
     if not len(gaps):
         return duration or (1 / fps if fps else 0.04)
-    return float(np.clip(duration, np.median(gaps), gaps.max()))
+    return float(np.clip(duration, np.median(gaps[-8:]), gaps.max()))
 
 
 def _claimed_end(path: Path, name: str, stream: Any, start: float) -> float:
     """Where a stream ends according to what is written about this stream alone, 0 = nothing is."""
-    if name == "wav":
+    if name in ("wav", "w64"):
         return wave_seconds(path)
     if name in STREAM_DURATION and stream.duration:
         return float((stream.duration + (stream.start_time or 0)) * stream.time_base) - start

@@ -28,7 +28,7 @@ QUIET = FULL_SCALE * 10 ** (-50 / 20)
 PLAIN = frozenset({"wav", "w64", "aiff", "au", "flac"})
 # containers without time stamps: what follows in the file follows in time
 UNTIMED = PLAIN | {"mp3", "aac"}
-# a jump of the clock by more is believed at once, a smaller one if it lasts; below that stamps are merely rounded
+# a gap of more is believed at once, a smaller one or an overlap if it lasts; below that stamps are merely rounded
 JUMP, SHIFT = round(0.1 * RATE), round(0.01 * RATE)
 # pieces before and behind a piece that tell whether a small jump lasts
 AROUND = 21
@@ -141,7 +141,8 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout
     if not len(mono):
         raise MediaError("has an audio stream without samples", file=path)
     held, claimed = len(mono) / RATE, min(track.end, limit)
-    if ends_early(held, claimed, cut=media.cut):
+    # the header of a plain file counts its samples
+    if ends_early(held, claimed, cut=media.cut or plain):
         raise MediaError(truncated("sound", held, claimed), file=path)
     notes = [f"{gap:.2f} s of sound are missing in the middle and filled with zeros"] if gap >= TOLD_GAP else []
     if track.channels != 1 and _loudness(mono) < QUIET:
@@ -195,14 +196,14 @@ def _place(path: Path, samples: np.ndarray, starts: np.ndarray, lengths: np.ndar
         return samples, 0.0
     before = np.cumsum(lengths) - lengths
     # how far each piece lies from where it would be if all followed each other without a gap
-    offset = starts - before
-    lasting = median_filter(offset, size=2 * AROUND + 1, mode="nearest")
-    runs = [(0, int(lasting[0]))]
+    offset = _without_guesses(starts - before)
+    lasting = median_filter(offset, size=2 * AROUND + 1, mode="reflect")
+    runs = [(0, int(offset[0]))]
     for piece in range(1, len(offset)) if np.ptp(offset) > SHIFT else ():
         moved, moved_for_long = (int(value[piece]) - runs[-1][1] for value in (offset, lasting))
-        if abs(moved) > JUMP:
+        if moved > JUMP:
             runs.append((piece, int(offset[piece])))
-        elif abs(moved) > SHIFT and SHIFT < abs(moved_for_long) <= JUMP:
+        elif abs(moved) > SHIFT < abs(moved_for_long) and (moved_for_long < 0 or moved_for_long <= JUMP):
             runs.append((piece, int(lasting[piece])))
     bounds = [int(before[piece]) for piece, _ in runs] + [len(samples)]
     total = max(stop + level for stop, (_, level) in zip(bounds[1:], runs, strict=True))
@@ -217,6 +218,27 @@ def _place(path: Path, samples: np.ndarray, starts: np.ndarray, lengths: np.ndar
             placed[first + level + skip : stop + level] = samples[first + skip : stop]
     gaps = sum(max(level - last, 0) for (_, last), (_, level) in zip(runs, runs[1:], strict=False))
     return placed, gaps / RATE
+
+
+def _without_guesses(offset: np.ndarray) -> np.ndarray:
+    """Offsets of pieces with those replaced that a demuxer has guessed from a wrong length of its blocks.
+
+    A transport stream tells the time of every n-th block only; where the rate changes, those between are off by the
+    same amount from one to the next, and the next that is told goes back. Real gaps do not.
+    """
+    step = np.diff(offset, prepend=offset[:1])
+    alike = np.abs(np.diff(step)) <= 2
+    regular = (np.abs(step) > 8) & (np.append(alike, False) | np.insert(alike, 0, False))
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], regular, [False]]).astype(np.int8)))
+    trusted, guessing = offset.copy(), False
+    for first, stop in edges.reshape(-1, 2).tolist():
+        base = int(trusted[first - 1])
+        excursion = abs(int(offset[stop - 1]) - base)
+        if stop < len(offset):
+            guessing = abs(int(offset[stop]) - base) < excursion / 2
+        if guessing:
+            trusted[first:stop] = base
+    return trusted
 
 
 def _read_plain(path: Path, seconds: float) -> np.ndarray:

@@ -1,0 +1,368 @@
+"""Sample i of a clip is what is heard i/16,000 s after its start; sound that is none is told."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from sample_media import make_clip, run_ffmpeg
+
+from hcep.container import MediaError
+from hcep.datasets.manifest_file import Clip, write_manifest
+from hcep.media.audio import decode_audio, read_sound
+from hcep.media.shards import Row, verify_shard
+from hcep.probe import probe
+from hcep.sound import RATE, Sound, _place, _resample, is_silent, read_audio
+
+
+def heard(path: Path, **options: float) -> Sound:
+    return read_audio(path, probe(path, picture=False), **options)
+
+
+def pitch(samples: np.ndarray, start: float, seconds: float = 0.25) -> int:
+    """The strongest frequency in a part of the sound, in hertz."""
+    part = samples[round(start * RATE) : round((start + seconds) * RATE)].astype(float)
+    spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part))))
+    return round(float(spectrum.argmax()) / seconds / 10) * 10
+
+
+def loud_from(samples: np.ndarray) -> float:
+    """When the sound begins, in seconds."""
+    return float(np.flatnonzero(np.abs(samples) > 1000)[0]) / RATE
+
+
+def tone(path: Path, hertz: int, seconds: float, rate: int, *options: str) -> Path:
+    run_ffmpeg("-f", "lavfi", "-i", f"sine=frequency={hertz}:sample_rate={rate}:duration={seconds}", *options, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [((44100, 2), (48000, 1)), ((48000, 1), (22050, 1)), ((22050, 1), (48000, 2)), ((32000, 1), (32000, 2))]
+)
+@pytest.mark.parametrize("suffix", ["ts", "aac"])
+def test_rate_and_channels_that_change(tmp_path, first, second, suffix):
+    shift = ("-output_ts_offset", "4") if suffix == "ts" else ()
+    parts = [
+        tone(tmp_path / f"{n}.{suffix}", hertz, 4, rate, "-ac", str(channels), "-c:a", "aac", *(shift if n else ()))
+        for n, (hertz, (rate, channels)) in enumerate([(400, first), (800, second)])
+    ]
+    path = tmp_path / f"joined.{suffix}"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    samples = heard(path).samples
+    # each part has up to three blocks more than its tone
+    assert len(samples) / RATE == pytest.approx(8, abs=0.3)
+    assert [pitch(samples, start) for start in (0.1, 2, 3.6)] == [400] * 3
+    assert [pitch(samples, start) for start in (4.3, 6, 7.6)] == [800] * 3
+    # no hole and no seam inside a part: the tone's level stays
+    level = np.abs(samples[: 8 * RATE].reshape(-1, RATE // 20)).max(axis=1)
+    assert level[2:78].min() > 0.8 * np.median(level), np.flatnonzero(level < 0.8 * np.median(level)) / 20
+
+
+def beeps(path: Path, *options: str | Path) -> Path:
+    """8 s in which a tone of 50 ms begins at each whole second: 500, 600 ... Hz."""
+    picture = "aevalsrc='0.5*lt(mod(t,1),0.05)*sin(2*PI*(500+100*floor(t))*t)':s=48000:d=8"
+    run_ffmpeg("-f", "lavfi", "-i", picture, *options, path)
+    return path
+
+
+def onsets(samples: np.ndarray) -> list[float]:
+    """When tones begin, in seconds."""
+    level = np.abs(samples.astype(float))
+    loud = np.flatnonzero(level > 3000)
+    return [round(float(n) / RATE, 2) for n in loud[np.insert(np.diff(loud) > RATE // 2, 0, True)]]
+
+
+@pytest.mark.parametrize("lost", [0.6, 0.06])
+def test_gaps_are_filled(tmp_path, lost):
+    """Packets between 2.3 s and the end of the gap are gone; what follows stays where it was."""
+    whole = beeps(tmp_path / "a.mkv", "-c:a", "pcm_s16le")
+    keep = f"aselect='not(between(t,2.3,{2.3 + lost}))',asetnsamples=480"
+    run_ffmpeg("-i", whole, "-af", f"asetnsamples=480,{keep}", "-c:a", "pcm_s16le", tmp_path / "b.mkv")
+    assert onsets(heard(whole).samples) == pytest.approx(list(range(8)), abs=0.02)
+    found = heard(tmp_path / "b.mkv")
+    assert onsets(found.samples) == pytest.approx(list(range(8)), abs=0.02)
+    assert len(found.samples) == pytest.approx(8 * RATE, abs=RATE // 50)
+
+
+def test_a_long_gap_is_told(tmp_path):
+    whole = beeps(tmp_path / "a.mkv", "-c:a", "pcm_s16le")
+    keep = "aselect='not(between(t,2.3,4.4))'"
+    run_ffmpeg("-i", whole, "-af", f"asetnsamples=480,{keep}", "-c:a", "pcm_s16le", tmp_path / "b.mkv")
+    samples, notes = heard(tmp_path / "b.mkv")
+    assert onsets(samples) == pytest.approx([0, 1, 2, 5, 6, 7], abs=0.02)
+    assert notes == ("2.12 s of sound are missing in the middle and filled with zeros",) or "2.1" in notes[0]
+
+
+def test_clocks_that_jump_back_are_refused(tmp_path):
+    parts = [tone(tmp_path / f"{n}.ts", 400, 3, 44100, "-c:a", "aac").read_bytes() for n in (1, 2)]
+    (tmp_path / "joined.ts").write_bytes(b"".join(parts))
+    with pytest.raises(MediaError, match="its clock jumps back"):
+        heard(tmp_path / "joined.ts")
+
+
+def test_clocks_that_jump_ahead_leave_a_gap(tmp_path):
+    first = tone(tmp_path / "1.ts", 400, 3, 44100, "-c:a", "aac")
+    second = tone(tmp_path / "2.ts", 800, 3, 44100, "-c:a", "aac", "-output_ts_offset", "10")
+    (tmp_path / "joined.ts").write_bytes(first.read_bytes() + second.read_bytes())
+    samples, notes = heard(tmp_path / "joined.ts")
+    assert pitch(samples, 2) == 400 and pitch(samples, 11) == 800 and not samples[5 * RATE : 9 * RATE].any()
+    assert "are missing in the middle" in notes[0]
+
+
+PIECES = st.lists(st.tuples(st.integers(200, 400), st.integers(0, 40_000)), min_size=1, max_size=12)
+
+
+@given(PIECES, st.integers(-3000, 5000))
+def test_pieces_lie_where_their_times_say(pieces, first):
+    """Runs of 60 pieces with gaps of any size between them."""
+    starts, lengths, at = [], [], first
+    for length, gap in pieces:
+        for _ in range(60):
+            starts.append(at)
+            lengths.append(length)
+            at += length
+        at += gap
+    lengths, starts = np.array(lengths), np.array(starts)
+    # the value of a sample is its number among all samples
+    samples = np.arange(1, lengths.sum() + 1)[:, None]
+    placed, seconds = _place(Path("a"), samples, starts, lengths)
+    true = np.zeros(max(at, 0) + 1, np.int64)
+    for begin, length, stop in zip(starts, lengths, np.cumsum(lengths), strict=True):
+        for number in (0, int(length) - 1):
+            if begin + number >= 0:
+                true[begin + number] = stop - length + number + 1
+    where = np.flatnonzero(true[: len(placed)])
+    # a shift of up to 10 ms is taken for rounding, and may add up with the next one
+    found = np.searchsorted(samples[:, 0], true[where]) if len(where) else where
+    values = placed[:, 0]
+    position = {int(value): n for n, value in enumerate(values) if value}
+    errors = [abs(position[int(samples[n, 0])] - int(at)) for n, at in zip(found, where, strict=True) if int(samples[n, 0]) in position]
+    assert errors and max(errors) <= 160
+    gaps = [gap for _, gap in pieces[:-1]]
+    assert seconds * RATE <= sum(gaps) + 160 * len(pieces)
+
+
+def test_jitter_of_time_stamps_does_not_move_the_sound():
+    """Transport streams tell every n-th time, and guess the others."""
+    lengths = np.full(400, 341)
+    starts = np.cumsum(lengths) - lengths + np.tile(np.linspace(0, 500, 16).astype(int), 25)
+    samples = np.arange(lengths.sum())[:, None]
+    placed, gaps = _place(Path("a"), samples, starts, lengths)
+    assert gaps == 0 and len(placed) <= len(samples) + 500
+    inside = placed[600:, 0]
+    assert (np.diff(inside) == 1).all()
+
+
+@pytest.mark.parametrize("seconds", [10, 100_000])
+def test_a_clock_that_claims_days_is_refused(seconds):
+    samples, lengths = np.zeros((20, 1), np.int16), np.array([10, 10])
+    starts = np.array([0, seconds * RATE])
+    if seconds == 10:
+        assert len(_place(Path("a"), samples, starts, lengths)[0]) == 10 * RATE + 10
+    else:
+        with pytest.raises(MediaError, match="above the limit"):
+            _place(Path("a"), samples, starts, lengths)
+
+
+def riff(path: Path, by: int) -> Path:
+    """Change the length that the file claims for itself."""
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, 4, struct.unpack_from("<I", data, 4)[0] + by)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_what_a_wav_claims_for_the_whole_file_is_no_fact(tmp_path, rate):
+    path = tone(tmp_path / "a.wav", 400, 2, rate)
+    before = heard(path).samples
+    assert len(before) == 32_000
+    assert np.array_equal(heard(riff(path, 8)).samples, before)
+    path = riff(tone(tmp_path / "b.wav", 400, 2, rate), 5000 - 8)
+    path.write_bytes(path.read_bytes() + b"LIST" + struct.pack("<I", 4992) + b"INFO")
+    assert np.array_equal(heard(path).samples, before)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.aiff", "a.au", "a.w64"])
+@pytest.mark.parametrize("seconds", [1, 6])
+def test_half_a_sound_file_is_refused(tmp_path, name, seconds):
+    path = tone(tmp_path / name, 400, seconds, 44_100)
+    assert len(heard(path).samples) == seconds * RATE
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(MediaError, match=r"is truncated|libsndfile|cannot be read"):
+        heard(path)
+
+
+@pytest.mark.parametrize("name", ["a.m4a", "a.mka", "a.mp4"])
+def test_half_of_a_short_clip_s_sound_is_refused(tmp_path, name):
+    options = ("-movflags", "+faststart") if name != "a.mka" else ()
+    path = tone(tmp_path / name, 400, 1, 44_100, *options)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    with pytest.raises(MediaError, match=r"is truncated|cannot be read"):
+        heard(path)
+
+
+def test_plain_sound_is_read_to_the_bit(tmp_path):
+    rng = np.random.default_rng(0)
+    values = rng.integers(-32768, 32768, 30_000).astype(np.int16)
+    for name, subtype in (("a.wav", "PCM_16"), ("a.flac", "PCM_16"), ("b.wav", "PCM_24"), ("c.wav", "FLOAT")):
+        soundfile.write(tmp_path / name, values / 32768 if subtype == "FLOAT" else values, RATE, subtype)
+        assert np.array_equal(heard(tmp_path / name).samples, values)
+        assert np.array_equal(heard(tmp_path / name, seconds=0.5).samples, values[:8000])
+
+
+def test_samples_that_are_no_numbers_are_refused(tmp_path):
+    values = np.zeros(2000)
+    values[1000] = np.nan
+    soundfile.write(tmp_path / "a.wav", values, RATE, "FLOAT")
+    with pytest.raises(MediaError, match="not finite numbers"):
+        heard(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 24_414, 44_100, 48_000, 96_000])
+def test_resampling_in_chunks_gives_the_same(rate, monkeypatch):
+    rng = np.random.default_rng(1)
+    sound = rng.standard_normal((3 * rate, 2)).astype(np.float32)
+    whole = _resample(sound, rate)
+    assert len(whole) == 3 * RATE
+    monkeypatch.setattr("hcep.sound.CHUNK", 1000)
+    assert np.abs(_resample(sound, rate) - whole).max() < 1e-5
+    seconds = np.arange(3 * rate) / rate
+    low = _resample(np.sin(2 * np.pi * 1000 * seconds)[:, None].astype(np.float32), rate)[:, 0]
+    # away from the ends the tone is where it was
+    inner = slice(RATE, 2 * RATE)
+    assert np.abs(low[inner] - np.sin(2 * np.pi * 1000 * np.arange(3 * RATE) / RATE)[inner]).max() < 0.01
+
+
+def two_tracks(path: Path, first: str, second: str, *options: str) -> Path:
+    inputs = ["-f", "lavfi", "-i", first, "-f", "lavfi", "-i", second]
+    run_ffmpeg(*inputs, "-map", "0", "-map", "1", *options, path)
+    return path
+
+
+TONE = "sine=frequency={}:sample_rate=48000:duration=2"
+MUTE = "anullsrc=r=48000:cl=mono:d=2"
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+def test_of_several_tracks_the_one_of_players_is_read(tmp_path, name):
+    options = ("-c:a", "aac", "-disposition:a:0", "0", "-disposition:a:1", "default")
+    samples, notes = heard(two_tracks(tmp_path / name, TONE.format(400), TONE.format(800), *options))
+    assert pitch(samples, 1) == 800 and notes == ("track 2 of 2 is read, the default one",)
+    plain = tmp_path / f"plain{name}"
+    samples, notes = heard(two_tracks(plain, TONE.format(400), TONE.format(800), "-c:a", "aac"))
+    assert pitch(samples, 1) == 400 and notes[0].startswith("track 1 of 2 is read")
+    samples, notes = heard(two_tracks(tmp_path / f"mute{name}", MUTE, TONE.format(800), "-c:a", "aac"))
+    assert pitch(samples, 1) == 800 and notes == ("track 2 of 2 is read, the first that sounds",)
+    samples, notes = heard(two_tracks(tmp_path / f"both{name}", MUTE, MUTE, "-c:a", "aac"))
+    assert is_silent(samples) and notes[0].startswith("track 1 of 2 is read")
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.m4a", "a.mkv"])
+def test_channels_that_cancel_each_other(tmp_path, name):
+    both = "aevalsrc='0.4*sin(2*PI*400*t)|-0.4*sin(2*PI*400*t):s=48000:d=2'"
+    run_ffmpeg("-f", "lavfi", "-i", both, tmp_path / name)
+    samples, notes = heard(tmp_path / name)
+    assert pitch(samples, 1) == 400 and np.abs(samples).max() > 10_000
+    assert "the channels cancel each other, channel" in notes[0]
+    quiet = "aevalsrc='0.0005*sin(2*PI*400*t)|0.0005*sin(2*PI*300*t):s=48000:d=2'"
+    run_ffmpeg("-f", "lavfi", "-i", quiet, tmp_path / f"quiet{name}")
+    assert heard(tmp_path / f"quiet{name}").notes == ()
+
+
+def test_one_loud_channel_is_not_taken_for_a_cancelled_pair(tmp_path):
+    run_ffmpeg("-f", "lavfi", "-i", "aevalsrc='0.4*sin(2*PI*400*t)|0:s=48000:d=2'", tmp_path / "a.wav")
+    samples, notes = heard(tmp_path / "a.wav")
+    assert notes == () and np.abs(samples).max() == pytest.approx(0.2 * 32768, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("values", "silent"),
+    [
+        ([0] * 50, True),
+        ([700] * 50, True),
+        ([700, 701] * 25, True),
+        ([0, 1, -1] * 20, True),
+        ([0, 2, -2] * 20, False),
+        ([0] * 49 + [5], False),
+    ],
+)
+def test_what_counts_as_silent(values, silent):
+    assert is_silent(np.array(values, np.int16)) is silent
+
+
+def shard_of_clips(tmp_path: Path, clips: list[Clip], samples: int = 8000):
+    write_manifest(tmp_path / "m.tsv", clips)
+    decode_audio(tmp_path / "m.tsv", tmp_path, "000-of-001", tmp_path / "a.h5", samples=samples)
+    shard = verify_shard(tmp_path / "a.h5", "audio")
+    return {name: (f, r, int(n)) for name, f, r, n in zip(shard.clips, shard.flags, shard.reasons,
+                                                        shard.numbers["samples"], strict=True)}  # fmt: skip
+
+
+def clip(name: str, media: str, start: float | None = None, end: float | None = None) -> Clip:
+    return Clip(name, "d", media, media, start, end, "", "none", "", "", "", "", "", "", "")
+
+
+def test_silence_is_kept_and_flagged(tmp_path):
+    run_ffmpeg("-f", "lavfi", "-i", "sine=d=1", "-f", "lavfi", "-i", "anullsrc=r=44100:cl=mono:d=1",
+               "-filter_complex", "[0][1]concat=n=2:v=0:a=1", tmp_path / "half.wav")  # fmt: skip
+    run_ffmpeg("-f", "lavfi", "-i", "anullsrc=r=44100:cl=stereo:d=1", "-c:a", "aac", tmp_path / "mute.m4a")
+    soundfile.write(tmp_path / "level.wav", np.full(9000, 0.25), RATE)
+    found = shard_of_clips(
+        tmp_path,
+        [
+            clip("sounds", "half.wav", 0, 0.5),
+            clip("pause", "half.wav", 1.2, 1.7),
+            clip("mute", "mute.m4a"),
+            clip("level", "level.wav"),
+        ],
+    )
+    assert found["sounds"] == ("", "", 8000)
+    assert found["pause"] == ("silent_audio", "note: silent: constant throughout", 8000)
+    assert found["mute"][0] == "silent_audio" and found["mute"][1].startswith("note: silent: ")
+    assert found["level"] == ("silent_audio", "note: silent: constant throughout", 8000)
+
+
+def test_padding_is_counted_out(tmp_path):
+    tone(tmp_path / "a.wav", 400, 0.3, RATE)
+    found = shard_of_clips(tmp_path, [clip("short", "a.wav"), clip("part", "a.wav", 0.1, 0.2)])
+    assert found["short"][2] == 4800 and found["part"][2] == 1600
+
+
+def test_padding_of_the_encoder_is_cut(tmp_path, monkeypatch):
+    """Some versions of ffmpeg keep what fills up the last block: the stream's own length counts."""
+    path = tone(tmp_path / "a.mp4", 400, 1, 44_100, "-ac", "1", "-c:a", "aac")
+    assert len(heard(path).samples) == 16_000
+    import hcep.sound
+
+    read = hcep.sound.read_track
+
+    def padded(*arguments, **options):
+        samples, starts, lengths = read(*arguments, **options)
+        more = np.full((347, samples.shape[1]), 9, np.int16)
+        return np.concatenate([samples, more]), np.append(starts, 16_000), np.append(lengths, 347)
+
+    monkeypatch.setattr(hcep.sound, "read_track", padded)
+    assert len(heard(path).samples) == 16_000
+
+
+def test_reading_part_of_a_sound_gives_its_beginning(tmp_path):
+    path = make_clip(tmp_path / "a.mp4", seconds=3)
+    whole = heard(path).samples
+    for seconds in (0.01, 0.5, 1.2345, 2.9):
+        part = heard(path, seconds=seconds).samples
+        assert len(part) == round(seconds * RATE) and np.array_equal(part, whole[: len(part)])
+
+
+def test_clip_after_the_end_fails_alone(tmp_path):
+    tone(tmp_path / "a.wav", 400, 1, RATE)
+    clips = [clip("in", "a.wav", 0, 0.5), clip("out", "a.wav", 3, 4)]
+    rows = dict(read_sound(tmp_path / "a.wav", clips, [0, 1], longest=None, timeout=60))
+    assert rows[0] == Row(rows[0].value, "", seconds=0.5) and len(rows[0].value) == 8000
+    assert rows[1].reason == "failed: the segment starts at 3 s, the sound ends at 1.00 s"
