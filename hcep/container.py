@@ -102,7 +102,7 @@ def ends_early(held: float, claimed: float, *, cut: bool) -> bool:
         Whether the file is shorter than its structure says. A header alone is often wrong by a little, a header and a
         missing end together are not.
     """
-    return 0 < claimed and held < (claimed - 0.1 if cut else 0.95 * claimed - 0.5)
+    return claimed > 0 and held < (claimed - 0.1 if cut else 0.95 * claimed - 0.5)
 
 
 def _iso_is_cut(handle: BinaryIO, size: int) -> bool:

@@ -179,7 +179,7 @@ def _start(container: Any, streams: Sequence[Any], packets: Packets) -> float:
 def last_step(times: np.ndarray, duration: float, fps: float) -> float:
     """Seconds for which the last frame is shown: what its packet says, if the frames before it bear it out.
 
-    Writers often give the last packet the length of an average frame, or none: it lasts as long as those just before it.
+    Writers often give the last packet no length, or that of an average frame: it lasts as long as those before it.
     """
     gaps = np.diff(times)
     if not len(gaps):

@@ -6,13 +6,12 @@ channels, gaps), each piece is put where its time stamp says; a stream whose clo
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import soundfile
-from scipy.ndimage import median_filter
-from scipy.signal import resample_poly
 
 from hcep.container import MediaError, ends_early
 from hcep.ffmpeg import RATE, read_track
@@ -196,10 +195,14 @@ def _place(path: Path, samples: np.ndarray, starts: np.ndarray, lengths: np.ndar
         return samples, 0.0
     before = np.cumsum(lengths) - lengths
     # how far each piece lies from where it would be if all followed each other without a gap
-    offset = _without_guesses(starts - before)
-    lasting = median_filter(offset, size=2 * AROUND + 1, mode="reflect")
+    offset = lasting = _without_guesses(starts - before)
     runs = [(0, int(offset[0]))]
-    for piece in range(1, len(offset)) if np.ptp(offset) > SHIFT else ():
+    shifted = int(np.ptp(offset)) > SHIFT
+    if shifted:
+        from scipy.ndimage import median_filter  # half a second, for a few files
+
+        lasting = median_filter(offset, size=2 * AROUND + 1, mode="reflect")
+    for piece in range(1, len(offset)) if shifted else ():
         moved, moved_for_long = (int(value[piece]) - runs[-1][1] for value in (offset, lasting))
         if moved > JUMP:
             runs.append((piece, int(offset[piece])))
@@ -216,7 +219,7 @@ def _place(path: Path, samples: np.ndarray, starts: np.ndarray, lengths: np.ndar
         skip = max(-(first + level), 0)
         if stop - first > skip:
             placed[first + level + skip : stop + level] = samples[first + skip : stop]
-    gaps = sum(max(level - last, 0) for (_, last), (_, level) in zip(runs, runs[1:], strict=False))
+    gaps = sum(max(level - last, 0) for (_, last), (_, level) in itertools.pairwise(runs))
     return placed, gaps / RATE
 
 
@@ -259,6 +262,8 @@ def _resample(channels: np.ndarray, rate: int) -> np.ndarray:
     """Channels at 16 kHz, in chunks, so that memory holds the whole sound once."""
     if rate == RATE or not len(channels):
         return channels
+    from scipy.signal import resample_poly  # a second, which jobs on clips of video need not wait
+
     common = int(np.gcd(rate, RATE))
     up, down = RATE // common, rate // common
     # chunks begin where an output sample falls on an input sample, and see as much beside them as the filter does

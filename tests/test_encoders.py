@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 from small import AUDIO, CLIP, INFO, small_encoders
+from transformers import Wav2Vec2FeatureExtractor
 
 from hcep.encoders.fetch import fetch_encoders, full_size_info
 from hcep.encoders.folder import (
@@ -109,6 +110,21 @@ def test_waveform_normalisation_is_the_feature_extractors(encoders):
     ).input_values
     torch.testing.assert_close(encoders.audio.normalise(waves), theirs.float(), atol=1e-4, rtol=1e-3)
     assert not encoders.audio.normalise(torch.zeros(1, 100, dtype=torch.int16)).any()
+
+
+def test_padding_is_no_part_of_the_statistics(encoders):
+    """A second with an offset, padded to five: the library's extractor, given the bare sounds, pads after it."""
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True)
+    lengths = torch.tensor([16_000, 80_000, 1, 0])
+    waves = (torch.randn(4, 80_000) * 900 + 0.09 * 32768).to(torch.int16)
+    waves[torch.arange(80_000) >= lengths[:, None]] = 0
+    bare = [wave[:length].numpy().astype("float32") / 32768 for wave, length in zip(waves, lengths, strict=True)][:3]
+    theirs = extractor(bare, sampling_rate=16_000, return_tensors="pt", padding="max_length", max_length=80_000)
+    ours = encoders.audio.normalise(waves, lengths)
+    torch.testing.assert_close(ours[:3], theirs.input_values, atol=2e-4, rtol=1e-3)
+    assert float(ours[0, :16_000].mean().abs()) < 1e-5 and not ours[0, 16_000:].any() and not ours[3].any()
+    # without the lengths the offset stays in the sound
+    assert float(encoders.audio.normalise(waves)[0, :16_000].mean()) > 1
 
 
 def test_pixels_are_normalised_as_open_clip_does(encoders):

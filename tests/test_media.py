@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import pickle
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,13 +15,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sample_media import grey_numbers, make_clip, write_list
+from sample_media import grey_numbers, make_clip, run_ffmpeg, write_list
 
 from hcep.container import MediaError
 from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import Clip, read_manifest
 from hcep.errors import HcepError
-from hcep.ffmpeg import frame_ticks
+from hcep.ffmpeg import ffmpeg_executable, frame_ticks
 from hcep.media.audio import decode_audio, fit
 from hcep.media.frames import choose_frames, decode_frames, read_video
 from hcep.media.index import index_cache
@@ -237,7 +238,9 @@ def test_start_window_reads_the_start(release, tmp_path):
 def plain_probe(times: np.ndarray, fps: float) -> Probe:
     ticks = np.round(times * 90_000).astype(np.int64)
     end = float(times[-1]) + 1 / fps
-    return Probe(True, False, len(times), fps, 0.0, 8, 8, "mov", times, ticks, Fraction(1, 90_000), 0.0, end, "", False, ())
+    return Probe(
+        True, False, len(times), fps, 0.0, 8, 8, "mov", times, ticks, Fraction(1, 90_000), 0.0, end, "", False, ()
+    )
 
 
 @given(
@@ -434,3 +437,62 @@ def test_manifest_flag_is_believed(release, tmp_path):
     store = build_cache(release, tmp_path, rows)
     assert store.flags(["a"]) == ["no_audio;no_video;no_text"] and not store.frames(["a"]).any()
     assert read_manifest(tmp_path / "manifest.tsv")[0].flags == "no_audio;no_video;no_text"
+
+
+def test_silence_and_lengths_are_noted_and_counted(tmp_path, capsys):
+    """A muted track; a minute of picture beside two seconds of sound; a list that says something else."""
+    root = tmp_path / "r"
+    make_clip(root / "good.mp4")
+    mute = ("-f", "lavfi", "-i", "anullsrc=r=44100:cl=stereo:d=2")
+    picture = ("-f", "lavfi", "-i", "color=black:s=64x64:r=5:d=60")
+    run_ffmpeg("-i", root / "good.mp4", *mute, "-map", "0:v", "-map", "1:a", "-c:v", "copy", root / "mute.mp4")
+    run_ffmpeg(*picture, "-i", root / "good.mp4", "-map", "0:v", "-map", "1:a", "-c:v", "libx264", root / "long.mp4")
+    rows = [
+        {"clip": name, "video": f"{name.split('_')[0]}.mp4", "label": "x", "text": "x", "seconds": seconds}
+        for name, seconds in [("good", ""), ("good_told", "2.3"), ("mute", ""), ("long", ""), ("good_else", "9")]
+    ]
+    store = build_cache(root, tmp_path / "c", rows)
+    qc = read_qc(tmp_path / "c/qc.tsv")
+    assert [qc["good"][kind] for kind in KINDS] == ["ok"] * 3 == [qc["good_told"][kind] for kind in KINDS]
+    assert [qc["mute"][kind] for kind in KINDS] == ["ok", "note", "ok"] and qc["mute"]["flags"] == "silent_audio"
+    assert qc["mute"]["reason"] == "audio note: silent: constant throughout"
+    assert [qc["long"][kind] for kind in KINDS] == ["note", "note", "ok"] and qc["long"]["flags"] == ""
+    assert qc["long"]["reason"] == "clip note: the picture lasts 60.00 s, the sound 2.00 s"
+    assert qc["good_else"]["reason"].startswith("clip note: the list says 9.00 s, the picture lasts 2.00 s; clip note:")
+    # silent sound is no missing sound
+    assert store.flags(["mute", "good"]) == ["silent_audio", ""]
+    assert "5 clips, 0 with a modality that failed, 1 with silent sound" in capsys.readouterr().err
+    assert store.samples(["good", "mute"]).tolist() == [A, A]
+
+
+def test_length_of_a_clip_is_in_the_cache(release, tmp_path):
+    rows = [
+        {"clip": name, "video": "v/0.mp4", "label": "x", "text": "x", "start": start, "end": end}
+        for name, start, end in [("short", "0.1", "0.2"), ("whole", "", ""), ("out", "7", "8")]
+    ]
+    store = build_cache(release, tmp_path, rows, max_failures=0.5)
+    assert store.samples(["whole", "out", "short"]).tolist() == [A, 0, 1600]
+    path = next(p for p in (tmp_path / "audio").iterdir() if verify_shard(p, "audio").clips)
+    shard = verify_shard(path, "audio")
+    assert dict(zip(shard.clips, shard.numbers["seconds"], strict=True))["short"] == pytest.approx(0.1)
+    with h5py.File(path, "r+") as file:
+        file["samples"][0] += 1
+    with pytest.raises(HcepError, match="does not match its digest"):
+        verify_shard(path, "audio")
+
+
+def test_shards_of_several_versions_of_ffmpeg_are_told(cache, release, tmp_path, monkeypatch, capsys):
+    two_shards(tmp_path, cache.folder / "manifest.tsv")
+    index_shards(tmp_path)
+    assert "different versions" not in capsys.readouterr().err
+    version = json.loads(h5py.File(tmp_path / "frames/000-of-002.h5").attrs["settings"])["ffmpeg"]
+    assert version in subprocess.run([ffmpeg_executable(), "-version"], capture_output=True, text=True).stdout
+    write_list(release / "clips.tsv", ROWS)
+    monkeypatch.setattr("hcep.media.frames.ffmpeg_version", lambda: "5.1.9-0+deb12u1")
+    target = tmp_path / "frames/001-of-002.h5"
+    decode_frames(tmp_path / "manifest.tsv", release, "001-of-002", target, frames=F, size=S)
+    index_shards(tmp_path)
+    said = capsys.readouterr().err
+    assert f"the frames shards were written with different versions of ffmpeg: {version} (1" in said
+    assert "5.1.9-0+deb12u1 (1, e.g. 001-of-002)" in said
+    assert "Remedy: delete the shards" in json.loads(h5py.File(tmp_path / "index.h5").attrs["remarks"])[0]

@@ -52,7 +52,7 @@ def join_flags(flags: Iterable[str]) -> str:
 
 
 def lengths_differ(a: float, b: float) -> bool:
-    """Whether two lengths in seconds that should be the same differ by more than one second and a fifth of the longer."""
+    """Whether two lengths that should be the same differ by more than one second and a fifth of the longer one."""
     return abs(a - b) > max(1.0, 0.2 * max(a, b))
 
 

@@ -62,7 +62,7 @@ class AudioEncoder(FrozenModule):
         self.dim: int = model.config.hidden_size
 
     def normalise(self, waveform: Tensor, samples: Tensor | None = None) -> Tensor:
-        """int16 waveforms ``(B, A)`` -> zero mean and unit variance over each clip's own `samples` ``(B,)``, then zeros.
+        """int16 waveforms ``(B, A)`` -> zero mean, unit variance over each clip's own `samples` ``(B,)``, then zeros.
 
         As wav2vec 2.0's feature extractor does it (`zero_mean_unit_var_norm` of transformers): padding is no part of
         the statistics and stays 0, and so does silence. Without `samples` the waveforms have no padding.

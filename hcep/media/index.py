@@ -149,7 +149,7 @@ def _length_notes(clip: Clip, place: Place) -> Iterator[tuple[tuple[str, ...], s
     lengths = {kind: place.seconds[kind] for kind in ("frames", "audio") if place.flags[kind] != ABSENT[kind]}
     words = {"frames": "the picture", "audio": "the sound"}
     if len(lengths) == 2 and lengths_differ(*lengths.values()):
-        yield tuple(lengths), " and ".join(f"{words[kind]} lasts {length:.2f} s" for kind, length in lengths.items())
+        yield tuple(lengths), f"the picture lasts {lengths['frames']:.2f} s, the sound {lengths['audio']:.2f} s"
     if clip.seconds is not None:
         for kind, length in lengths.items():
             if lengths_differ(length, clip.seconds):

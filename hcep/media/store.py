@@ -79,7 +79,7 @@ class ClipStore:
         return [name for name, place in self._place.items() if shard is None or place[0] == shard]
 
     def flags(self, clips: Sequence[str]) -> list[str]:
-        """Flags of clips, each a ';'-joined string of no_audio, no_video, no_text (a missing modality), silent_audio."""
+        """Flags of clips, joined by ';': no_audio, no_video, no_text for a missing modality, and silent_audio."""
         self._places(clips)
         return [self._flags[name] for name in clips]
 
