@@ -238,9 +238,8 @@ def test_start_window_reads_the_start(release, tmp_path):
 def plain_probe(times: np.ndarray, fps: float) -> Probe:
     ticks = np.round(times * 90_000).astype(np.int64)
     end = float(times[-1]) + 1 / fps
-    return Probe(
-        True, False, len(times), fps, 0.0, 8, 8, "mov", times, ticks, Fraction(1, 90_000), 0.0, end, "", False, ()
-    )
+    base = Fraction(1, 90_000)
+    return Probe(True, False, len(times), fps, 0.0, 8, 8, "mov", times, ticks, base, 0.0, end, "", False, ())
 
 
 @given(

@@ -64,25 +64,10 @@ def hidden(tmp_path_factory) -> Path:
         "testsrc2=s=96x96:r=25:d=60,format=yuv420p,"
         f"geq=lum='if({inside},16+4*mod(N,50),lum(X,Y))':cb='{grey.format('cb')}':cr='{grey.format('cr')}'"
     )
-    coded = [
-        "-c:v",
-        "libvpx",
-        "-b:v",
-        "200k",
-        "-auto-alt-ref",
-        "1",
-        "-lag-in-frames",
-        "25",
-        "-arnr-maxframes",
-        "7",
-        "-arnr-strength",
-        "5",
-        "-g",
-        "128",
-    ]
+    coded = "-c:v libvpx -b:v 200k -auto-alt-ref 1 -lag-in-frames 25 -arnr-maxframes 7 -arnr-strength 5 -g 128"
     for number in ("1", "2"):
         passes = ["-deadline", "good", "-cpu-used", "4", "-pass", number, "-passlogfile", path.with_suffix("")]
-        run_ffmpeg("-f", "lavfi", "-i", picture, *coded, *passes, path)
+        run_ffmpeg("-f", "lavfi", "-i", picture, *coded.split(), *passes, path)
     return path
 
 
