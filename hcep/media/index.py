@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -54,7 +55,8 @@ def index_cache(
     qc : path
         qc.tsv: one row a clip with its flags, reasons, and a status per modality: ok, note (used, with something to
         know), absent (nothing to read) or failed (there, but unreadable). A picture and a sound of one clip that differ
-        in length get a note, as does either that differs from the length that the release's list states.
+        in length get a note, as does either that differs from the length that the release's list states, and what was
+        decoded with another version of ffmpeg or libsndfile than most of the dataset.
     max_failures : float
         Share of clips with a failed modality above which the job ends. The table is then left beside `qc`, under a name
         that ends in ``.failed.tsv``.
@@ -69,7 +71,8 @@ def index_cache(
         raise HcepError(f"shards of {', '.join(shards)} instead of {', '.join(ARRAYS)}", file=output)
     read = {kind: _verify(kind, paths) for kind, paths in shards.items()}
     places = _places(clips, read)
-    rows = [_qc_row(clip, places[clip.clip]) for clip in clips]
+    odd = _odd_shards(read)
+    rows = [_qc_row(clip, places[clip.clip], odd) for clip in clips]
     failed = [row for row in rows if "failed" in [row[kind] for kind in ARRAYS]]
     aside = Path(qc).with_name(f"{Path(qc).stem}.failed.tsv")
     silent = sum(SILENT in row["flags"].split(";") for row in rows)
@@ -77,8 +80,9 @@ def index_cache(
         f"index_cache: {len(rows)} clips, {len(failed)} with a modality that failed, {silent} with silent sound",
         file=sys.stderr,
     )
-    for remark in _mixed(read):
-        print(f"index_cache: {remark}", file=sys.stderr)
+    for (kind, shard), note in odd.items():
+        remedy = "delete the shards of all versions but one and run again: what decodes differs by milliseconds"
+        print(f"index_cache: {kind} shard {shard}: {note}. Remedy: {remedy}", file=sys.stderr)
     if len(failed) > max_failures * len(rows):
         # a declared output is deleted when its job fails; this one is not declared
         write_table(aside, QC_COLUMNS, rows, delimiter="\t")
@@ -127,11 +131,12 @@ def _places(clips: Sequence[Clip], read: Mapping[str, Sequence[Shard]]) -> dict[
     return places
 
 
-def _qc_row(clip: Clip, place: Place) -> dict[str, str]:
+def _qc_row(clip: Clip, place: Place, odd: Mapping[tuple[str, str], str]) -> dict[str, str]:
     reasons = [f"{kind} {place.reasons[kind]}" for kind in ARRAYS if place.reasons[kind]]
     status = {kind: place.reasons[kind].partition(":")[0] or "ok" for kind in ARRAYS}
-    for kinds, note in _length_notes(clip, place):
-        reasons.append(f"clip note: {note}")
+    notes = [((kind,), f"{kind} note: {odd[kind, place.shard]}") for kind in ARRAYS if (kind, place.shard) in odd]
+    for kinds, note in [*_length_notes(clip, place), *notes]:
+        reasons.append(note)
         status |= {kind: "note" for kind in kinds if status[kind] == "ok"}
     return {
         "clip": clip.clip,
@@ -147,29 +152,31 @@ def _qc_row(clip: Clip, place: Place) -> dict[str, str]:
 def _length_notes(clip: Clip, place: Place) -> Iterator[tuple[tuple[str, ...], str]]:
     """What the lengths of a clip's picture and sound say against each other, and against the release's list."""
     lengths = {kind: place.seconds[kind] for kind in ("frames", "audio") if place.flags[kind] != ABSENT[kind]}
-    words = {"frames": "the picture", "audio": "the sound"}
     if len(lengths) == 2 and lengths_differ(*lengths.values()):
-        yield tuple(lengths), f"the picture lasts {lengths['frames']:.2f} s, the sound {lengths['audio']:.2f} s"
+        told = f"the picture lasts {lengths['frames']:.2f} s, the sound {lengths['audio']:.2f} s"
+        yield tuple(lengths), f"clip note: {told}"
     if clip.seconds is not None:
+        words = {"frames": "the picture", "audio": "the sound"}
         for kind, length in lengths.items():
             if lengths_differ(length, clip.seconds):
-                yield (kind,), f"the list says {clip.seconds:.2f} s, {words[kind]} lasts {length:.2f} s"
+                told = f"the list says {clip.seconds:.2f} s, {words[kind]} lasts {length:.2f} s"
+                yield (kind,), f"clip note: {told}"
 
 
-def _mixed(read: Mapping[str, Sequence[Shard]]) -> Iterator[str]:
-    """Remarks on shards that different versions of a decoder wrote."""
+def _odd_shards(read: Mapping[str, Sequence[Shard]]) -> dict[tuple[str, str], str]:
+    """Kind and name of shards that another version of a decoder wrote than most of that kind, with a note on it."""
+    odd = {}
     for kind, shards in read.items():
         for program in DECODERS:
-            users: dict[str, list[str]] = {}
+            clips: Counter[str] = Counter()
             for shard in shards:
-                if program in shard.settings:
-                    users.setdefault(str(shard.settings[program]), []).append(shard.path.stem)
-            if len(users) > 1:
-                counts = ", ".join(f"{version} ({len(names)}, e.g. {names[0]})" for version, names in users.items())
-                yield (
-                    f"the {kind} shards were written with different versions of {program}: {counts}; what decodes can "
-                    "differ by milliseconds. Remedy: delete the shards of all versions but one and run again"
-                )
+                clips[str(shard.settings.get(program))] += len(shard.clips)
+            usual = max(clips, key=clips.__getitem__, default="")
+            for shard in shards:
+                version = str(shard.settings.get(program))
+                if shard.clips and version != usual:
+                    odd[kind, shard.path.stem] = f"decoded with {program} {version}, most of the dataset with {usual}"
+    return odd
 
 
 def _write_index(
@@ -190,5 +197,4 @@ def _write_index(
         file.create_dataset("row", data=rows, dtype="i8")
         file.attrs["shards"] = json.dumps(sums, sort_keys=True)
         file.attrs["settings"] = json.dumps(settings, sort_keys=True)
-        file.attrs["remarks"] = json.dumps(list(_mixed(read)), ensure_ascii=False)
         file.attrs["digest"] = digest([columns, rows, sums, settings])
