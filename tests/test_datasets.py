@@ -453,5 +453,5 @@ def test_server_that_lies(tmp_path, server):
 
 
 def test_columns_are_the_contract():
-    expected = "clip dataset video audio start end text text_kind language label labels group fold flags box"
+    expected = "clip dataset video audio start end text text_kind language label labels group fold flags box seconds"
     assert expected.split() == list(COLUMNS)

@@ -12,7 +12,7 @@ from hcep.datasets.manifest_file import (
     check_clips,
     check_columns,
     open_table,
-    parse_seconds,
+    read_numbers,
 )
 from hcep.datasets.settings import choose, fill, nearest
 from hcep.errors import HcepError
@@ -99,17 +99,7 @@ class Manifest:
                 )
 
     def _clip(self, row: int, cells: dict[str, str]) -> Clip:
-        seconds: dict[str, float | None] = {}
-        for name in ("start", "end"):
-            try:
-                seconds[name] = parse_seconds(cells.get(name, ""))
-            except ValueError as error:
-                raise HcepError(
-                    f"{name} {cells[name]!r} is not a number of seconds",
-                    file=self.table,
-                    row=row,
-                    remedy="write seconds with a point, or nothing",
-                ) from error
+        numbers = read_numbers(cells, self.table, row)
 
         def cell(name: str) -> str:
             return cells.get(name, "").strip()
@@ -127,8 +117,8 @@ class Manifest:
             dataset=cell("dataset"),
             video=video,
             audio=cells.get("audio", "") or ("" if "no_audio" in flags else video),
-            start=seconds["start"],
-            end=seconds["end"],
+            start=numbers["start"],
+            end=numbers["end"],
             text=text,
             text_kind=cell("text_kind") or ("transcript" if text.strip() else wordless),
             language=cell("language") or self.settings["language"],
@@ -138,6 +128,7 @@ class Manifest:
             fold=cell("fold"),
             flags=flags,
             box=cell("box"),
+            seconds=numbers["seconds"],
         )
 
     def _check_label(self, row: int, name: str) -> None:
