@@ -102,10 +102,16 @@ def message(text: str, verb: str = "") -> str:
             "its settings are",
         ),
         (
-            {"task_definitions": {"tiny": {"openness": ["k1u3"]}}},
+            {"task_definitions": {"tiny": {"openness": ["k3u1"]}}},
             "config/splits/tiny.yaml",
-            "no splits for k1u3, only for k2u2",
-            "add k1u3",
+            "no splits for k3u1, only for k2u2",
+            "add k3u1",
+        ),
+        (
+            {"task_definitions": {"tiny": {"openness": ["k2u2", "k1u3"]}}},
+            "config, task_definitions.tiny.openness",
+            "openness k1u3 has 1 known class",
+            "at least 2 known classes",
         ),
         (
             {"task_definitions": {"tiny": {"splits": ["split7"]}}},

@@ -13,7 +13,7 @@ from hcep.datasets.manifest_file import read_manifest
 from hcep.errors import HcepError, closest
 from hcep.files import write_json
 from hcep.protocol.class_splits import ClassSplit, read_class_split
-from hcep.protocol.openness import openness_value, parse_openness
+from hcep.protocol.openness import LEAST_KNOWN, openness_value, parse_openness
 from hcep.protocol.partition import Folds, Partition, partition
 
 PARTS = ("train", "val", "test_known", "test_unknown")
@@ -146,8 +146,8 @@ def read_split(path: str | Path) -> Split:
     Raises
     ------
     HcepError
-        If the file is missing or not JSON, a field is missing, a clip is in two parts or without label or group, or a
-        part holds a class that has no place there.
+        If the file is missing or not JSON, a field is missing, fewer than two classes are known, a clip is in two parts
+        or without label or group, or a part holds a class that has no place there.
     """
     path = Path(path)
     try:
@@ -179,6 +179,9 @@ def _check(split: Split, path: Path) -> None:
     def refuse(clip: str, cause: str) -> HcepError:
         return HcepError(cause, file=path, row=f"clip {clip!r}", remedy="write it again with `hcep make_split`")
 
+    if len(split.known) < LEAST_KNOWN:
+        cause = f"has {len(split.known)} known classes, at least {LEAST_KNOWN} are needed"
+        raise HcepError(cause, file=path, remedy="write it again with `hcep make_split`")
     seen: set[str] = set()
     for part in PARTS:
         allowed = split.unknown if part == "test_unknown" else split.known

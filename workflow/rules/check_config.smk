@@ -9,6 +9,7 @@ import yaml
 
 from hcep.errors import HcepError, closest
 from hcep.protocol.class_splits import check_class_splits
+from hcep.protocol.openness import parse_openness
 from hcep.protocol.settings import check_run
 
 SCHEMA = workflow.source_path("../schemas/config.schema.yaml")
@@ -94,6 +95,8 @@ def check_names():
         at_key(place, registry.pick, "encoder", task["encoder"], config["encoders"])
         if name in config["tasks"]:
             at_key(place, frames_fit_encoder, config, name)
+        for openness in task["openness"]:
+            at_key(f"{place}.openness", parse_openness, openness)
         for method in task["methods"]:
             at_key(place, run_settings, config, name, method)
             if name in config["tasks"]:
