@@ -477,15 +477,17 @@ def test_split_file(corpus: Path, tmp_path: Path) -> None:
 
 def test_what_a_reader_must_know_of_the_clips_is_remarked(corpus: Path, tmp_path: Path, capsys) -> None:
     clips = [clip for clip in read_manifest(corpus) if clip.label != "surprise" or clip.fold != "0"]
-    clips += [a_clip(f"slip {i}", "happines", "1", "g1") for i in range(2)]
+    clips += [a_clip(f"other {i}", "boredom", "1", "g1") for i in range(2)]
+    clips += [a_clip("on purpose", "unhappiness", "1", "g1")]
     write_manifest(corpus, clips)
     output = tmp_path / "split.json"
-    arguments = {"labels": MAFW, "test_folds": ["0"]}
+    arguments = {"labels": MAFW, "test_folds": ["0"], "other_labels": ["unhappiness"]}
     written = make_split(corpus, SPLITS / "mafw.yaml", "mafw", "k6u4", "split2", output, **arguments)
     assert written.remarks == (
         "unknown class surprise has no test clip",
-        "label happines (2 clips) is no class of the task, did you mean happiness?",
+        "label boredom (2 clips) is no class of the task",
         "label neutral (9 clips) is no class of the task",
+        "label unhappiness (1 clips) is no class of the task",
     )
     said = capsys.readouterr().err.splitlines()
     assert said == [f"make_split mafw k6u4 split2: {remark}" for remark in written.remarks]

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hcep.datasets.manifest_file import read_manifest
-from hcep.errors import HcepError, closest
+from hcep.errors import HcepError
 from hcep.files import write_json
 from hcep.protocol.class_splits import ClassSplit, read_class_split
+from hcep.protocol.near_misses import Names, check_names
 from hcep.protocol.openness import LEAST_KNOWN, openness_value, parse_openness
 from hcep.protocol.partition import Folds, Partition, partition
 
@@ -59,6 +60,8 @@ def make_split(
     val_fraction: float = 0.0,
     val_seed: int = 0,
     min_train: int = 1,
+    other_labels: Collection[str] = (),
+    words: Mapping[str, str] | None = None,
 ) -> Split:
     """Divide a task's clips and write the split file.
 
@@ -79,6 +82,8 @@ def make_split(
         As in `Folds`.
     val_fraction, val_seed, min_train
         As in `partition`.
+    other_labels, words
+        As in `Names`.
 
     Returns
     -------
@@ -88,17 +93,20 @@ def make_split(
     Raises
     ------
     HcepError
-        From reading or dividing; see `read_class_split` and `partition`.
+        From reading or dividing, see `read_class_split` and `partition`; and for labels and folds that are nearly those
+        of the task, see `near_misses`.
     """
     chosen = read_class_split(class_splits, openness, split, labels)
     manifests = [manifest] if isinstance(manifest, str | Path) else list(manifest)
     clips = [clip for path in manifests for clip in read_manifest(path)]
+    folds = Folds(test_folds, train_folds, val_folds)
     try:
+        check_names(Counter((clip.label, clip.fold) for clip in clips), Names(labels, folds, other_labels, words))
         divided = partition(
             clips,
             chosen.known,
             chosen.unknown,
-            Folds(test_folds, train_folds, val_folds),
+            folds,
             val_fraction=val_fraction,
             val_seed=val_seed,
             min_train=min_train,
@@ -135,9 +143,7 @@ def _remarks(divided: Partition, found: Mapping[str, int], labels: Sequence[str]
             yield f"unknown class {label} has no test clip"
     for label, count in sorted(found.items()):
         if label not in labels:
-            near = closest(label, labels)
-            hint = f", did you mean {near}?" if near else ""
-            yield f"label {label} ({count} clips) is no class of the task{hint}"
+            yield f"label {label} ({count} clips) is no class of the task"
 
 
 def read_split(path: str | Path) -> Split:

@@ -45,9 +45,29 @@ rule check:
         " --expected {input.expected:q} --output {output:q} 2> {log:q}"
 
 
+rule check_tasks:
+    input:
+        "resources/{dataset}/manifest.tsv",
+    output:
+        "resources/{dataset}/tasks.txt",
+    log:
+        "logs/check_tasks/{dataset}.log",
+    localrule: True
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        settings=names_of_tasks,
+        code=digest_of("protocol.check_tasks"),
+    message:
+        "labels and folds of {wildcards.dataset} against the tasks"
+    shell:
+        "hcep check_tasks --manifest {input:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
+
+
 rule decode_frames:
     input:
         media_files("video"),
+        tasks=tasks_checked,
     output:
         "resources/{dataset}/frames/{shard}.h5",
     log:
@@ -70,6 +90,7 @@ rule decode_frames:
 rule decode_audio:
     input:
         media_files("audio"),
+        tasks=tasks_checked,
     output:
         "resources/{dataset}/audio/{shard}.h5",
     log:
@@ -92,6 +113,7 @@ rule decode_audio:
 rule transcribe:
     input:
         heard_files,
+        tasks=tasks_checked,
     output:
         "resources/{dataset}/text/{shard}.h5",
     log:

@@ -95,6 +95,10 @@ def check_names():
         at_key(place, registry.pick, "encoder", task["encoder"], config["encoders"])
         if name in config["tasks"]:
             at_key(place, frames_fit_encoder, config, name)
+        both = sorted({*task["labels"]} & {*task["other_labels"]})
+        if both:
+            cause = f"{both[0]!r} is in labels and in other_labels"
+            raise HcepError(cause, file="config", row=place, remedy="keep it in one of them")
         for openness in task["openness"]:
             at_key(f"{place}.openness", parse_openness, openness)
         for method in task["methods"]:

@@ -24,8 +24,8 @@ def class_splits_file(wildcards):
 
 def split_settings(wildcards):
     task = task_of(wildcards)
-    keys = ("labels", "test_folds", "train_folds", "val_folds", "val_fraction", "val_seed", "min_train")
-    return settings_text({key: task[key] for key in keys})
+    own = {key: task[key] for key in ("val_fraction", "val_seed", "min_train")}
+    return settings_text(task_names(config, wildcards.task) | own)
 
 
 def settings_of_run(wildcards):
