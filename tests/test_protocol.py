@@ -494,6 +494,32 @@ def test_what_a_reader_must_know_of_the_clips_is_remarked(corpus: Path, tmp_path
     assert read_split(output) == written
 
 
+def test_a_file_under_two_names_on_both_sides_is_remarked(tmp_path: Path) -> None:
+    clips = [a_clip(f"{label}{fold}", label, fold) for label in SMALL for fold in ("train", "test", "val")]
+    (tmp_path / "s.yaml").write_text("k2u1: {split1: {known: [anger, disgust], unknown: [fear]}}")
+
+    def remarks(**paths: str) -> tuple[str, ...]:
+        changed = [clip._replace(video=paths.get(clip.clip, clip.video)) for clip in clips]
+        write_manifest(tmp_path / "m.tsv", [clip._replace(audio=clip.video) for clip in changed])
+        folds = {"test_folds": ["test"], "val_folds": ["val"]}
+        split = make_split(
+            tmp_path / "m.tsv", tmp_path / "s.yaml", "t", "k2u1", "split1", tmp_path / "o", labels=SMALL, **folds
+        )
+        assert read_split(tmp_path / "o").remarks == split.remarks
+        return split.remarks
+
+    assert remarks() == ()
+    assert remarks(angertrain="v/a.mp4", disgusttest="./v//a.mp4") == (
+        "1 test clip is of files that are trained on, e.g. v/a.mp4: angertrain in training, disgusttest in test",
+    )
+    # held-out clips choose the epoch, so they are on the side of training; unknown clips are tested, too
+    assert remarks(angerval="v/a.mp4", disgusttest="v/a.mp4", feartest="v/a.mp4", angertest="v/A.mp4") == (
+        "2 test clips are of files that are trained on, e.g. v/a.mp4: angerval in training, disgusttest in test",
+    )
+    # unknown clips of a training fold are not learnt from, and twice on one side is no leak
+    assert remarks(feartrain="v/a.mp4", feartest="v/a.mp4", angertest="v/a.mp4", disgusttrain="angertrain.mp4") == ()
+
+
 def test_make_split_names_file_and_split(corpus: Path, tmp_path: Path) -> None:
     arguments = {"labels": MAFW, "test_folds": ["7"]}
     with pytest.raises(HcepError, match=r"manifest\.tsv, k6u4 split2: no clip has the test fold '7'.*0, 1, 2"):

@@ -6,7 +6,7 @@ import os
 
 import pytest
 from sample_media import make_clip
-from workspace import FIGURES, METHODS, RUN, aggregates, of_method
+from workspace import CHECKED, FIGURES, METHODS, RUN, aggregates, of_method
 
 from hcep.datasets.manifest_file import read_manifest
 from hcep.media.shards import shard_of
@@ -67,6 +67,30 @@ def test_a_split_or_an_index_that_comes_out_as_before_costs_nothing_more(finishe
     assert finished.snakemake("-n", config=laxer).begun == []
 
 
+def test_the_folds_of_a_task_are_checked_again_and_nothing_is_decoded(finished):
+    before = finished.dates("resources/tiny")
+    change = {"task_definitions": {"tiny": {"train_folds": ["train"]}}}
+    outcome = finished.snakemake("resources/tiny/index.h5", "resources/tiny/tasks.txt", config=change)
+    assert outcome.finished == [CHECKED]
+    after = finished.dates("resources/tiny")
+    assert {name for name in after if after[name] != before[name]} == {"resources/tiny/tasks.txt"}
+    # the split comes out with the folds named, so its runs are made again; the cache is not
+    planned = finished.snakemake("-n", config=change)
+    assert not [message for message in planned.begun if "decode" in message or "words" in message]
+
+
+def test_labels_and_folds_that_almost_match_are_found_before_anything_is_decoded(fresh):
+    fresh.edit("data/tiny/clips.tsv", "fear_5.mp4\tfear\ttest", "fear_5.mp4\tfear\tTest")
+    labels = ["angry", "fear", "happiness", "sadness"]
+    splits = fresh.path("config/splits/tiny.yaml")
+    splits.write_text(splits.read_text().replace("anger", "angry"))
+    outcome = fresh.snakemake(SUMMARY, config={"task_definitions": {"tiny": {"labels": labels}}}, fails=True)
+    (said,) = [line for line in outcome.text.splitlines() if line.startswith("hcep check_tasks: ")]
+    assert "resources/tiny/manifest.tsv: task tiny: label 'anger' (6 clips)" in said and "other_labels" in said
+    assert "fold 'Test' (1 clip) would be trained on, but is near 'test'" in said
+    assert not list(fresh.path("resources/tiny").glob("*/*.h5")) and not fresh.path("results/tiny/splits").exists()
+
+
 def test_one_more_method_runs_itself_and_the_aggregates(finished):
     config = {
         "methods": {"linear_slow": {"base": "linear", "lr": 0.001}},
@@ -102,7 +126,7 @@ def test_one_clip_added_decodes_its_shard_and_trains_again(finished):
     outcome = finished.snakemake(LINEAR)
     shard = shard_of_clip(finished, "extra")
     wanted = [f"{what} of tiny, shard {shard}" for what in ("decode frames", "decode sound", "words")]
-    wanted += ["list the clips of tiny", "index the cache of tiny", "split split1 of tiny k2u2"]
+    wanted += ["list the clips of tiny", CHECKED, "index the cache of tiny", "split split1 of tiny k2u2"]
     # the index says where every clip is, and features are made from it
     wanted += [f"encode tiny with tiny, shard {i:03}-of-002" for i in (0, 1)]
     assert outcome.finished == sorted([*wanted, *of_method("linear_msp", *RUN_STAGES)])

@@ -15,7 +15,8 @@ from hcep.datasets.manifest_file import (
     read_numbers,
 )
 from hcep.datasets.settings import choose, fill, nearest
-from hcep.errors import HcepError
+from hcep.datasets.spellings import other_spelling
+from hcep.errors import HcepError, not_text
 from hcep.files import sha256_file
 
 REQUIRED = ("clip", "video", "label")
@@ -48,10 +49,14 @@ class Manifest:
                     f"setting {name!r} of the manifest adapter is {self.settings[name]!r}", remedy="write it as text"
                 )
         labels = self.settings["labels"]
-        if labels is not None and not (isinstance(labels, list) and all(isinstance(name, str) for name in labels)):
+        if labels is not None and not isinstance(labels, list):
             raise HcepError(
                 f"setting 'labels' of the manifest adapter is {labels!r}", remedy="list the names: [anger, fear, ...]"
             )
+        for name in labels or ():
+            if not isinstance(name, str):
+                cause = f"setting 'labels' of the manifest adapter lists {name!r}, which is not text"
+                raise HcepError(cause, remedy=not_text(name))
         self.table = self.root / self.settings["file"]
 
     def watch(self) -> list[str]:
@@ -144,9 +149,13 @@ class Manifest:
     def _check_media(self, row: int, clip: Clip) -> None:
         for media in dict.fromkeys((clip.video, clip.audio)):
             if media and not os.path.exists(self.root / media):  # noqa: PTH110 - an overlong name is missing, not an error
+                other = other_spelling(self.root, media)
+                remedy = "correct the path (it is relative to the root), or leave the cell empty for none"
                 raise HcepError(
                     f"clip {clip.clip!r}: media file {str(self.root / media)!r} is missing",
                     file=self.table,
                     row=row,
-                    remedy="correct the path (it is relative to the root), or leave the cell empty for none",
+                    remedy=f"write {other!r}, the file that is there: every letter and its case count"
+                    if other
+                    else remedy,
                 )

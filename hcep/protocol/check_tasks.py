@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hcep.datasets.manifest_file import read_manifest
-from hcep.errors import HcepError
+from hcep.errors import HcepError, not_text
 from hcep.files import write_text
 from hcep.protocol.near_misses import Names, near_misses
 from hcep.protocol.partition import Folds
@@ -34,7 +34,7 @@ def check_tasks(manifest: str | Path, tasks: Mapping[str, Mapping[str, Any]], ou
         For the near misses of all these tasks, see `near_misses`; nothing is written then.
     """
     clips = Counter((clip.label, clip.fold) for clip in read_manifest(manifest))
-    names = {task: read_names(settings) for task, settings in sorted(tasks.items())}
+    names = {task: read_names(task, settings) for task, settings in sorted(tasks.items())}
     missed = [(task, miss) for task, named in names.items() for miss in near_misses(clips, named)]
     if missed:
         causes = "; ".join(f"task {task}: {miss.cause}" for task, miss in missed)
@@ -44,14 +44,24 @@ def check_tasks(manifest: str | Path, tasks: Mapping[str, Mapping[str, Any]], ou
     write_text(output, "\n".join(texts) or "no task of the config uses this dataset\n")
 
 
-def read_names(settings: Mapping[str, Any]) -> Names:
-    """The names of a task from its settings."""
+def read_names(task: str, settings: Mapping[str, Any]) -> Names:
+    """The names of a task from its settings; what is no list of texts is an HcepError."""
+    for key in ("labels", "other_labels", "test_folds", "train_folds", "val_folds"):
+        listed = settings.get(key, [])
+        if listed is None and key == "train_folds":  # every other fold
+            continue
+        if not isinstance(listed, list):
+            raise HcepError(f"{key} of task {task} is {listed!r}", remedy="list the names: [anger, fear, ...]")
+        for name in listed:
+            if not isinstance(name, str):
+                cause = f"{key} of task {task} lists {name!r}, which is not text"
+                raise HcepError(cause, remedy=not_text(name))
     folds = Folds(settings["test_folds"], settings.get("train_folds"), settings.get("val_folds", ()))
     return Names(settings["labels"], folds, settings.get("other_labels", ()), settings.get("words"))
 
 
 def task_text(task: str, clips: Mapping[tuple[str, str], int], names: Names) -> str:
-    """How a task takes the labels and folds of its clips, as text to read.
+    """How a task takes the labels and folds of its clips, and its near misses, as text to read.
 
     Parameters
     ----------
@@ -75,7 +85,13 @@ def task_text(task: str, clips: Mapping[tuple[str, str], int], names: Names) -> 
         ],
         "folds": [(fold or "(none)", USES[names.folds.part(fold)], folds[fold]) for fold in sorted(folds)],
     }
-    return "\n".join([f"task {task}", *_lines(sections)]) + "\n"
+    lines = [f"task {task}", *_lines(sections)]
+    missed = near_misses(clips, names)
+    if missed:
+        lines.append("  errors: names that almost match")
+    for miss in missed:
+        lines += [f"    {miss.cause}", f"      remedy: {miss.remedy}"]
+    return "\n".join(lines) + "\n"
 
 
 def _lines(sections: Mapping[str, Sequence[tuple[str, str, int]]]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from hcep.errors import HcepError, closest
+from hcep.errors import HcepError, closest, not_text
 from hcep.files import write_text
 from hcep.protocol.openness import check_known, parse_openness
 
@@ -281,9 +281,7 @@ def _checked_sides(
 
 def _check_label(name: Any, labels: Sequence[str], path: Path, place: str) -> None:
     if not isinstance(name, str):
-        raise HcepError(
-            f"{name!r} is not text", file=path, row=place, remedy="quote class names that YAML reads as something else"
-        )
+        raise HcepError(f"{name!r} is not text", file=path, row=place, remedy=not_text(name))
     if name not in labels:
         guess = closest(name, labels)
         raise HcepError(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hcep.datasets.manifest_file import read_manifest
+from hcep.datasets.manifest_file import Clip, read_manifest
 from hcep.errors import HcepError
 from hcep.files import write_json
 from hcep.protocol.class_splits import ClassSplit, read_class_split
@@ -26,7 +27,8 @@ class Split(NamedTuple):
     `known` is in label-id order: class id k = position k. `train`, `val`, `test_known`, `test_unknown` hold clip ids,
     no id in two of them; `labels`, `groups` and `datasets` map each of those ids to its class name, its group and its
     dataset. `left_out_classes` were drawn as known and have too few training clips. `remarks` are what a reader of the
-    results must know of the clips: unknown classes that are not tested, labels that are no class of the task.
+    results must know of the clips: unknown classes that are not tested, labels that are no class of the task, media
+    files that are trained on and tested under two names.
     """
 
     task: str
@@ -116,7 +118,7 @@ def make_split(
         named = ", ".join(map(str, manifests))
         raise HcepError(error.cause, file=named, row=f"{openness} {split}", remedy=error.remedy) from error
     shared = {field: value for field, value in divided._asdict().items() if field in Split._fields}
-    remarks = tuple(_remarks(divided, Counter(clip.label for clip in clips if clip.label), labels))
+    remarks = tuple(_remarks(divided, clips, labels))
     for remark in remarks:
         print(f"make_split {task} {openness} {split}: {remark}", file=sys.stderr)
     result = Split(task, openness, split, **shared, remarks=remarks)
@@ -136,14 +138,44 @@ def make_split(
     return result
 
 
-def _remarks(divided: Partition, found: Mapping[str, int], labels: Sequence[str]) -> Iterator[str]:
+def _remarks(divided: Partition, clips: Sequence[Clip], labels: Sequence[str]) -> Iterator[str]:
     tested = {divided.labels[clip] for clip in divided.test_unknown}
     for label in divided.unknown:
         if label not in tested:
             yield f"unknown class {label} has no test clip"
-    for label, count in sorted(found.items()):
+    for label, count in sorted(Counter(clip.label for clip in clips if clip.label).items()):
         if label not in labels:
             yield f"label {label} ({count} clips) is no class of the task"
+    yield from _shared_files(divided, clips)
+
+
+def _shared_files(divided: Partition, clips: Sequence[Clip]) -> Iterator[str]:
+    """A remark when a media file is trained on (or held out) under one clip id and tested under another."""
+    users: dict[tuple[str, str], str] = {}
+    learnt = {*divided.train, *divided.val}
+    for clip in clips:
+        if clip.clip in learnt:
+            users |= dict.fromkeys(_files(clip), clip.clip)
+    tested = {*divided.test_known, *divided.test_unknown}
+    shared = [
+        (file[1], users[file], clip.clip)
+        for clip in clips
+        if clip.clip in tested
+        for file in _files(clip)
+        if file in users
+    ]
+    if shared:
+        count = len({clip for _, _, clip in shared})
+        file, trained, other = min(shared)
+        yield (
+            f"{count} test {'clip is' if count == 1 else 'clips are'} of files that are trained on, "
+            f"e.g. {file}: {trained} in training, {other} in test"
+        )
+
+
+def _files(clip: Clip) -> set[tuple[str, str]]:
+    """Dataset and path of a clip's media, however the path is written."""
+    return {(clip.dataset, posixpath.normpath(path)) for path in (clip.video, clip.audio) if path}
 
 
 def read_split(path: str | Path) -> Split:

@@ -143,7 +143,7 @@ def _labels_missed(clips: Mapping[tuple[str, str], int], names: Names) -> Iterat
         near = near_label(label, names.labels, names.words)
         if near is not None:
             yield NearMiss(
-                f"label {label!r} ({_clips(count)}) is no class of the task and would be left out, but is near {near!r}",
+                f"label {label!r} ({_clips(count)}) is no class of the task, would be left out, but is near {near!r}",
                 f"write {near!r} in the list of clips, or, if {label!r} is meant, add it to the task's other_labels",
             )
 

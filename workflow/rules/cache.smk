@@ -1,7 +1,7 @@
 # clips -> manifest -> shards of frames, sound and words -> index
 
 
-checkpoint manifest:
+rule manifest:
     input:
         release_files,
     output:
@@ -45,7 +45,7 @@ rule check:
         " --expected {input.expected:q} --output {output:q} 2> {log:q}"
 
 
-rule check_tasks:
+checkpoint check_tasks:
     input:
         "resources/{dataset}/manifest.tsv",
     output:
@@ -67,7 +67,6 @@ rule check_tasks:
 rule decode_frames:
     input:
         media_files("video"),
-        tasks=tasks_checked,
     output:
         "resources/{dataset}/frames/{shard}.h5",
     log:
@@ -90,7 +89,6 @@ rule decode_frames:
 rule decode_audio:
     input:
         media_files("audio"),
-        tasks=tasks_checked,
     output:
         "resources/{dataset}/audio/{shard}.h5",
     log:
@@ -113,7 +111,6 @@ rule decode_audio:
 rule transcribe:
     input:
         heard_files,
-        tasks=tasks_checked,
     output:
         "resources/{dataset}/text/{shard}.h5",
     log:

@@ -7,7 +7,7 @@ import re
 import jsonschema
 import yaml
 
-from hcep.errors import HcepError, closest
+from hcep.errors import HcepError, closest, not_text
 from hcep.protocol.class_splits import check_class_splits
 from hcep.protocol.openness import parse_openness
 from hcep.protocol.settings import check_run
@@ -32,6 +32,9 @@ def config_hint(cause, place):
     number = re.match(r"'([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)' is not of type '(number|integer)'", cause, re.IGNORECASE)
     if number:
         return number_hint(number[1])
+    name = re.match(r"(True|False|None|[-+0-9.e]+) is not of type 'string'", cause)
+    if name:
+        return f"{not_text(yaml.safe_load(name[1].replace('None', 'null')))}; or "
     unknown = re.search(r"\((.*) (was|were) unexpected\)", cause)
     if not unknown:
         return ""

@@ -98,11 +98,6 @@ def names_of_tasks(wildcards):
     return settings_text({name: task_names(config, name) for name in tasks})
 
 
-def tasks_checked(wildcards):
-    """Input function: the tasks fit the clips; when a task changes, the check runs again and nothing is decoded anew."""
-    return ancient(f"resources/{wildcards.dataset}/tasks.txt")
-
-
 def release_files(wildcards):
     """Files of a release that the manifest is made from and that a rule can make."""
     entry = dataset_of(wildcards)
@@ -122,7 +117,9 @@ def clips_by_shard(path, stamp, shards):
 
 
 def clips_of(wildcards):
-    path = checkpoints.manifest.get(dataset=wildcards.dataset).output[0]
+    # shards wait for the check: as an ancient input of theirs it would keep Snakemake from seeing what else has changed
+    checkpoints.check_tasks.get(dataset=wildcards.dataset)
+    path = f"resources/{wildcards.dataset}/manifest.tsv"
     groups = clips_by_shard(path, os.stat(path).st_mtime_ns, dataset_of(wildcards)["shards"])
     if wildcards.shard not in groups:
         raise ValueError(f"{wildcards.dataset} has no shard {wildcards.shard}")
