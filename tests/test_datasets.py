@@ -139,7 +139,11 @@ def test_own_list_with_commas(tmp_path):
         ({"text": "subtitle"}, {}, "setting 'text'"),
         # a text would be searched, so that 'ang' would be one of 'anger'
         ({"labels": "fearful"}, {"label": "fear"}, "setting 'labels'.*is 'fearful'.*list the names"),
-        ({"labels": [1]}, {}, "setting 'labels'"),
+        ({"labels": [1]}, {}, "lists 1, which is not text.*for a number: write the name in quotes, as '1'"),
+        ({"labels": [False]}, {}, "lists False.*YAML takes yes, on, no and off for true and false.*quotes"),
+        ({"labels": ["fear", None]}, {}, "lists None.*null for nothing.*quotes"),
+        ({}, {"video": "A.mp4"}, "A.mp4' is missing.*write 'a.mp4', the file that is there"),
+        ({}, {"video": "a.MP4"}, "a.MP4' is missing.*write 'a.mp4', the file that is there"),
         ({"file": 5}, {}, "setting 'file'.*is 5"),
         ({"language": None}, {}, "setting 'language'"),
     ],

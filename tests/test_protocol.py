@@ -239,7 +239,10 @@ def test_written_splits_read_back_whatever_the_names(labels: list[str], tmp_path
         ("k2u1: {a: {known: [fear, anger], unknown: [angr]}}", r"k2u1.a: 'angr' is not a class.*did you mean 'anger'"),
         ("k2u1: {a: {known: [fear, Anger], unknown: [disgust]}}", "did you mean 'anger'"),
         ("k2u1: {a: {known: [fear, joyful], unknown: [disgust]}}", "choose from anger, disgust"),
-        ("k2u1: {a: {known: [fear, no], unknown: [disgust]}}", "False is not text.*quote"),
+        (
+            "k2u1: {a: {known: [fear, no], unknown: [disgust]}}",
+            "False is not text.*yes, on, no and off for true and false.*quotes",
+        ),
         ("k2u1: {a: {known: [fear, anger], unknown: [fear]}}", "fear on both sides"),
         ("k2u1: {a: {known: [fear], unknown: [anger]}}", "known has 1 classes, the openness says 2"),
         ("k2u1: {a: {known: [fear, fear], unknown: [anger]}}", "lists 'fear' twice"),

@@ -6,7 +6,7 @@ import os
 
 import pytest
 from sample_media import make_clip
-from workspace import CHECKED, FIGURES, METHODS, RUN, aggregates, of_method
+from workspace import CHECKED, CONFIG, FIGURES, METHODS, RUN, aggregates, of_method
 
 from hcep.datasets.manifest_file import read_manifest
 from hcep.media.shards import shard_of
@@ -58,9 +58,9 @@ def test_the_code_of_one_method_reruns_its_training_and_after(finished):
 
 def test_a_split_or_an_index_that_comes_out_as_before_costs_nothing_more(finished):
     split, index = "results/tiny/splits/k2u2/split1.json", "resources/tiny/index.h5"
-    finished.snakemake(SUMMARY, config={"task_definitions": {"tiny": {"test_folds": ["Test"]}}}, fails=True)
+    finished.snakemake(SUMMARY, config={"task_definitions": {"tiny": {"test_folds": ["none"]}}}, fails=True)
     assert not finished.path(split).exists()
-    assert finished.snakemake(split).finished == ["split split1 of tiny k2u2"]
+    assert finished.snakemake(split).finished == sorted([CHECKED, "split split1 of tiny k2u2"])
     assert finished.snakemake("-n").begun == []
     laxer = {"datasets": {"tiny": {"max_failures": 0.5}}}
     assert finished.snakemake(index, config=laxer).finished == ["index the cache of tiny"]
@@ -74,9 +74,32 @@ def test_the_folds_of_a_task_are_checked_again_and_nothing_is_decoded(finished):
     assert outcome.finished == [CHECKED]
     after = finished.dates("resources/tiny")
     assert {name for name in after if after[name] != before[name]} == {"resources/tiny/tasks.txt"}
-    # the split comes out with the folds named, so its runs are made again; the cache is not
-    planned = finished.snakemake("-n", config=change)
-    assert not [message for message in planned.begun if "decode" in message or "words" in message]
+    # the split names its folds, so its runs are made again; the cache is not
+    outcome = finished.snakemake(LINEAR, config=change)
+    assert outcome.finished == sorted(["split split1 of tiny k2u2", *of_method("linear_msp", *RUN_STAGES)])
+
+
+def test_another_task_over_the_same_clips_is_checked_and_hides_no_other_change(finished):
+    shard = shard_of_clip(finished, "fear_2")
+    make_clip(finished.path("data/tiny/fear_2.mp4"), seconds=0.8, fps=5, size="40x32", hertz=900)
+    other = CONFIG["task_definitions"]["tiny"] | {"other_labels": ["boredom"]}
+    change = {"task_definitions": {"other": other}, "methods": {"linear_msp": {"lr": 0.01}}}
+    outcome = finished.snakemake(LINEAR, config=change)
+    wanted = [f"{what} of tiny, shard {shard}" for what in ("decode frames", "decode sound")]
+    wanted += [f"encode tiny with tiny, shard {i:03}-of-002" for i in (0, 1)]
+    wanted += [CHECKED, "index the cache of tiny", *of_method("linear_msp", *RUN_STAGES)]
+    assert outcome.finished == sorted(wanted)
+
+
+def test_a_check_that_failed_is_made_again_and_costs_nothing_more(finished):
+    before = finished.dates("resources") | finished.dates("results")
+    slip = {"task_definitions": {"tiny": {"test_folds": ["Test"]}}}
+    for _ in range(2):
+        outcome = finished.snakemake(config=slip, fails=True)
+        assert "fold 'test' (8 clips) would be trained on, but is near 'Test'" in outcome.text
+        assert outcome.begun == [CHECKED]
+    assert finished.dates("resources") | finished.dates("results") == before
+    assert finished.snakemake().finished == [CHECKED]
 
 
 def test_labels_and_folds_that_almost_match_are_found_before_anything_is_decoded(fresh):

@@ -89,7 +89,7 @@ def task_names(config: Mapping[str, Any], task: str) -> dict[str, Any]:
         "test_folds": table.get("test_folds", ["test"]),
         "train_folds": table.get("train_folds"),
         "val_folds": table.get("val_folds", []),
-        "words": {label: words[label] for label in table["labels"] if label in words},
+        "words": {label: words[label] for label in table["labels"] or () if label in words},
     }
 
 

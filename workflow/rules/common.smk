@@ -117,9 +117,7 @@ def clips_by_shard(path, stamp, shards):
 
 
 def clips_of(wildcards):
-    # shards wait for the check: as an ancient input of theirs it would keep Snakemake from seeing what else has changed
-    checkpoints.check_tasks.get(dataset=wildcards.dataset)
-    path = f"resources/{wildcards.dataset}/manifest.tsv"
+    path = checkpoints.manifest.get(dataset=wildcards.dataset).output[0]
     groups = clips_by_shard(path, os.stat(path).st_mtime_ns, dataset_of(wildcards)["shards"])
     if wildcards.shard not in groups:
         raise ValueError(f"{wildcards.dataset} has no shard {wildcards.shard}")

@@ -14,6 +14,10 @@ def of_datasets(name):
     return read
 
 
+def checks_of_tasks(wildcards):
+    return [ancient(path) for path in of_datasets("tasks.txt")(wildcards)]
+
+
 def class_splits_of(task):
     return task_definition(config, task).get("class_splits", f"config/splits/{task}.yaml")
 
