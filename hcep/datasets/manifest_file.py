@@ -59,10 +59,11 @@ def parse_box(box: str) -> tuple[int, int, int, int] | None:
     """Read 'x,y,w,h' (whole pixels, width and height above 0) or ''; a ValueError says what is wrong."""
     if not box:
         return None
-    numbers = [int(part) for part in box.split(",")]
-    if len(numbers) != 4 or min(numbers) < 0 or min(numbers[2:]) < 1:
+    found = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", box.replace(" ", ""))
+    x, y, width, height = map(int, found.groups()) if found else (0, 0, 0, 0)
+    if min(width, height) < 1:
         raise ValueError(f"not a box x,y,w,h: {box!r}")
-    return numbers[0], numbers[1], numbers[2], numbers[3]
+    return x, y, width, height
 
 
 def parse_seconds(text: str) -> float | None:
