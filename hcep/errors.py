@@ -14,6 +14,17 @@ def closest(name: object, known: Iterable[str]) -> str | None:
     return folded[match[0]] if match else None
 
 
+def not_text(value: object) -> str:
+    """What to do about a name that YAML read as something else, as the beginning or the whole of a remedy."""
+    if isinstance(value, bool):
+        return "YAML takes yes, on, no and off for true and false: write the name in quotes, as 'no'"
+    if value is None:
+        return "YAML takes an empty entry, ~ and null for nothing: write the name in quotes, as 'null'"
+    if isinstance(value, int | float):
+        return f"YAML takes it for a number: write the name in quotes, as '{value}'"
+    return "YAML does not take it for text: write the name in quotes"
+
+
 class HcepError(Exception):
     """Input or state that a user can mend.
 

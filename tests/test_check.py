@@ -11,7 +11,7 @@ from releases import cmu_mosei, crema_d, mafw, meld, ov_merd
 from sample_media import make_clip, write_list
 
 from hcep.cli import main
-from hcep.datasets.check import check_release, dataset_entry, report_text
+from hcep.datasets.check import check_release, dataset_entry, read_configs, report_text
 from hcep.errors import HcepError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -139,3 +139,116 @@ def test_named_config_files_lie_over_the_workflows_own(tmp_path, monkeypatch, ca
     monkeypatch.chdir(REPOSITORY)
     assert main(["check", "mafw", "--config", str(tmp_path / "mine.yaml")]) == 1
     assert "elsewhere: the release of dataset 'mafw' is missing" in capsys.readouterr().err
+
+
+def test_the_listed_length_is_compared_with_the_file_or_the_segment(tmp_path):
+    make_clip(tmp_path / "a.mp4", seconds=4.0)
+    make_clip(tmp_path / "b.mp4", seconds=1.0)
+    make_clip(tmp_path / "c.wav", seconds=4.0, video=False)
+    row = {"video": "a.mp4", "label": "fear", "audio": "", "start": "", "end": ""}
+    rows = [
+        row | {"clip": "right", "seconds": "4.2"},
+        row | {"clip": "nothing listed", "seconds": ""},
+        row | {"clip": "long", "seconds": "9"},
+        row | {"clip": "short", "video": "b.mp4", "seconds": "4"},
+        row | {"clip": "near", "video": "b.mp4", "seconds": "1.9"},
+        row | {"clip": "segment", "start": "1", "end": "3", "seconds": "2.1"},
+        row | {"clip": "other segment", "start": "1", "seconds": "9"},
+        row | {"clip": "sound", "video": "", "audio": "c.wav", "seconds": "1"},
+    ]
+    write_list(tmp_path / "clips.tsv", rows)
+    found = fault(check("manifest", tmp_path), "than their list says")
+    assert (found.severity, found.cases) == ("warning", 4) and found.remedy
+    assert [example.partition(":")[0] for example in found.examples] == ["long", "short", "other segment", "sound"]
+    assert found.examples[1].startswith("short: 4 s listed, 1") and found.examples[0].startswith("long: 9 s listed, 4")
+
+
+def test_a_missing_file_that_is_there_in_other_letters_is_named(tmp_path):
+    crema_d.make_release(tmp_path)
+    lost = tmp_path / "CREMA-D/VideoFlash/1001_IEO_ANG_XX.flv"
+    lost.rename(lost.with_name("1001_ieo_ang_xx.FLV"))
+    missing = fault(check("crema_d", tmp_path, max_failures=0.5), "file is missing")
+    folder = "CREMA-D/VideoFlash"
+    assert f"{folder}/1001_IEO_ANG_XX.flv is there as {folder}/1001_ieo_ang_xx.FLV: rename" in missing.remedy
+
+
+def test_config_files_are_laid_over_each_other_key_by_key(tmp_path):
+    (tmp_path / "a.yaml").write_text("datasets: {x: {options: {a: 1, b: 2}, root: r}}\nwords: {a: b}")
+    (tmp_path / "b.yaml").write_text("datasets: {x: {options: {b: 3}}}\nwords: 5")
+    found = read_configs([tmp_path / "a.yaml", tmp_path / "b.yaml"])
+    assert found == {"datasets": {"x": {"options": {"a": 1, "b": 3}, "root": "r"}}, "words": 5}
+    (tmp_path / "b.yaml").write_text("- datasets")
+    with pytest.raises(HcepError, match=r"b.yaml: is not a mapping"):
+        read_configs([tmp_path / "b.yaml"])
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Two datasets of one's own and a task over both, in a folder without config/config.yaml."""
+    for name, label in (("one", "anger"), ("two", "Angry")):
+        make_clip(tmp_path / name / "a.mp4", seconds=0.5)
+        rows = [
+            {"clip": f"{name} {mood} {fold}", "video": "a.mp4", "label": mood, "fold": fold}
+            for mood in (label, "fear", "boredom")
+            for fold in ("train", "test")
+        ]
+        write_list(tmp_path / name / "clips.tsv", rows)
+    task = {"dataset": ["one", "two"], "labels": ["anger", "fear", "joy"], "other_labels": ["boredom"]}
+    datasets = {name: {"adapter": "manifest", "root": name} for name in ("one", "two")}
+    config = {"datasets": datasets, "task_definitions": {"mine": task}}
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, **changes) -> int:
+        definition = {"mine": task | changes}
+        Path("mine.yaml").write_text(yaml.safe_dump(config | {"task_definitions": definition}))
+        return main(["check", *arguments, "--config", "mine.yaml"])
+
+    return run
+
+
+def test_a_task_is_checked_with_all_its_datasets(own, capsys):
+    assert own("--task", "mine") == 1
+    said = capsys.readouterr()
+    assert "one: one\n" in said.out and "two: two\n" in said.out and "clips per label and fold" in said.out
+    assert "label 'Angry' (2 clips) is no class of the task" in said.out and "near 'anger'" in said.out
+    assert said.err.endswith("hcep check: task mine does not fit its data. Remedy: see the errors above\n")
+    # the clips of both datasets are counted together
+    rows = [line.split() for line in said.out.partition("task mine\n")[2].splitlines()]
+    assert ["fear", "4"] in rows and ["joy", "0"] in rows and ["boredom", "other_labels", "4"] in rows
+    assert ["test", "tested", "6"] in rows and ["train", "trained", "on", "6"] in rows
+
+
+def test_a_task_that_fits_its_data_passes(own, capsys):
+    assert own("--task", "mine", "--output", "said.txt", labels=["anger", "Angry", "fear"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "" and "errors" not in said.out and Path("said.txt").read_text() == said.out
+    # a dataset by itself knows no task
+    assert own("two") == 0
+    assert "Angry" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes", "message"),
+    [
+        (
+            ["--task", "mien"],
+            {},
+            "there is no task 'mien'. Remedy: name the file that has it with --config; did you mean",
+        ),
+        (["--task", "mine"], {"dataset": "three"}, "there is no dataset 'three'"),
+        (["--task", "mine"], {"labels": ["anger", False]}, "labels of task mine lists False, which is not text"),
+        (["--task", "mine"], {"labels": None}, "labels of task mine is None"),
+        (["--task", "mine"], {"test_folds": [1]}, "write the name in quotes, as '1'"),
+        (["--task", "mine", "--root", "one"], {}, "--root, --settings and --expected belong to one dataset"),
+    ],
+)
+def test_a_task_that_cannot_be_checked(own, capsys, arguments, changes, message):
+    assert own(*arguments, **changes) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["check", "one", "--task", "mine"]])
+def test_either_a_dataset_or_a_task_is_checked(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2 and "--task" in capsys.readouterr().err

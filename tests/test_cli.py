@@ -138,10 +138,12 @@ def test_a_folder_that_is_not_there_is_no_release_without_clips(tmp_path, capsys
 
 
 def test_few_classes_are_drawn_with_a_word_about_it(tmp_path, capsys):
-    draw = ["draw_splits", "--task", "t", "--labels", "a", "b", "--openness", "k1u1"]
+    draw = ["draw_splits", "--task", "t", "--labels", "a", "b", "c", "--openness", "k2u1"]
     assert main([*draw, "--output", str(tmp_path / "s.yaml")]) == 0
     said = capsys.readouterr().err
-    assert said.startswith("draw_splits: only 2 distinct split(s)") and said.count("\n") == 1
+    assert said.startswith("draw_splits: only 3 distinct split(s)") and said.count("\n") == 1
+    assert main([*draw[:-1], "k1u2", "--output", str(tmp_path / "t.yaml")]) == 1
+    assert "openness k1u2 has 1 known class" in capsys.readouterr().err and not (tmp_path / "t.yaml").exists()
 
 
 def test_a_log_has_few_lines_with_true_shares_and_counts_what_was_done_before(capsys):

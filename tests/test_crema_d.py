@@ -234,3 +234,30 @@ def test_watch_sees_what_a_manifest_is_made_of(tmp_path):
     assert [old == new for old, new in zip(acted, watch(), strict=True)] == [True, True, False]
     write_list(base, *(each.name for each in made[1:]))
     assert [old == new for old, new in zip(acted, watch(), strict=True)] == [False, True, False]
+
+
+def test_published_defects_of_this_copy_are_told(tmp_path):
+    files = {
+        "VideoFlash": ["1064_IEO_DIS_MD.flv", "1076_MTI_NEU_XX.flv", "1064_TIE_SAD_XX.flv", "1076_MTI_SAD_XX.flv"],
+        "AudioWAV": ["1076_MTI_SAD_XX.wav", "1040_ITH_SAD_X.wav"],
+    }
+    names = {name.partition(".")[0] for group in files.values() for name in group} - {"1040_ITH_SAD_X"}
+    write_list(tmp_path, "1001_IEO_SAD_LO", "1040_ITH_SAD_XX", *sorted(names))
+    for folder, group in files.items():
+        (tmp_path / folder).mkdir()
+        for name in group:
+            (tmp_path / folder / name).write_bytes(b"x")
+    reader = CremaD(tmp_path, {})
+    clips = reader.clips()
+    (fault,) = [fault for fault in reader.survey(clips).faults if "published defects" in fault.what]
+    assert (fault.severity, fault.cases) == ("warning", 6) and "stay in the data" in fault.what
+    assert [example.split()[0] for example in fault.examples] == sorted(
+        [name for group in files.values() for name in group], key=list(crema_d.DEFECTS).index
+    )
+    # the clips keep their rows, and a copy without these files has no such fault
+    assert names <= {clip.clip for clip in clips}
+    for folder, group in files.items():
+        for name in group:
+            (tmp_path / folder / name).unlink()
+    (tmp_path / "AudioWAV/1040_ITH_SAD_XX.wav").write_bytes(b"x")
+    assert not [fault for fault in reader.survey(clips).faults if "published defects" in fault.what]

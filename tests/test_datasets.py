@@ -139,7 +139,11 @@ def test_own_list_with_commas(tmp_path):
         ({"text": "subtitle"}, {}, "setting 'text'"),
         # a text would be searched, so that 'ang' would be one of 'anger'
         ({"labels": "fearful"}, {"label": "fear"}, "setting 'labels'.*is 'fearful'.*list the names"),
-        ({"labels": [1]}, {}, "setting 'labels'"),
+        ({"labels": [1]}, {}, "lists 1, which is not text.*for a number: write the name in quotes, as '1'"),
+        ({"labels": [False]}, {}, "lists False.*YAML takes yes, on, no and off for true and false.*quotes"),
+        ({"labels": ["fear", None]}, {}, "lists None.*null for nothing.*quotes"),
+        ({}, {"video": "A.mp4"}, "A.mp4' is missing.*write 'a.mp4', the file that is there"),
+        ({}, {"video": "a.MP4"}, "a.MP4' is missing.*write 'a.mp4', the file that is there"),
         ({"file": 5}, {}, "setting 'file'.*is 5"),
         ({"language": None}, {}, "setting 'language'"),
     ],
@@ -168,6 +172,119 @@ def test_own_list_as_a_spreadsheet_may_write_it(tmp_path, name, text, cause):
     (tmp_path / name).write_text(text)
     with pytest.raises(HcepError, match=cause):
         Manifest(tmp_path, {"file": name}).clips()
+
+
+# a header and a row that are right, and what a user may make of them: text, row of the error, cause
+HEADER = "clip\tvideo\tstart\tend\tseconds\ttext\ttext_kind\tlabel\tgroup\tfold\tflags\tbox\taudio"
+RIGHT = "a\ta.mp4\t0\t1.5\t1.5\thi\tcaption\tfear\tanna\ttrain\t\t1,2,3,4\ta.mp4"
+MISTAKES = {
+    "nothing": ("", 1, "has no header"),
+    "a blank first line": (f"\n{HEADER}\n{RIGHT}\n", 1, "has no header"),
+    "a header alone": (f"{HEADER}\n", None, "lists no clips"),
+    "no header": (f"{RIGHT}\n{RIGHT}\n", 1, "has the column a.mp4 twice"),
+    "no header, one row": ("a\tb.mp4\tfear\n", None, "lists no clips"),
+    "a column missing": ("clip\tvideo\na\ta.mp4\n", 1, "lacks the column label"),
+    "two columns missing": ("clip\ttext\na\thi\n", 1, "lacks the column video, label"),
+    "a column twice": ("clip\tvideo\tlabel\tvideo\na\ta.mp4\tfear\ta.mp4\n", 1, "has the column video twice"),
+    "a column misspelt": ("clip\tvidoe\tlabel\na\ta.mp4\tfear\n", 1, "lacks the column video"),
+    "a column in capitals": ("Clip\tvideo\tlabel\na\ta.mp4\tfear\n", 1, "lacks the column clip"),
+    "a space behind a column": ("clip\tvideo \tlabel\na\ta.mp4\tfear\n", 1, "lacks the column video"),
+    "an optional column misspelt": ("clip\tvideo\tlabel\tflod\na\ta.mp4\tfear\ttest\n", 1, "unknown column 'flod'"),
+    "a column of one's own": ("clip\tvideo\tlabel\tnote\na\ta.mp4\tfear\tx\n", 1, "unknown column 'note'"),
+    "a column without name": ("clip\tvideo\tlabel\t\na\ta.mp4\tfear\tx\n", 1, "unknown column ''"),
+    "commas": ("clip,video,label\na,a.mp4,fear\n", 1, "lacks the column clip, video, label"),
+    "semicolons": ("clip;video;label\na;a.mp4;fear\n", 1, "lacks the column clip, video, label"),
+    "spaces for tabs": ("clip video label\na a.mp4 fear\n", 1, "lacks the column clip, video, label"),
+    "sep=": ("sep=;\nclip;video;label\na;a.mp4;fear\n", 1, "is a note for spreadsheet programs"),
+    "too few cells": (f"{HEADER}\n{RIGHT}\nb\ta.mp4\n", 3, "has 2 cells, the header has 13"),
+    "too many cells": (f"{HEADER}\n{RIGHT}\tx\n", 2, "has 14 cells, the header has 13"),
+    "a line break without marks": (f"{HEADER}\n{RIGHT.replace('hi', 'h' + chr(10) + 'i')}\n", 2, "has 6 cells"),
+    "a mark inside a cell": (f"{HEADER}\n{RIGHT.replace('hi', chr(34) + 'h' + chr(34) + 'i')}\n", 2, "is not a table"),
+    "a mark that never closes": (f"{HEADER}\n{RIGHT.replace('hi', chr(34) + 'hi')}\n", 2, "unexpected end of data"),
+    "no id": (f"{HEADER}\n{RIGHT[1:]}\n", 2, "the clip id is empty"),
+    "an id twice": (f"{HEADER}\n{RIGHT}\n\n{RIGHT}\n", 4, "clip 'a' is already in row 2"),
+    "a missing file": (f"{HEADER}\n{RIGHT.replace('a.mp4', 'b.mp4', 1)}\n", 2, "b.mp4' is missing"),
+    "a missing sound": (f"{HEADER}\n{RIGHT[:-5]}b.wav\n", 2, "b.wav' is missing"),
+    "backslashes": (f"{HEADER}\n{RIGHT.replace('a.mp4', 'v' + chr(92) + 'a.mp4', 1)}\n", 2, "a.mp4' is missing"),
+    "a path above the root": (
+        f"{HEADER}\n{RIGHT.replace('a.mp4', 'v/../../a.mp4', 1)}\n",
+        2,
+        "leaves the release root",
+    ),
+    "an absolute path": (f"{HEADER}\n{RIGHT.replace('a.mp4', '/a.mp4', 1)}\n", 2, "leaves the release root"),
+    "a decimal comma": (f"{HEADER}\n{RIGHT.replace('1.5', '1,5', 1)}\n", 2, "end '1,5' is not a number of seconds"),
+    "a length with a comma": (f"{HEADER}\n{RIGHT[::-1].replace('5.1', '5,1', 1)[::-1]}\n", 2, "seconds '1,5' is not a"),
+    "minutes": (f"{HEADER}\n{RIGHT.replace('1.5', '0:01', 1)}\n", 2, "end '0:01' is not a number of seconds"),
+    "words for a number": (f"{HEADER}\n{RIGHT.replace('1.5', 'end', 1)}\n", 2, "end 'end' is not a number of seconds"),
+    "no number": (f"{HEADER}\n{RIGHT.replace('1.5', 'nan', 1)}\n", 2, "end 'nan' is not a number of seconds"),
+    "without end": (f"{HEADER}\n{RIGHT.replace('1.5', 'inf', 1)}\n", 2, "end 'inf' is not a number of seconds"),
+    "a segment the wrong way round": (
+        f"{HEADER}\n{RIGHT.replace('0', '3', 1)}\n",
+        2,
+        "ends at 1.5 s, not after its start 3 s",
+    ),
+    "an empty segment": (f"{HEADER}\n{RIGHT.replace('0', '1.5', 1)}\n", 2, "ends at 1.5 s, not after its start 1.5 s"),
+    "an end before the file": (f"{HEADER}\n{RIGHT.replace('1.5', '-1', 1)}\n", 2, "the segment ends at -1 s"),
+    "no length": (f"{HEADER}\n{RIGHT[::-1].replace('5.1', '0', 1)[::-1]}\n", 2, "seconds is 0"),
+    "an unknown label": (f"{HEADER}\n{RIGHT.replace('fear', 'faer')}\n", 2, "label 'faer' is not one of the labels"),
+    "a label in capitals": (f"{HEADER}\n{RIGHT.replace('fear', 'Fear')}\n", 2, "(did you mean 'fear'?)"),
+    "an unknown text_kind": (f"{HEADER}\n{RIGHT.replace('caption', 'subtitle')}\n", 2, "unknown text_kind 'subtitle'"),
+    "an unknown flag": (
+        f"{HEADER}\n{RIGHT.replace('train' + chr(9), 'train' + chr(9) + 'mute')}\n",
+        2,
+        "unknown flag 'mute'",
+    ),
+    "a box of three": (f"{HEADER}\n{RIGHT.replace('1,2,3,4', '1,2,3')}\n", 2, "not a box x,y,w,h"),
+    "a box of corners": (f"{HEADER}\n{RIGHT.replace('1,2,3,4', '1,2,0,4')}\n", 2, "not a box x,y,w,h"),
+    "a box of words": (f"{HEADER}\n{RIGHT.replace('1,2,3,4', 'face')}\n", 2, "not a box x,y,w,h"),
+    "NUL": (f"{HEADER}\n{RIGHT.replace('hi', 'h' + chr(0))}\n", 2, "holds a NUL character"),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_mistake_in_the_list_names_row_cause_and_remedy(tmp_path, kind):
+    text, row, cause = MISTAKES[kind]
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    (tmp_path / "clips.tsv").write_bytes(text.encode())
+    with pytest.raises(HcepError) as caught:
+        Manifest(tmp_path, {"labels": ["fear", "anger"]}).clips()
+    error = caught.value
+    assert (error.file, error.row) == (tmp_path / "clips.tsv", row)
+    assert cause in error.cause and error.remedy
+
+
+@pytest.mark.parametrize(
+    "coding", ["utf-16", "utf-16-le", "latin-1"], ids=["with a mark of its order", "without", "of one byte"]
+)
+def test_a_list_in_another_coding_is_refused(tmp_path, coding):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    (tmp_path / "clips.tsv").write_bytes(f"{HEADER}\n{RIGHT.replace('hi', 'é')}\n".encode(coding))
+    with pytest.raises(HcepError) as caught:
+        Manifest(tmp_path, {}).clips()
+    assert "save it as UTF-8" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", "\r"),
+        lambda text: text.removesuffix("\n"),
+        lambda text: text.replace("\n", "\n\n") + "\n\n",
+        lambda text: text + "\t" * HEADER.count("\t") + "\n",
+        lambda text: text.replace("hi", '"hi"'),
+        lambda text: text.replace("\tfear\t", "\t fear \t"),
+    ],
+    ids=["BOM", "CRLF", "CR", "no last line end", "blank lines", "a row of nothing", "marks", "spaces"],
+)
+def test_what_is_no_mistake_is_read_as_the_plain_list(tmp_path, change):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    lists = []
+    for text in (f"{HEADER}\n{RIGHT}\n", change(f"{HEADER}\n{RIGHT}\n")):
+        (tmp_path / "clips.tsv").write_bytes(text.encode())
+        lists.append(Manifest(tmp_path, {"labels": ["fear"]}).clips())
+    assert lists[0] == lists[1] and len(lists[0]) == 1 and lists[0][0].seconds == 1.5
 
 
 def test_rows_of_nothing_behind_a_list_are_no_clips(tmp_path):
@@ -453,5 +570,5 @@ def test_server_that_lies(tmp_path, server):
 
 
 def test_columns_are_the_contract():
-    expected = "clip dataset video audio start end text text_kind language label labels group fold flags box"
+    expected = "clip dataset video audio start end text text_kind language label labels group fold flags box seconds"
     assert expected.split() == list(COLUMNS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hcep.datasets.check import check_release
 from hcep.datasets.manifest_file import Clip, read_manifest
 from hcep.datasets.meld import Meld
 from hcep.errors import HcepError
+from hcep.files import write_table
 
 HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
 EXPECTED = Path(__file__).parents[1] / "config/expected/meld.yaml"
@@ -40,7 +42,8 @@ def test_rows_of_a_release(tmp_path, capsys):
     made = make_release(tmp_path)
     clips = read(tmp_path)
     # 7 emotions, 4 of each in train and 2 in the others
-    assert "56 utterances (train 28, valid 14, test 14), 0 neutral ones left out" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "56 utterances (train 28, valid 14, test 14), 0 neutral ones left out, 0 without a length" in said
     assert len(clips) == len(made) == 56
     for fold, dialogue, number, emotion, words in made:
         clip = clips[f"{fold}_dia{dialogue}_utt{number}"]
@@ -48,7 +51,7 @@ def test_rows_of_a_release(tmp_path, capsys):
         assert (clip.video, clip.audio, clip.fold, clip.group) == (media, media, fold, f"{fold}-dia{dialogue}")
         assert clip.label == clip.labels == {"joy": "happiness"}.get(emotion, emotion)
         assert (clip.text, clip.text_kind, clip.language, clip.flags) == (words, "transcript", "en", "")
-        assert (tmp_path / clip.video).is_file()
+        assert (tmp_path / clip.video).is_file() and clip.seconds == 0.6
 
 
 def test_spoilt_characters_are_mended(tmp_path, capsys):
@@ -211,3 +214,46 @@ def test_watch_sees_what_a_manifest_is_made_of(tmp_path):
     third = Meld(tmp_path, {}).watch()
     assert [old == new for old, new in zip(second, third, strict=True)] == [True, True, False, True, True, True]
     assert Meld(tmp_path / "nothing", {}).watch()[0] == "train list: missing"
+
+
+def test_the_length_of_a_row_is_that_between_its_times(tmp_path, capsys):
+    times = {
+        "00:16:16,059|00:16:21,731": 5.672,
+        "0:59:59,9|1:00:00,25": 0.35,
+        " 00:00:01.500 |00:00:03,000": 1.5,
+        # what does not parse, or is no length
+        "00:00:02,000|00:00:02,000": None,
+        "00:00:03,000|00:00:02,000": None,
+        "16:16.1|16:17.1": None,
+        "|00:00:02,000": None,
+        "00:00:01,000|": None,
+        "00:00:01,000|25": None,
+    }
+    rows = []
+    for number, pair in enumerate(times):
+        start, end = pair.split("|")
+        rows.append(f'{number},Hi.,Alma,joy,positive,0,{number},1,1,"{start}","{end}"')
+    clips = Meld(write_lists(tmp_path, train=rows), {}).clips()
+    assert [clip.seconds for clip in clips[: len(times)]] == list(times.values())
+    assert "6 without a length (StartTime, EndTime)" in capsys.readouterr().err
+    # copies of the lists without the columns are read
+    path = tmp_path / "train_sent_emo.csv"
+    path.write_text("Utterance,Emotion,Dialogue_ID,Utterance_ID\nHi.,joy,0,0\n")
+    assert Meld(tmp_path, {}).clips()[0].seconds is None
+    assert "1 without a length" in capsys.readouterr().err
+
+
+def test_a_length_comes_through_the_manifest_to_the_check(tmp_path):
+    made = make_release(tmp_path)
+    first = next(each for each in made if each.fold == "test")
+    path = tmp_path / "MELD.Raw/test_sent_emo.csv"
+    with path.open(newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    rows[0] |= {"StartTime": "00:01:00,000", "EndTime": "00:01:09,500"}
+    write_table(path, list(rows[0]), rows)
+    name = f"test_{first.file.removesuffix('.mp4')}"
+    assert read(tmp_path)[name].seconds == 9.5
+    (fault,) = check_release("meld", tmp_path, "meld", {}).faults
+    assert (
+        fault.severity == "warning" and fault.cases == 1 and fault.examples[0].startswith(f"{name}: 9.5 s listed, 0.6")
+    )

@@ -38,6 +38,7 @@ MAFW = [
     "helplessness",
     "disappointment",
 ]
+SMALL = ["anger", "disgust", "fear"]
 MOSEI = ["happiness", "sadness", "anger", "disgust", "fear", "surprise"]
 RAVDESS = ["neutral", "happiness", "sadness", "anger", "fear", "disgust", "surprise"]
 # class names of any script, without control characters, line ends and lone surrogates
@@ -87,7 +88,7 @@ def corpora(draw: st.DrawFn) -> list[Clip]:
 # --- openness ------------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(1, 500), st.integers(1, 500))
+@given(st.integers(2, 500), st.integers(1, 500))
 def test_openness_name_round_trip(known: int, unknown: int) -> None:
     assert parse_openness(f"k{known}u{unknown}") == (known, unknown)
 
@@ -96,6 +97,25 @@ def test_openness_name_round_trip(known: int, unknown: int) -> None:
 def test_openness_name_refused(name: str) -> None:
     with pytest.raises(HcepError, match=r"is not an openness.*k8u2"):
         parse_openness(name)
+
+
+def test_one_known_class_is_refused_wherever_classes_are_divided(tmp_path: Path) -> None:
+    message = r"1 known class: with fewer than 2 there is nothing to tell apart.*Remedy: .*at least 2 known classes"
+    with pytest.raises(HcepError, match=message):
+        parse_openness("k1u5")
+    with pytest.raises(HcepError, match=message):
+        draw_class_splits(MAFW, 1, 5, 1, 0)
+    with pytest.raises(HcepError, match=message):
+        write_class_splits(tmp_path / "s.yaml", MAFW, ["k2u1", "k1u5"], task="t")
+    assert not (tmp_path / "s.yaml").exists()
+    (tmp_path / "s.yaml").write_text("k1u1: {split1: {known: [anger], unknown: [fear]}}")
+    with pytest.raises(HcepError, match=message):
+        read_class_splits(tmp_path / "s.yaml", "k1u1", MAFW)
+    with pytest.raises(HcepError, match=message):
+        make_split([], tmp_path / "s.yaml", "t", "k1u1", "split1", tmp_path / "o", labels=MAFW, test_folds=["1"])
+    clips = [a_clip(f"{label}{fold}", label, fold) for label in MAFW[:2] for fold in "12"]
+    with pytest.raises(HcepError, match=message):
+        partition(clips, MAFW[:1], MAFW[1:2], Folds(["2"]))
 
 
 def test_openness_values_of_the_paper() -> None:
@@ -112,7 +132,7 @@ def test_openness_values_of_the_paper() -> None:
 @given(st.data())
 def test_draw_is_distinct_deterministic_and_in_label_order(data: st.DataObject) -> None:
     labels = data.draw(st.permutations(MAFW))
-    known = data.draw(st.integers(1, 9))
+    known = data.draw(st.integers(2, 9))
     unknown = data.draw(st.integers(1, 10 - known))
     count, seed = data.draw(st.integers(1, 6)), data.draw(st.integers(0, 99))
     splits = draw_class_splits(labels, known, unknown, count, seed)
@@ -146,7 +166,7 @@ def test_draw_says_when_too_few_exist() -> None:
         assert len(draw_class_splits(MOSEI, 6, 0, 4, 0)) == 1
 
 
-@pytest.mark.parametrize(("labels", "known"), [(["a", "b", "a"], 1), (["a", "b"], 2)])
+@pytest.mark.parametrize(("labels", "known"), [(["a", "b", "c", "a"], 2), (["a", "b"], 2), (["a", "b"], 1)])
 def test_draw_refuses(labels: list[str], known: int) -> None:
     with pytest.raises(HcepError):
         draw_class_splits(labels, known, 1, 1, 0)
@@ -219,7 +239,10 @@ def test_written_splits_read_back_whatever_the_names(labels: list[str], tmp_path
         ("k2u1: {a: {known: [fear, anger], unknown: [angr]}}", r"k2u1.a: 'angr' is not a class.*did you mean 'anger'"),
         ("k2u1: {a: {known: [fear, Anger], unknown: [disgust]}}", "did you mean 'anger'"),
         ("k2u1: {a: {known: [fear, joyful], unknown: [disgust]}}", "choose from anger, disgust"),
-        ("k2u1: {a: {known: [fear, no], unknown: [disgust]}}", "False is not text.*quote"),
+        (
+            "k2u1: {a: {known: [fear, no], unknown: [disgust]}}",
+            "False is not text.*yes, on, no and off for true and false.*quotes",
+        ),
         ("k2u1: {a: {known: [fear, anger], unknown: [fear]}}", "fear on both sides"),
         ("k2u1: {a: {known: [fear], unknown: [anger]}}", "known has 1 classes, the openness says 2"),
         ("k2u1: {a: {known: [fear, fear], unknown: [anger]}}", "lists 'fear' twice"),
@@ -324,34 +347,36 @@ def test_val_is_stratified_where_groups_are_clips() -> None:
 
 
 def test_left_out_is_counted_by_reason() -> None:
-    clips = [a_clip(f"{label}{fold}", label, fold) for label in ("anger", "fear", "boredom", "") for fold in "12"]
-    found = partition(clips, ["anger"], ["fear"], Folds(["2"]))
+    clips = [a_clip(f"{label}{fold}", label, fold) for label in (*SMALL, "boredom", "") for fold in "12"]
+    found = partition(clips, SMALL[:2], ["fear"], Folds(["2"]))
     assert found.left_out == {
         "label outside the split": {"boredom": 2},
         "unknown class in a training fold": {"fear": 1},
         "no label": {"": 2},
     }
-    assert found.train == ("anger1",) and found.test_known == ("anger2",) and found.test_unknown == ("fear2",)
+    assert found.train == ("anger1", "disgust1") and found.test_known == ("anger2", "disgust2")
+    assert found.test_unknown == ("fear2",)
 
 
 def test_unknown_training_clips_may_share_a_group_with_test() -> None:
-    clips = [a_clip("a1", "anger", "1"), a_clip("a2", "anger", "2", "g"), a_clip("f2", "fear", "2", "g")]
-    dropped = a_clip("f1", "fear", "1", "g")
-    assert partition([*clips, dropped], ["anger"], ["fear"], Folds(["2"])).train == ("a1",)
+    clips = [a_clip(f"{label}1", label, "1") for label in SMALL[:2]]
+    clips += [a_clip(f"{label}2", label, "2", "g") for label in SMALL]
+    dropped = a_clip("fear1", "fear", "1", "g")
+    assert partition([*clips, dropped], SMALL[:2], ["fear"], Folds(["2"])).train == ("anger1", "disgust1")
 
 
 @pytest.mark.parametrize("label", ["anger", "fear"])
 def test_group_on_both_sides_is_refused(label: str) -> None:
-    clips = [a_clip(f"{name}{fold}", name, fold) for name in ("anger", "fear") for fold in "12"]
+    clips = [a_clip(f"{name}{fold}", name, fold) for name in SMALL for fold in "12"]
     clips += [a_clip("trained", "anger", "1", "speaker 7"), a_clip("tested", label, "2", "speaker 7")]
     with pytest.raises(HcepError, match=r"'speaker 7' is on both sides: clip 'trained' .* clip 'tested'"):
-        partition(clips, ["anger"], ["fear"], Folds(["2"]))
+        partition(clips, SMALL[:2], ["fear"], Folds(["2"]))
 
 
 def test_groups_of_two_datasets_are_not_confused() -> None:
-    clips = [a_clip(f"{name}{fold}", name, fold) for name in ("anger", "fear") for fold in "12"]
+    clips = [a_clip(f"{name}{fold}", name, fold) for name in SMALL for fold in "12"]
     clips += [a_clip("x", "anger", "1", "7", dataset="one"), a_clip("y", "anger", "2", "7", dataset="two")]
-    found = partition(clips, ["anger"], ["fear"], Folds(["2"]))
+    found = partition(clips, SMALL[:2], ["fear"], Folds(["2"]))
     assert (found.groups["x"], found.groups["y"]) == ("one/7", "two/7")
 
 
@@ -380,21 +405,21 @@ def test_partition_refuses(drop: str, arguments: dict[str, object], message: str
 
 
 def test_unused_folds_are_left_out_and_counted() -> None:
-    clips = [a_clip(f"{label}{fold}", label, fold) for label in ("anger", "fear") for fold in ("1", "2", "3", "none")]
-    found = partition(clips, ["anger"], ["fear"], Folds(["2"], ["1"], ["3"]))
-    assert (found.train, found.val) == (("anger1",), ("anger3",))
-    assert (found.test_known, found.test_unknown) == (("anger2",), ("fear2",))
+    clips = [a_clip(f"{label}{fold}", label, fold) for label in SMALL for fold in ("1", "2", "3", "none")]
+    found = partition(clips, SMALL[:2], ["fear"], Folds(["2"], ["1"], ["3"]))
+    assert (found.train, found.val) == (("anger1", "disgust1"), ("anger3", "disgust3"))
+    assert (found.test_known, found.test_unknown) == (("anger2", "disgust2"), ("fear2",))
     assert found.left_out == {
-        "fold neither trained nor tested on": {"anger": 1, "fear": 1},
+        "fold neither trained nor tested on": {"anger": 1, "disgust": 1, "fear": 1},
         "unknown class in a training fold": {"fear": 2},
     }
 
 
 def test_a_validation_group_in_test_is_refused() -> None:
-    clips = [a_clip(f"{label}{fold}", label, fold) for label in ("anger", "fear") for fold in "12"]
+    clips = [a_clip(f"{label}{fold}", label, fold) for label in SMALL for fold in "12"]
     clips += [a_clip("v", "anger", "3", "speaker 7"), a_clip("t", "anger", "2", "speaker 7")]
     with pytest.raises(HcepError, match="'speaker 7' is on both sides"):
-        partition(clips, ["anger"], ["fear"], Folds(["2"], ["1"], ["3"]))
+        partition(clips, SMALL[:2], ["fear"], Folds(["2"], ["1"], ["3"]))
 
 
 def test_classes_with_too_few_training_clips_are_named_and_left_out() -> None:
@@ -455,19 +480,47 @@ def test_split_file(corpus: Path, tmp_path: Path) -> None:
 
 def test_what_a_reader_must_know_of_the_clips_is_remarked(corpus: Path, tmp_path: Path, capsys) -> None:
     clips = [clip for clip in read_manifest(corpus) if clip.label != "surprise" or clip.fold != "0"]
-    clips += [a_clip(f"slip {i}", "happines", "1", "g1") for i in range(2)]
+    clips += [a_clip(f"other {i}", "boredom", "1", "g1") for i in range(2)]
+    clips += [a_clip("on purpose", "unhappiness", "1", "g1")]
     write_manifest(corpus, clips)
     output = tmp_path / "split.json"
-    arguments = {"labels": MAFW, "test_folds": ["0"]}
+    arguments = {"labels": MAFW, "test_folds": ["0"], "other_labels": ["unhappiness"]}
     written = make_split(corpus, SPLITS / "mafw.yaml", "mafw", "k6u4", "split2", output, **arguments)
     assert written.remarks == (
         "unknown class surprise has no test clip",
-        "label happines (2 clips) is no class of the task, did you mean happiness?",
+        "label boredom (2 clips) is no class of the task",
         "label neutral (9 clips) is no class of the task",
+        "label unhappiness (1 clips) is no class of the task",
     )
     said = capsys.readouterr().err.splitlines()
     assert said == [f"make_split mafw k6u4 split2: {remark}" for remark in written.remarks]
     assert read_split(output) == written
+
+
+def test_a_file_under_two_names_on_both_sides_is_remarked(tmp_path: Path) -> None:
+    clips = [a_clip(f"{label}{fold}", label, fold) for label in SMALL for fold in ("train", "test", "val")]
+    (tmp_path / "s.yaml").write_text("k2u1: {split1: {known: [anger, disgust], unknown: [fear]}}")
+
+    def remarks(**paths: str) -> tuple[str, ...]:
+        changed = [clip._replace(video=paths.get(clip.clip, clip.video)) for clip in clips]
+        write_manifest(tmp_path / "m.tsv", [clip._replace(audio=clip.video) for clip in changed])
+        folds = {"test_folds": ["test"], "val_folds": ["val"]}
+        split = make_split(
+            tmp_path / "m.tsv", tmp_path / "s.yaml", "t", "k2u1", "split1", tmp_path / "o", labels=SMALL, **folds
+        )
+        assert read_split(tmp_path / "o").remarks == split.remarks
+        return split.remarks
+
+    assert remarks() == ()
+    assert remarks(angertrain="v/a.mp4", disgusttest="./v//a.mp4") == (
+        "1 test clip is of files that are trained on, e.g. v/a.mp4: angertrain in training, disgusttest in test",
+    )
+    # held-out clips choose the epoch, so they are on the side of training; unknown clips are tested, too
+    assert remarks(angerval="v/a.mp4", disgusttest="v/a.mp4", feartest="v/a.mp4", angertest="v/A.mp4") == (
+        "2 test clips are of files that are trained on, e.g. v/a.mp4: angerval in training, disgusttest in test",
+    )
+    # unknown clips of a training fold are not learnt from, and twice on one side is no leak
+    assert remarks(feartrain="v/a.mp4", feartest="v/a.mp4", angertest="v/a.mp4", disgusttrain="angertrain.mp4") == ()
 
 
 def test_make_split_names_file_and_split(corpus: Path, tmp_path: Path) -> None:
@@ -492,6 +545,7 @@ def test_make_split_names_file_and_split(corpus: Path, tmp_path: Path) -> None:
             ),
             "is in training and in test",
         ),
+        (lambda content: content.update(known=content["known"][:1]), "has 1 known classes, at least 2 are needed"),
     ],
 )
 def test_inconsistent_split_files_are_refused(change, message: str, corpus: Path, tmp_path: Path) -> None:

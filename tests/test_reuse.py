@@ -6,7 +6,7 @@ import os
 
 import pytest
 from sample_media import make_clip
-from workspace import FIGURES, METHODS, RUN, aggregates, of_method
+from workspace import CHECKED, CONFIG, FIGURES, METHODS, RUN, aggregates, of_method
 
 from hcep.datasets.manifest_file import read_manifest
 from hcep.media.shards import shard_of
@@ -58,13 +58,60 @@ def test_the_code_of_one_method_reruns_its_training_and_after(finished):
 
 def test_a_split_or_an_index_that_comes_out_as_before_costs_nothing_more(finished):
     split, index = "results/tiny/splits/k2u2/split1.json", "resources/tiny/index.h5"
-    finished.snakemake(SUMMARY, config={"task_definitions": {"tiny": {"test_folds": ["Test"]}}}, fails=True)
+    finished.snakemake(SUMMARY, config={"task_definitions": {"tiny": {"test_folds": ["none"]}}}, fails=True)
     assert not finished.path(split).exists()
-    assert finished.snakemake(split).finished == ["split split1 of tiny k2u2"]
+    assert finished.snakemake(split).finished == sorted([CHECKED, "split split1 of tiny k2u2"])
     assert finished.snakemake("-n").begun == []
     laxer = {"datasets": {"tiny": {"max_failures": 0.5}}}
     assert finished.snakemake(index, config=laxer).finished == ["index the cache of tiny"]
     assert finished.snakemake("-n", config=laxer).begun == []
+
+
+def test_the_folds_of_a_task_are_checked_again_and_nothing_is_decoded(finished):
+    before = finished.dates("resources/tiny")
+    change = {"task_definitions": {"tiny": {"train_folds": ["train"]}}}
+    outcome = finished.snakemake("resources/tiny/index.h5", "resources/tiny/tasks.txt", config=change)
+    assert outcome.finished == [CHECKED]
+    after = finished.dates("resources/tiny")
+    assert {name for name in after if after[name] != before[name]} == {"resources/tiny/tasks.txt"}
+    # the split names its folds, so its runs are made again; the cache is not
+    outcome = finished.snakemake(LINEAR, config=change)
+    assert outcome.finished == sorted(["split split1 of tiny k2u2", *of_method("linear_msp", *RUN_STAGES)])
+
+
+def test_another_task_over_the_same_clips_is_checked_and_hides_no_other_change(finished):
+    shard = shard_of_clip(finished, "fear_2")
+    make_clip(finished.path("data/tiny/fear_2.mp4"), seconds=0.8, fps=5, size="40x32", hertz=900)
+    other = CONFIG["task_definitions"]["tiny"] | {"other_labels": ["boredom"]}
+    change = {"task_definitions": {"other": other}, "methods": {"linear_msp": {"lr": 0.01}}}
+    outcome = finished.snakemake(LINEAR, config=change)
+    wanted = [f"{what} of tiny, shard {shard}" for what in ("decode frames", "decode sound")]
+    wanted += [f"encode tiny with tiny, shard {i:03}-of-002" for i in (0, 1)]
+    wanted += [CHECKED, "index the cache of tiny", *of_method("linear_msp", *RUN_STAGES)]
+    assert outcome.finished == sorted(wanted)
+
+
+def test_a_check_that_failed_is_made_again_and_costs_nothing_more(finished):
+    before = finished.dates("resources") | finished.dates("results")
+    slip = {"task_definitions": {"tiny": {"test_folds": ["Test"]}}}
+    for _ in range(2):
+        outcome = finished.snakemake(config=slip, fails=True)
+        assert "fold 'test' (8 clips) would be trained on, but is near 'Test'" in outcome.text
+        assert outcome.begun == [CHECKED]
+    assert finished.dates("resources") | finished.dates("results") == before
+    assert finished.snakemake().finished == [CHECKED]
+
+
+def test_labels_and_folds_that_almost_match_are_found_before_anything_is_decoded(fresh):
+    fresh.edit("data/tiny/clips.tsv", "fear_5.mp4\tfear\ttest", "fear_5.mp4\tfear\tTest")
+    labels = ["angry", "fear", "happiness", "sadness"]
+    splits = fresh.path("config/splits/tiny.yaml")
+    splits.write_text(splits.read_text().replace("anger", "angry"))
+    outcome = fresh.snakemake(SUMMARY, config={"task_definitions": {"tiny": {"labels": labels}}}, fails=True)
+    (said,) = [line for line in outcome.text.splitlines() if line.startswith("hcep check_tasks: ")]
+    assert "resources/tiny/manifest.tsv: task tiny: label 'anger' (6 clips)" in said and "other_labels" in said
+    assert "fold 'Test' (1 clip) would be trained on, but is near 'test'" in said
+    assert not list(fresh.path("resources/tiny").glob("*/*.h5")) and not fresh.path("results/tiny/splits").exists()
 
 
 def test_one_more_method_runs_itself_and_the_aggregates(finished):
@@ -102,7 +149,7 @@ def test_one_clip_added_decodes_its_shard_and_trains_again(finished):
     outcome = finished.snakemake(LINEAR)
     shard = shard_of_clip(finished, "extra")
     wanted = [f"{what} of tiny, shard {shard}" for what in ("decode frames", "decode sound", "words")]
-    wanted += ["list the clips of tiny", "index the cache of tiny", "split split1 of tiny k2u2"]
+    wanted += ["list the clips of tiny", CHECKED, "index the cache of tiny", "split split1 of tiny k2u2"]
     # the index says where every clip is, and features are made from it
     wanted += [f"encode tiny with tiny, shard {i:03}-of-002" for i in (0, 1)]
     assert outcome.finished == sorted([*wanted, *of_method("linear_msp", *RUN_STAGES)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hcep.datasets import spellings
-from hcep.datasets.spellings import find, normal, walk
+from hcep.datasets.spellings import find, normal, other_spelling, walk
 from hcep.errors import HcepError
 
 
@@ -87,3 +87,26 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(spellings.os, "scandir", refuse)
     with pytest.raises(HcepError, match=rf"{tmp_path.name}: cannot be read: Permission denied.*Remedy"):
         find(tmp_path, ["labels"], kind="folder")
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "found"),
+    [
+        ("a.MP4", "a.mp4", "a.MP4"),
+        ("Video/A.mp4", "video/a.mp4", "Video/A.mp4"),
+        ("a.mp4 ", "a.mp4", "a.mp4 "),
+        ("de\u0301ja\u0300.mp4", "d\u00e9j\u00e0.mp4", "de\u0301ja\u0300.mp4"),
+        ("a.mp4", "a.mp4", None),
+        ("b.mp4", "a.mp4", None),
+        ("a.mp4", "v/a.mp4", None),
+        ("a.mp4/b.mp4", "A.mp4", "a.mp4"),
+    ],
+)
+def test_a_path_in_other_letters(tmp_path, there, asked, found):
+    assert other_spelling(lay(tmp_path, there), asked) == found
+
+
+def test_a_path_in_other_letters_below_the_second_of_two_folders(tmp_path):
+    lay(tmp_path, "Video/x.mp4", "video/A.mp4")
+    assert other_spelling(tmp_path, "VIDEO/a.mp4") == "video/A.mp4"
+    assert other_spelling(tmp_path, "x" * 300) is None

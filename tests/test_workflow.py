@@ -7,7 +7,7 @@ import json
 import re
 
 import pytest
-from workspace import CONFIG, FIGURES, METHODS, RUN, aggregates, of_method
+from workspace import CHECKED, CONFIG, FIGURES, METHODS, RUN, aggregates, of_method
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ def everything() -> list[str]:
     shards += [f"words of tiny, shard {i:03}-of-002" for i in (0, 1)]
     shards += [f"encode tiny with tiny, shard {i:03}-of-002" for i in (0, 1)]
     runs = [message for method in METHODS for message in of_method(method, *RUN_STAGES)]
-    single = ["list the clips of tiny", "index the cache of tiny", "split split1 of tiny k2u2"]
+    single = ["list the clips of tiny", CHECKED, "index the cache of tiny", "split split1 of tiny k2u2"]
     pages = ["parameters and operations of tiny's methods", "quality control page of tiny"]
     return sorted([*shards, *runs, *single, *pages, *aggregates(*FIGURES)])
 

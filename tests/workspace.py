@@ -26,6 +26,7 @@ LABELS = ["anger", "fear", "happiness", "sadness"]
 METHODS = ["hcep", "arpl_mm", "linear_msp"]
 FIGURES = ["curves", "scores", "summary_bars", "thresholds", "training"]
 RUN = "k2u2/split1/seed0"
+CHECKED = "labels and folds of tiny against the tasks"
 # above the 1 MB up to which Snakemake compares content when no profile says otherwise
 LARGE = "sadness_5"
 

@@ -14,7 +14,8 @@ import yaml
 from hcep import registry
 from hcep.container import MediaError
 from hcep.datasets.build import require_root
-from hcep.datasets.manifest_file import Clip, check_clips
+from hcep.datasets.manifest_file import Clip, check_clips, lengths_differ
+from hcep.datasets.spellings import other_spelling
 from hcep.datasets.survey import Fault, Survey
 from hcep.errors import HcepError
 from hcep.probe import Glance, glance
@@ -35,7 +36,7 @@ class Count(NamedTuple):
 
 
 class Check(NamedTuple):
-    """Everything `hcep check` says of a dataset; `table` holds the clips per label and fold."""
+    """Everything `hcep check` says of a dataset; `table` holds the clips per label and fold, '' where there is none."""
 
     dataset: str
     root: Path
@@ -50,10 +51,10 @@ class Check(NamedTuple):
         return all(fault.severity != "error" for fault in self.faults)
 
 
-def dataset_entry(configs: Sequence[Path], dataset: str) -> dict[str, Any]:
-    """A dataset entry of config files laid over each other, key by key."""
-    entries: dict[str, dict[str, Any]] = {}
-    for path in configs:
+def read_configs(paths: Sequence[Path]) -> dict[str, Any]:
+    """Config files laid over each other, key by key, as Snakemake does."""
+    config: dict[str, Any] = {}
+    for path in paths:
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except OSError as error:
@@ -61,17 +62,35 @@ def dataset_entry(configs: Sequence[Path], dataset: str) -> dict[str, Any]:
             raise HcepError(f"cannot be read: {error.strerror}", file=path, remedy=remedy) from error
         except yaml.YAMLError as error:
             raise HcepError("is not valid YAML", file=path) from error
-        for name, entry in content.get("datasets", {}).items():
-            entries[name] = {**entries.get(name, {}), **entry}
+        if not isinstance(content, dict):
+            raise HcepError("is not a mapping of keys to settings", file=path, remedy="see config/config.yaml")
+        config = _laid_over(config, content)
+    return config
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = {key: below[key] for key in below if isinstance(below[key], dict) and isinstance(above.get(key), dict)}
+    return {**below, **above, **{key: _laid_over(value, above[key]) for key, value in both.items()}}
+
+
+def config_entry(configs: Sequence[Path], section: str, kind: str, name: str, keys: Sequence[str]) -> dict[str, Any]:
+    """An entry of a section of config files laid over each other; it must have these keys."""
     try:
-        entry = registry.pick("dataset", dataset, entries)
+        entry = registry.pick(kind, name, read_configs(configs).get(section, {}))
     except HcepError as error:
+        if error.file is not None:
+            raise
         remedy = f"name the file that has it with --config; {error.remedy}"
         raise HcepError(error.cause, file=", ".join(map(str, configs)), remedy=remedy) from error
-    for key in ("adapter", "root"):
+    for key in keys:
         if key not in entry:
-            raise HcepError(f"has no {key!r}", file=configs[-1], row=f"datasets.{dataset}", remedy="add it")
+            raise HcepError(f"has no {key!r}", file=configs[-1], row=f"{section}.{name}", remedy="add it")
     return entry
+
+
+def dataset_entry(configs: Sequence[Path], dataset: str) -> dict[str, Any]:
+    """A dataset entry of config files laid over each other, key by key."""
+    return config_entry(configs, "datasets", "dataset", dataset, ("adapter", "root"))
 
 
 def check_release(
@@ -109,7 +128,7 @@ def check_release(
     survey = reader.survey(clips) if hasattr(reader, "survey") else Survey({}, {}, [])
     counts = [*_clip_counts(clips), *_survey_counts(survey)]
     faults = [*survey.faults, *_media_faults(root, clips, max_failures, workers), *_path_faults(clips)]
-    table = Counter((clip.label or NONE, clip.fold or NONE) for clip in clips)
+    table = Counter((clip.label, clip.fold) for clip in clips)
     return Check(dataset, root, dict(survey.found), _beside(counts, table, expected), table, faults)
 
 
@@ -134,7 +153,8 @@ def _beside(
     published = _published(expected) if expected is not None else {}
     here = {(section, name): count for section, name, count in counts}
     # labels within a fold are in the table anyway, and compared only where such numbers are published
-    here |= {(f"fold {fold}", label): n for (label, fold), n in table.items() if (f"fold {fold}", label) in published}
+    within = {(f"fold {fold or NONE}", label or NONE): number for (label, fold), number in table.items()}
+    here |= {key: number for key, number in within.items() if key in published}
     sections = list(dict.fromkeys(section for section, _ in [*here, *published]))
     names: dict[str, list[str]] = {section: [] for section in sections}
     for section, name in [*here, *published]:
@@ -186,6 +206,9 @@ def _media_faults(root: Path, clips: Sequence[Clip], max_failures: float, worker
         severity = "error" if len(names) > max_failures * len(clips) else "warning"
         files = "" if len(paths) == len(names) else f" ({len(paths)} files)"
         remedy = "complete the release, or raise max_failures of the dataset entry if it is meant to be like this"
+        others = [(path, other) for path in paths[:EXAMPLES] if (other := other_spelling(root, path)) is not None]
+        if others:
+            remedy = f"{', '.join(f'{path} is there as {other}' for path, other in others)}: rename them; or {remedy}"
         yield Fault(severity, f"clips whose {reason}{files}", len(names), names[:EXAMPLES], remedy)  # type: ignore[arg-type]
     silent = [clip.clip for clip in clips if not _has(clip.audio, seen, "has_audio")]
     blind = [clip.clip for clip in clips if not _has(clip.video, seen, "has_video")]
@@ -194,9 +217,24 @@ def _media_faults(root: Path, clips: Sequence[Clip], max_failures: float, worker
             yield Fault(
                 "warning", f"clips without {what} (kept, flagged, zeros in the cache)", len(lost), lost[:EXAMPLES]
             )
+    yield from _length_faults(clips, seen)
     late = [clip.clip for clip in clips if clip.end is not None and clip.end > _end(clip.video, seen) + 1]
     if late:
         yield Fault("warning", "segments that end after their video does", len(late), late[:EXAMPLES])
+
+
+def _length_faults(clips: Sequence[Clip], seen: Mapping[str, Glance | str]) -> Iterator[Fault]:
+    """Clips whose length in the release's list is not that of the file or segment."""
+    differing = []
+    for clip in clips:
+        end = _end(clip.video or clip.audio, seen) if clip.end is None else clip.end
+        length = max(0.0, end - max(0.0, clip.start or 0.0))
+        if clip.seconds is not None and length < float("inf") and lengths_differ(clip.seconds, length):
+            differing.append(f"{clip.clip}: {clip.seconds:.4g} s listed, {length:.4g} s here")
+    if differing:
+        what = "clips that are longer or shorter than their list says, by more than a second and a fifth"
+        remedy = "look at a few of them: a row may name another clip's file, or the file may be cut off"
+        yield Fault("warning", what, len(differing), differing[:EXAMPLES], remedy)
 
 
 def _look(path: Path) -> Glance | str:
@@ -256,7 +294,7 @@ def report_text(check: Check) -> str:
             published = "" if count.published is None else str(count.published)
             note = "" if count.published in (None, count.here) else f"  {count.here - count.published:+d}"  # type: ignore[operator]
             lines.append(f"  {count.name:{width}}  {count.here:>8}  {published:>9}{note}")
-    lines += ["", *_matrix(check.table)]
+    lines += ["", *_matrix({(label or NONE, fold or NONE): n for (label, fold), n in check.table.items()})]
     for severity, title in (("warning", "warnings"), ("error", "errors: this release cannot be used as it is")):
         faults = [fault for fault in check.faults if fault.severity == severity]
         if faults:

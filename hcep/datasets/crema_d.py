@@ -44,6 +44,15 @@ SENTENCES = {
     "WSI": "We'll stop in a couple of minutes",
 }
 NAME = re.compile(r"([0-9]{4})_([A-Z]{3})_([A-Z]{3})_(LO|MD|HI|XX)")
+# what the authors and users of the corpus report of single files
+DEFECTS = {
+    "1064_IEO_DIS_MD.flv": "is about a minute long",
+    "1064_TIE_SAD_XX.flv": "tells no duration",
+    "1076_MTI_NEU_XX.flv": "has no sound",
+    "1076_MTI_SAD_XX.flv": "shows an error picture",
+    "1076_MTI_SAD_XX.wav": "is silent",
+    "1040_ITH_SAD_X.wav": "should end in _XX, as it does in copies since October 2022",
+}
 FOLDS = 5
 LIST = "SentenceFilenames.csv"
 SUMMARY = "summaryTable.csv"
@@ -69,8 +78,8 @@ class CremaD:
 
     The clips are those that the list names, or those on disk when there is no list. Five folds disjoint by speaker:
     place of the actor among the actors mod 5 + 1; group = actor. Sound is the .wav, or that of the .flv where there is
-    none; one clip, 1076_MTI_SAD_XX, is known to be silent. The words are the sentence that the actor was to say, the
-    same twelve with every emotion.
+    none. The files of `DEFECTS` are used as they are. The words are the sentence that the actor was to say, the same
+    twelve with every emotion.
 
     Parameters
     ----------
@@ -164,7 +173,7 @@ class CremaD:
         return place.relative_to(self.root).as_posix() if place else usual
 
     def survey(self, clips: Sequence[Clip]) -> Survey:
-        """Where the parts lie, acted and voted emotions, and whether the media are git-LFS pointers."""
+        """Where the parts lie, acted and voted emotions, git-LFS pointers in the media's place, published defects."""
         places = self._places()
         videos, sounds = _media(places.video, ".flv"), _media(places.audio, ".wav")
         names = {clip.clip for clip in clips}
@@ -188,6 +197,11 @@ class CremaD:
         faults += _warning("files that the list of clips does not name (not used)", extra)
         mute = sorted(names - sounds.keys())
         faults += _warning("clips without a .wav (the sound of the .flv is used)", mute, "get AudioWAV")
+        held = {*videos.values(), *sounds.values()}
+        defects = [f"{name} {defect}" for name, defect in DEFECTS.items() if name in held]
+        if defects:
+            what = "published defects in this copy (they stay in the data, flagged where decoding finds them)"
+            faults.append(Fault("warning", what, len(defects), defects))
         found = {name: self._below(place, "") for name, place in places._asdict().items() if place}
         return Survey(found, counts, faults)
 

@@ -12,10 +12,11 @@ from hcep.datasets.manifest_file import (
     check_clips,
     check_columns,
     open_table,
-    parse_seconds,
+    read_numbers,
 )
 from hcep.datasets.settings import choose, fill, nearest
-from hcep.errors import HcepError
+from hcep.datasets.spellings import other_spelling
+from hcep.errors import HcepError, not_text
 from hcep.files import sha256_file
 
 REQUIRED = ("clip", "video", "label")
@@ -48,10 +49,14 @@ class Manifest:
                     f"setting {name!r} of the manifest adapter is {self.settings[name]!r}", remedy="write it as text"
                 )
         labels = self.settings["labels"]
-        if labels is not None and not (isinstance(labels, list) and all(isinstance(name, str) for name in labels)):
+        if labels is not None and not isinstance(labels, list):
             raise HcepError(
                 f"setting 'labels' of the manifest adapter is {labels!r}", remedy="list the names: [anger, fear, ...]"
             )
+        for name in labels or ():
+            if not isinstance(name, str):
+                cause = f"setting 'labels' of the manifest adapter lists {name!r}, which is not text"
+                raise HcepError(cause, remedy=not_text(name))
         self.table = self.root / self.settings["file"]
 
     def watch(self) -> list[str]:
@@ -99,17 +104,7 @@ class Manifest:
                 )
 
     def _clip(self, row: int, cells: dict[str, str]) -> Clip:
-        seconds: dict[str, float | None] = {}
-        for name in ("start", "end"):
-            try:
-                seconds[name] = parse_seconds(cells.get(name, ""))
-            except ValueError as error:
-                raise HcepError(
-                    f"{name} {cells[name]!r} is not a number of seconds",
-                    file=self.table,
-                    row=row,
-                    remedy="write seconds with a point, or nothing",
-                ) from error
+        numbers = read_numbers(cells, self.table, row)
 
         def cell(name: str) -> str:
             return cells.get(name, "").strip()
@@ -127,8 +122,8 @@ class Manifest:
             dataset=cell("dataset"),
             video=video,
             audio=cells.get("audio", "") or ("" if "no_audio" in flags else video),
-            start=seconds["start"],
-            end=seconds["end"],
+            start=numbers["start"],
+            end=numbers["end"],
             text=text,
             text_kind=cell("text_kind") or ("transcript" if text.strip() else wordless),
             language=cell("language") or self.settings["language"],
@@ -138,6 +133,7 @@ class Manifest:
             fold=cell("fold"),
             flags=flags,
             box=cell("box"),
+            seconds=numbers["seconds"],
         )
 
     def _check_label(self, row: int, name: str) -> None:
@@ -153,9 +149,13 @@ class Manifest:
     def _check_media(self, row: int, clip: Clip) -> None:
         for media in dict.fromkeys((clip.video, clip.audio)):
             if media and not os.path.exists(self.root / media):  # noqa: PTH110 - an overlong name is missing, not an error
+                other = other_spelling(self.root, media)
+                remedy = "correct the path (it is relative to the root), or leave the cell empty for none"
                 raise HcepError(
                     f"clip {clip.clip!r}: media file {str(self.root / media)!r} is missing",
                     file=self.table,
                     row=row,
-                    remedy="correct the path (it is relative to the root), or leave the cell empty for none",
+                    remedy=f"write {other!r}, the file that is there: every letter and its case count"
+                    if other
+                    else remedy,
                 )

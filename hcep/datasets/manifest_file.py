@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ from hcep.files import write_table
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon"}
 TEXT_KINDS = ("caption", "transcript", "asr", "none")
 FLAGS = ("no_audio", "no_video", "no_text")
+NUMBERS = ("start", "end", "seconds")
+LINE_END = re.compile(r"\r\n|\r|\n")
+MARKS = 'double every quotation mark that belongs to a text (""), and put one mark at each end of that cell'
 
 
 class Clip(NamedTuple):
@@ -21,7 +25,7 @@ class Clip(NamedTuple):
     `video` and `audio` are posix paths below the release root ('' = none), `start` and `end` seconds (None = the
     file's own), `text_kind` one of `TEXT_KINDS`, `label` a class name ('' = unlabelled), `labels` all names joined by
     ';', `group` what must not be split over train and test, `flags` a ';'-joined subset of `FLAGS`, `box` 'x,y,w,h' in
-    source pixels or ''.
+    source pixels or '', `seconds` the length that the release's list states (None = it states none).
     """
 
     clip: str
@@ -60,10 +64,11 @@ def parse_box(box: str) -> tuple[int, int, int, int] | None:
     """Read 'x,y,w,h' (whole pixels, width and height above 0) or ''; a ValueError says what is wrong."""
     if not box:
         return None
-    numbers = [int(part) for part in box.split(",")]
-    if len(numbers) != 4 or min(numbers) < 0 or min(numbers[2:]) < 1:
+    found = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", box.replace(" ", ""))
+    x, y, width, height = map(int, found.groups()) if found else (0, 0, 0, 0)
+    if min(width, height) < 1:
         raise ValueError(f"not a box x,y,w,h: {box!r}")
-    return numbers[0], numbers[1], numbers[2], numbers[3]
+    return x, y, width, height
 
 
 def parse_seconds(text: str) -> float | None:
@@ -76,14 +81,22 @@ def parse_seconds(text: str) -> float | None:
     return value
 
 
+def lengths_differ(a: float, b: float) -> bool:
+    """Whether two lengths in seconds differ by more than one second and by more than a fifth of the longer one."""
+    return abs(a - b) > max(1.0, 0.2 * max(a, b))
+
+
 def open_table(path: Path, delimiter: str = "\t") -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number of the row's first line, cells) of a UTF-8 table with a header.
+
+    A cell in quotation marks may hold line breaks. A mark that opens in one row and closes in a later one is told from
+    them by the number of delimiters in its first and last line, see `_swallows_rows`.
 
     Raises
     ------
     HcepError
-        When the file is missing, is not UTF-8, has no header or one that repeats a column, or a row has another number
-        of cells than the header.
+        When the file is missing, is not UTF-8, has no header or one that repeats a column or breaks a line, a row has
+        another number of cells than the header, or a quotation mark swallows rows.
     """
     try:
         handle = path.open(encoding="utf-8-sig", newline="")
@@ -94,23 +107,11 @@ def open_table(path: Path, delimiter: str = "\t") -> Iterator[tuple[int, dict[st
         line = 1
         try:
             header = next(reader, [])
-            if not header:
-                raise HcepError("has no header", file=path, row=1, remedy="write the column names in the first line")
-            repeated = next((name for name in header if name and header.count(name) > 1), None)
-            if repeated:
-                cause = f"has the column {repeated} twice"
-                raise HcepError(cause, file=path, row=1, remedy="remove or rename one of them")
+            _check_header(header, path, delimiter)
             line = reader.line_num + 1
             for cells in reader:
-                if cells and len(cells) != len(header):
-                    cause = f"has {len(cells)} cells, the header has {len(header)}"
-                    remedy = f"quote cells that hold {SEPARATORS[delimiter]}s or newlines"
-                    other = next((sign for sign in SEPARATORS if sign != delimiter and sign in header[0]), None)
-                    if len(header) == 1 and other:
-                        remedy = (
-                            f"its header is separated by {SEPARATORS[other]}s, save it with {SEPARATORS[delimiter]}s"
-                        )
-                    raise HcepError(cause, file=path, row=line, remedy=remedy)
+                if cells:
+                    _check_row(cells, header, path, line, delimiter)
                 # spreadsheets write rows of nothing behind the last one
                 if any(cells):
                     yield line, dict(zip(header, cells, strict=True))
@@ -118,7 +119,74 @@ def open_table(path: Path, delimiter: str = "\t") -> Iterator[tuple[int, dict[st
         except UnicodeDecodeError as error:
             raise HcepError(f"is not UTF-8 ({error.reason})", file=path, remedy="save it as UTF-8") from error
         except csv.Error as error:
-            raise HcepError(f"is not a table: {error}", file=path, row=line, remedy="check the quotes") from error
+            remedy = f"look at the quotation marks of this row: {MARKS}"
+            raise HcepError(f"is not a table: {error}", file=path, row=line, remedy=remedy) from error
+
+
+def _check_header(header: Sequence[str], path: Path, delimiter: str) -> None:
+    if not header:
+        raise HcepError("has no header", file=path, row=1, remedy="write the column names in the first line")
+    if header[0].strip().casefold().startswith("sep=") and not any(header[1:]):
+        remedy = f"remove that line, and save the table with {SEPARATORS[delimiter]}s between its cells"
+        cause = f"its first line {delimiter.join(header)!r} is a note for spreadsheet programs, not the column names"
+        raise HcepError(cause, file=path, row=1, remedy=remedy)
+    repeated = next((name for name in header if name and header.count(name) > 1), None)
+    if repeated:
+        cause = f"has the column {repeated} twice"
+        raise HcepError(cause, file=path, row=1, remedy="remove or rename one of them")
+    broken = next((name for name in header if LINE_END.search(name)), None)
+    if broken is not None:
+        cause = f"a quotation mark opens in the header before {broken[:20]!r} and closes in a later line"
+        raise HcepError(cause, file=path, row=1, remedy="remove the mark; a column name is one line")
+
+
+def _check_row(cells: Sequence[str], header: Sequence[str], path: Path, line: int, delimiter: str) -> None:
+    """Refuse a row with another number of cells than the header, and one with rows inside a cell."""
+    for place, cell in enumerate(cells):
+        breaks = len(LINE_END.findall(cell))
+        if breaks and (len(cells) != len(header) or _swallows_rows(cell, place, len(header), delimiter)):
+            cause = f"a quotation mark opens before {cell[:20]!r} and closes in row {line + breaks}, "
+            if len(cells) != len(header):
+                cause += f"which leaves {len(cells)} cells where the header has {len(header)}"
+            else:
+                cause += "which makes one cell of several rows"
+            remedy = f"remove the mark, or {MARKS}; if the line breaks are meant, replace them by spaces"
+            raise HcepError(cause, file=path, row=line, remedy=remedy)
+        line += breaks
+    if len(cells) != len(header):
+        cause = f"has {len(cells)} cells, the header has {len(header)}"
+        remedy = f"quote cells that hold {SEPARATORS[delimiter]}s or newlines"
+        other = next((sign for sign in SEPARATORS if sign != delimiter and sign in header[0]), None)
+        if len(header) == 1 and other:
+            remedy = f"its header is separated by {SEPARATORS[other]}s, save it with {SEPARATORS[delimiter]}s"
+        raise HcepError(cause, file=path, row=line, remedy=remedy)
+
+
+def _swallows_rows(cell: str, place: int, columns: int, delimiter: str) -> bool:
+    """Whether a cell of several lines looks like the tail of its row, perhaps whole rows, and the head of another.
+
+    The tail then has as many delimiters as there are columns after `place`, the head as many as before it. A text of
+    two lines can have the same number of commas; there each is followed by a space or a line's end, in rows hardly one.
+    """
+    lines = LINE_END.split(cell)
+    tail, head = lines[0], lines[-1]
+    if (tail.count(delimiter), head.count(delimiter)) != (columns - 1 - place, place):
+        return False
+    after = re.findall(f"{delimiter}(.?)", f"{tail}\n{head}")
+    return not (delimiter == "," and after and all(not sign.strip() for sign in after))
+
+
+def read_numbers(cells: Mapping[str, str], path: Path, row: int) -> dict[str, float | None]:
+    """The columns `NUMBERS` of a row, None where one is empty or not there; what is no number is an HcepError."""
+    numbers: dict[str, float | None] = {}
+    for name in NUMBERS:
+        text = cells.get(name, "")
+        try:
+            numbers[name] = parse_seconds(text)
+        except ValueError as error:
+            cause = f"{name} {text!r} is not a number of seconds"
+            raise HcepError(cause, file=path, row=row, remedy="write seconds with a point, or nothing") from error
+    return numbers
 
 
 def check_columns(path: Path, present: Iterable[str], required: Iterable[str]) -> None:
@@ -185,6 +253,8 @@ def _fault(clip: Clip) -> tuple[str, str]:
         return f"the segment ends at {clip.end:g} s, not after its start {clip.start:g} s", "correct start and end"
     if clip.end is not None and clip.end <= 0:
         return f"the segment ends at {clip.end:g} s", "correct end"
+    if clip.seconds is not None and clip.seconds <= 0:
+        return f"seconds is {clip.seconds:g}", "write the length of the clip, above 0, or nothing"
     try:
         parse_box(clip.box)
     except ValueError as error:
@@ -205,14 +275,11 @@ def read_manifest(path: str | Path) -> list[Clip]:
     rows: list[int] = []
     for row, cells in open_table(path):
         if not rows:
+            if {*COLUMNS} - {*cells} == {"seconds"}:
+                cause = "lacks the column seconds: an older version of hcep wrote it"
+                raise HcepError(cause, file=path, row=1, remedy="run the workflow again, or `hcep manifest`")
             check_columns(path, cells, COLUMNS)
-        numbers: dict[str, float | None] = {}
-        for name in ("start", "end", "seconds"):
-            try:
-                numbers[name] = parse_seconds(cells[name])
-            except ValueError as error:
-                cause = f"{name} {cells[name]!r} is not a number of seconds"
-                raise HcepError(cause, file=path, row=row, remedy="write seconds with a point, or nothing") from error
+        numbers = read_numbers(cells, path, row)
         texts = {name: cells[name] for name in COLUMNS if name not in numbers}
         clips.append(Clip(**texts, **numbers))  # type: ignore[arg-type]
         rows.append(row)
@@ -229,10 +296,7 @@ def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
     rows = []
     for clip in clips:
         # repr keeps every digit, so that a segment is the same after a round trip
-        seconds = {name: "" if value is None else repr(float(value)) for name, value in _seconds(clip).items()}
-        rows.append({**clip._asdict(), **seconds})
+        values = clip._asdict()
+        numbers = {name: "" if values[name] is None else repr(float(values[name])) for name in NUMBERS}
+        rows.append({**values, **numbers})
     write_table(path, COLUMNS, rows, delimiter="\t")
-
-
-def _seconds(clip: Clip) -> dict[str, float | None]:
-    return {"start": clip.start, "end": clip.end, "seconds": clip.seconds}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,8 @@ EMOTIONS = {
     "surprise": "surprise",
 }
 COLUMNS = ("Utterance", "Emotion", "Dialogue_ID", "Utterance_ID")
+# 00:16:16,059
+TIME = re.compile(r"(\d+):(\d\d?):(\d\d?)[,.](\d{1,3})")
 # quotes and dashes of Windows-1252 stand in the lists as the control characters of the same number
 REPAIRS = {code: bytes([code]).decode("cp1252", errors="ignore") for code in range(0x80, 0xA0)} | {0xA0: " "}
 DEFAULTS: dict[str, Any] = {"text": "manifest", "keep_neutral": True}
@@ -44,12 +47,16 @@ SOURCE = (
 
 
 class Utterance(NamedTuple):
-    """A row of a list: numbers of dialogue and utterance, which begin anew in every fold, class name, listed words."""
+    """A row of a list: numbers of dialogue and utterance, which begin anew in every fold, class name, listed words.
+
+    `seconds` is the length between its two times, None where they give none.
+    """
 
     dialogue: int
     number: int
     emotion: str
     text: str
+    seconds: float | None
 
     @property
     def file(self) -> str:
@@ -63,7 +70,8 @@ class Meld:
     The folds are the official ones: train, valid (dev) and test. A group is a dialogue; the speakers are the same in
     all folds. The words are those of the script, transcript of what is said. Two clips of the release are known to be
     missing (dev, dialogue 110, utterance 7) or broken (train, dialogue 125, utterance 3): they keep their rows, and
-    decoding flags them. Files that no list names, and the ``._dia…`` files of macOS, are not used.
+    decoding flags them. Files that no list names, and the ``._dia…`` files of macOS, are not used. The length that a
+    row's StartTime and EndTime give goes into the column seconds, to be compared with the file.
 
     Parameters
     ----------
@@ -112,9 +120,10 @@ class Meld:
                 clips.append(self._clip(fold, f"{folder}/{utterance.file}", utterance, text.strip()))
         folds = Counter(clip.fold for clip in clips)
         sizes = ", ".join(f"{fold} {folds[fold]}" for fold in FOLDS)
+        timeless = sum(clip.seconds is None for clip in clips)
         print(
-            f"meld: {len(clips)} utterances ({sizes}), {neutral} neutral ones left out, characters of Windows-1252 "
-            f"mended in {repaired}",
+            f"meld: {len(clips)} utterances ({sizes}), {neutral} neutral ones left out, {timeless} without a length "
+            f"(StartTime, EndTime), characters of Windows-1252 mended in {repaired}",
             file=sys.stderr,
         )
         return clips
@@ -141,6 +150,7 @@ class Meld:
             fold=fold,
             flags="",
             box="",
+            seconds=utterance.seconds,
         )
 
     def _list(self, fold: str) -> Path:
@@ -223,7 +233,19 @@ def _utterance(path: Path, row: int, cells: Mapping[str, str]) -> Utterance:
             row=row,
             remedy=f"the emotions of MELD are {', '.join(EMOTIONS)}",
         )
-    return Utterance(numbers[0], numbers[1], EMOTIONS[emotion], cells["Utterance"])
+    return Utterance(numbers[0], numbers[1], EMOTIONS[emotion], cells["Utterance"], _length(cells))
+
+
+def _length(cells: Mapping[str, str]) -> float | None:
+    """Seconds between the two times of a row; None where one is missing or unreadable, or the end is not the later."""
+    times = [TIME.fullmatch(cells.get(name, "").strip()) for name in ("StartTime", "EndTime")]
+    start, end = (_milliseconds(time) if time else None for time in times)
+    return (end - start) / 1000 if start is not None and end is not None and end > start else None
+
+
+def _milliseconds(time: re.Match[str]) -> int:
+    hours, minutes, seconds, fraction = time.groups()
+    return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(fraction.ljust(3, "0"))
 
 
 def _videos(folder: Path | None) -> set[str]:

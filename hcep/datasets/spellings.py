@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from hcep.errors import HcepError
@@ -83,6 +84,28 @@ def find(root: Path, names: Sequence[str], *, depth: int = 2, kind: Literal["fil
             if normal(entry.name) in wanted and (entry.is_dir() if kind == "folder" else entry.is_file()):
                 return folder / entry.name
     return None
+
+
+def other_spelling(root: Path, path: str) -> str | None:
+    """The path below `root` that differs from `path` only in case, spaces at its ends or the coding of accents.
+
+    None when there is none, or when `path` is there itself.
+    """
+    found = [PurePosixPath()]
+    for part in PurePosixPath(path).parts:
+        found = [
+            above / name
+            for above in found
+            if (root / above).is_dir()
+            for name in sorted(os.listdir(root / above))  # noqa: PTH208 - names alone, for folders of 10,000 files
+            if _folded(name) == _folded(part)
+        ]
+    others = [str(place) for place in found]
+    return others[0] if others and path not in others else None
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold().strip()
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from hcep.errors import HcepError, closest
+from hcep.errors import HcepError, closest, not_text
 from hcep.files import write_text
-from hcep.protocol.openness import parse_openness
+from hcep.protocol.openness import check_known, parse_openness
 
 # key of a split whose one unknown class stands for that many names: open vocabularies cannot be listed in advance
 STANDS_FOR = "unknown_stands_for"
@@ -57,12 +57,13 @@ def draw_class_splits(labels: Sequence[str], known: int, unknown: int, count: in
     Raises
     ------
     HcepError
-        If labels repeat, or are fewer than `known` + `unknown`.
+        If labels repeat, or are fewer than `known` + `unknown`, or fewer than two classes are known.
     """
     if len(set(labels)) != len(labels):
         raise HcepError(f"label {_first_repeat(labels)!r} is listed twice", remedy="list every class once")
-    if known < 1 or unknown < 0 or count < 1:
+    if unknown < 0 or count < 1:
         raise HcepError(f"cannot draw {count} splits of {known} known and {unknown} unknown classes")
+    check_known(known, "a split")
     if known + unknown > len(labels):
         raise HcepError(
             f"{known} known and {unknown} unknown classes need {known + unknown} labels, the task has {len(labels)}",
@@ -280,9 +281,7 @@ def _checked_sides(
 
 def _check_label(name: Any, labels: Sequence[str], path: Path, place: str) -> None:
     if not isinstance(name, str):
-        raise HcepError(
-            f"{name!r} is not text", file=path, row=place, remedy="quote class names that YAML reads as something else"
-        )
+        raise HcepError(f"{name!r} is not text", file=path, row=place, remedy=not_text(name))
     if name not in labels:
         guess = closest(name, labels)
         raise HcepError(

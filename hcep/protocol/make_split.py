@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hcep.datasets.manifest_file import read_manifest
-from hcep.errors import HcepError, closest
+from hcep.datasets.manifest_file import Clip, read_manifest
+from hcep.errors import HcepError
 from hcep.files import write_json
 from hcep.protocol.class_splits import ClassSplit, read_class_split
-from hcep.protocol.openness import openness_value, parse_openness
+from hcep.protocol.near_misses import Names, check_names
+from hcep.protocol.openness import LEAST_KNOWN, openness_value, parse_openness
 from hcep.protocol.partition import Folds, Partition, partition
 
 PARTS = ("train", "val", "test_known", "test_unknown")
@@ -25,7 +27,8 @@ class Split(NamedTuple):
     `known` is in label-id order: class id k = position k. `train`, `val`, `test_known`, `test_unknown` hold clip ids,
     no id in two of them; `labels`, `groups` and `datasets` map each of those ids to its class name, its group and its
     dataset. `left_out_classes` were drawn as known and have too few training clips. `remarks` are what a reader of the
-    results must know of the clips: unknown classes that are not tested, labels that are no class of the task.
+    results must know of the clips: unknown classes that are not tested, labels that are no class of the task, media
+    files that are trained on and tested under two names.
     """
 
     task: str
@@ -59,6 +62,8 @@ def make_split(
     val_fraction: float = 0.0,
     val_seed: int = 0,
     min_train: int = 1,
+    other_labels: Collection[str] = (),
+    words: Mapping[str, str] | None = None,
 ) -> Split:
     """Divide a task's clips and write the split file.
 
@@ -79,6 +84,8 @@ def make_split(
         As in `Folds`.
     val_fraction, val_seed, min_train
         As in `partition`.
+    other_labels, words
+        As in `Names`.
 
     Returns
     -------
@@ -88,17 +95,20 @@ def make_split(
     Raises
     ------
     HcepError
-        From reading or dividing; see `read_class_split` and `partition`.
+        From reading or dividing, see `read_class_split` and `partition`; and for labels and folds that are nearly those
+        of the task, see `near_misses`.
     """
     chosen = read_class_split(class_splits, openness, split, labels)
     manifests = [manifest] if isinstance(manifest, str | Path) else list(manifest)
     clips = [clip for path in manifests for clip in read_manifest(path)]
+    folds = Folds(test_folds, train_folds, val_folds)
     try:
+        check_names(Counter((clip.label, clip.fold) for clip in clips), Names(labels, folds, other_labels, words))
         divided = partition(
             clips,
             chosen.known,
             chosen.unknown,
-            Folds(test_folds, train_folds, val_folds),
+            folds,
             val_fraction=val_fraction,
             val_seed=val_seed,
             min_train=min_train,
@@ -108,7 +118,7 @@ def make_split(
         named = ", ".join(map(str, manifests))
         raise HcepError(error.cause, file=named, row=f"{openness} {split}", remedy=error.remedy) from error
     shared = {field: value for field, value in divided._asdict().items() if field in Split._fields}
-    remarks = tuple(_remarks(divided, Counter(clip.label for clip in clips if clip.label), labels))
+    remarks = tuple(_remarks(divided, clips, labels))
     for remark in remarks:
         print(f"make_split {task} {openness} {split}: {remark}", file=sys.stderr)
     result = Split(task, openness, split, **shared, remarks=remarks)
@@ -128,16 +138,44 @@ def make_split(
     return result
 
 
-def _remarks(divided: Partition, found: Mapping[str, int], labels: Sequence[str]) -> Iterator[str]:
+def _remarks(divided: Partition, clips: Sequence[Clip], labels: Sequence[str]) -> Iterator[str]:
     tested = {divided.labels[clip] for clip in divided.test_unknown}
     for label in divided.unknown:
         if label not in tested:
             yield f"unknown class {label} has no test clip"
-    for label, count in sorted(found.items()):
+    for label, count in sorted(Counter(clip.label for clip in clips if clip.label).items()):
         if label not in labels:
-            near = closest(label, labels)
-            hint = f", did you mean {near}?" if near else ""
-            yield f"label {label} ({count} clips) is no class of the task{hint}"
+            yield f"label {label} ({count} clips) is no class of the task"
+    yield from _shared_files(divided, clips)
+
+
+def _shared_files(divided: Partition, clips: Sequence[Clip]) -> Iterator[str]:
+    """A remark when a media file is trained on (or held out) under one clip id and tested under another."""
+    users: dict[tuple[str, str], str] = {}
+    learnt = {*divided.train, *divided.val}
+    for clip in clips:
+        if clip.clip in learnt:
+            users |= dict.fromkeys(_files(clip), clip.clip)
+    tested = {*divided.test_known, *divided.test_unknown}
+    shared = [
+        (file[1], users[file], clip.clip)
+        for clip in clips
+        if clip.clip in tested
+        for file in _files(clip)
+        if file in users
+    ]
+    if shared:
+        count = len({clip for _, _, clip in shared})
+        file, trained, other = min(shared)
+        yield (
+            f"{count} test {'clip is' if count == 1 else 'clips are'} of files that are trained on, "
+            f"e.g. {file}: {trained} in training, {other} in test"
+        )
+
+
+def _files(clip: Clip) -> set[tuple[str, str]]:
+    """Dataset and path of a clip's media, however the path is written."""
+    return {(clip.dataset, posixpath.normpath(path)) for path in (clip.video, clip.audio) if path}
 
 
 def read_split(path: str | Path) -> Split:
@@ -146,8 +184,8 @@ def read_split(path: str | Path) -> Split:
     Raises
     ------
     HcepError
-        If the file is missing or not JSON, a field is missing, a clip is in two parts or without label or group, or a
-        part holds a class that has no place there.
+        If the file is missing or not JSON, a field is missing, fewer than two classes are known, a clip is in two parts
+        or without label or group, or a part holds a class that has no place there.
     """
     path = Path(path)
     try:
@@ -179,6 +217,9 @@ def _check(split: Split, path: Path) -> None:
     def refuse(clip: str, cause: str) -> HcepError:
         return HcepError(cause, file=path, row=f"clip {clip!r}", remedy="write it again with `hcep make_split`")
 
+    if len(split.known) < LEAST_KNOWN:
+        cause = f"has {len(split.known)} known classes, at least {LEAST_KNOWN} are needed"
+        raise HcepError(cause, file=path, remedy="write it again with `hcep make_split`")
     seen: set[str] = set()
     for part in PARTS:
         allowed = split.unknown if part == "test_unknown" else split.known

@@ -7,6 +7,9 @@ import re
 
 from hcep.errors import HcepError
 
+# with one known class every clip is given that class: the accuracy is 100 and the score is the same for all clips
+LEAST_KNOWN = 2
+
 
 def parse_openness(name: str) -> tuple[int, int]:
     """Read a name such as ``"k8u2"``.
@@ -14,7 +17,7 @@ def parse_openness(name: str) -> tuple[int, int]:
     Parameters
     ----------
     name : str
-        ``k<known>u<unknown>``, both at least 1, without leading zeros (one setting, one folder name).
+        ``k<known>u<unknown>``, at least 2 and at least 1, without leading zeros (one setting, one folder name).
 
     Returns
     -------
@@ -24,15 +27,27 @@ def parse_openness(name: str) -> tuple[int, int]:
     Raises
     ------
     HcepError
-        If `name` has another form.
+        If `name` has another form, or names one known class.
     """
     found = re.fullmatch(r"k([1-9][0-9]*)u([1-9][0-9]*)", name)
     if found is None:
         raise HcepError(
             f"{name!r} is not an openness",
-            remedy="write k<known classes>u<unknown classes>, both at least 1, e.g. k8u2",
+            remedy="write k<known classes>u<unknown classes>, at least 2 known and 1 unknown, e.g. k8u2",
         )
-    return int(found[1]), int(found[2])
+    known = int(found[1])
+    check_known(known, f"openness {name}")
+    return known, int(found[2])
+
+
+def check_known(known: int, place: str) -> None:
+    """Refuse fewer than two known classes; `place` says in the message what has so few."""
+    if known < LEAST_KNOWN:
+        raise HcepError(
+            f"{place} has {known} known {'class' if known == 1 else 'classes'}: with fewer than {LEAST_KNOWN} there is "
+            "nothing to tell apart, every accuracy is 100 and every AUROC 50",
+            remedy=f"choose an openness with at least {LEAST_KNOWN} known classes, e.g. k2u1",
+        )
 
 
 def openness_value(known: int, unknown: int) -> float:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from hcep.datasets.manifest_file import Clip
 from hcep.errors import HcepError, closest
+from hcep.protocol.openness import check_known
 
 UNLABELLED = "no label"
 OUTSIDE = "label outside the split"
@@ -96,8 +97,8 @@ def partition(
     ------
     HcepError
         If a fold does not exist, a clip id repeats, a group has clips in both train and test, a known class has no
-        clip in train or in test, fewer than two known classes are left, no unknown clip is tested, or no group can be
-        held out.
+        clip in train or in test, fewer than two classes are known, no unknown clip is tested, or no group can be held
+        out.
     """
     if not 0 <= val_fraction < 1:
         raise HcepError(
@@ -177,6 +178,7 @@ def _check_inputs(clips: Sequence[Clip], known: Sequence[str], unknown: Sequence
             f"clip {min(repeated)!r} occurs more than once",
             remedy="clip ids must be unique over all manifests of a task: give one dataset's clips a prefix",
         )
+    check_known(len(known), "the split")
     present = sorted({clip.fold for clip in clips})
     if not folds.test:
         raise HcepError("no test fold is named", remedy=f"choose from {', '.join(present) or 'none'}")

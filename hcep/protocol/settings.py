@@ -79,5 +79,19 @@ def task_definition(config: Mapping[str, Any], task: str) -> dict[str, Any]:
     return registry.pick("task", task, config["task_definitions"])
 
 
+def task_names(config: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """What a task calls its classes and folds, as `make_split` and `check_tasks` read it; defaults as in the schema."""
+    table = task_definition(config, task)
+    words = config.get("words", {})
+    return {
+        "labels": table["labels"],
+        "other_labels": table.get("other_labels", []),
+        "test_folds": table.get("test_folds", ["test"]),
+        "train_folds": table.get("train_folds"),
+        "val_folds": table.get("val_folds", []),
+        "words": {label: words[label] for label in table["labels"] or () if label in words},
+    }
+
+
 def _own(table: Mapping[str, Any], name: str) -> dict[str, Any]:
     return table.get("method_settings", {}).get(name, {})

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hcep.errors import HcepError
 from hcep.verbs.options import Arguments, Verb, add_paths, add_settings, settings_argument
+
+if TYPE_CHECKING:
+    from hcep.datasets.check import Check
 
 
 def _shard_arguments(parser: argparse.ArgumentParser, *keys: str, optional: Collection[str] = ()) -> None:
@@ -96,7 +100,9 @@ def manifest(args: Arguments) -> None:
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", help="dataset entry of the config, e.g. mafw")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("dataset", nargs="?", help="dataset entry of the config, e.g. mafw")
+    which.add_argument("--task", help="task of the config: all its datasets, and how it takes their labels and folds")
     parser.add_argument("--root", type=Path, help="folder of the release; the entry's `root` when absent")
     parser.add_argument("--config", type=Path, nargs="+", default=[], help="files laid over config/config.yaml")
     parser.add_argument("--settings", type=settings_argument, metavar="JSON", help="adapter, options, text, root")
@@ -108,27 +114,61 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(args: Arguments) -> None:
     """Say what a release on disk holds, beside the published counts, and what is missing; nothing is decoded."""
-    from hcep.datasets.check import check_release, dataset_entry, report_text
+    from hcep.datasets.check import report_text
     from hcep.files import write_text
 
     own = [path for path in [Path("config/config.yaml")] if path.is_file() or not args.config]
-    entry = args.settings or dataset_entry([*own, *args.config], args.dataset)
-    usual = [path for path in [Path("config/expected") / f"{args.dataset}.yaml"] if path.is_file()]
+    configs = [*own, *args.config]
+    if args.task is None:
+        found = [_check_dataset(args, configs, args.dataset)]
+        texts, missed = [report_text(found[0])], False
+    else:
+        found, texts, missed = _check_task(args, configs)
+    text = "\n".join(texts)
+    print(text, end="")
+    if args.output:
+        write_text(args.output, text)
+    unusable = [one.root for one in found if not one.usable]
+    if unusable:
+        places = ", ".join(map(str, unusable))
+        raise HcepError("this release cannot be used as it is", file=places, remedy="see the errors above")
+    if missed:
+        raise HcepError(f"task {args.task} does not fit its data", remedy="see the errors above")
+
+
+def _check_dataset(args: Arguments, configs: Sequence[Path], dataset: str) -> Check:
+    from hcep.datasets.check import check_release, dataset_entry
+
+    entry = args.settings or dataset_entry(configs, dataset)
+    usual = [path for path in [Path("config/expected") / f"{dataset}.yaml"] if path.is_file()]
     expected = usual if args.expected is None else args.expected
-    found = check_release(
+    return check_release(
         entry["adapter"],
         args.root or Path(entry["root"]),
-        args.dataset,
+        dataset,
         entry.get("options", {}) | {"text": entry.get("text", "manifest")},
         expected=expected[0] if expected else None,
         max_failures=entry.get("max_failures", 0.01),
     )
-    text = report_text(found)
-    print(text, end="")
-    if args.output:
-        write_text(args.output, text)
-    if not found.usable:
-        raise HcepError("this release cannot be used as it is", file=found.root, remedy="see the errors above")
+
+
+def _check_task(args: Arguments, configs: Sequence[Path]) -> tuple[list[Check], list[str], bool]:
+    """Checks of a task's datasets, their reports and the task's own, and whether it has near misses."""
+    from hcep.datasets.check import config_entry, read_configs, report_text
+    from hcep.protocol.check_tasks import read_names, task_text
+    from hcep.protocol.near_misses import near_misses
+    from hcep.protocol.settings import task_datasets, task_names
+
+    if (args.root, args.settings, args.expected) != (None, None, None):
+        cause = "--root, --settings and --expected belong to one dataset"
+        raise HcepError(cause, remedy="name the dataset in place of --task, or write a file for --config")
+    config_entry(configs, "task_definitions", "task", args.task, ("dataset", "labels"))
+    config = read_configs(configs)
+    names = read_names(args.task, task_names(config, args.task))
+    found = [_check_dataset(args, configs, dataset) for dataset in task_datasets(config, args.task)]
+    clips = sum((one.table for one in found), Counter())
+    texts = [*map(report_text, found), task_text(args.task, clips, names)]
+    return found, texts, bool(near_misses(clips, names))
 
 
 def decode_frames(args: Arguments) -> None:

@@ -32,12 +32,35 @@ def draw_splits(args: Arguments) -> None:
         print(f"draw_splits: {warning.message}", file=sys.stderr)
 
 
+def _tasks_arguments(parser: argparse.ArgumentParser) -> None:
+    add_paths(parser, "manifest", help="manifest.tsv of a dataset")
+    parser.add_argument(
+        "--settings",
+        type=settings_argument,
+        required=True,
+        metavar="JSON",
+        help="JSON text, or a file of it: task -> its labels and test_folds, and train_folds, val_folds, other_labels "
+        "and words where it has them",
+    )
+    add_paths(parser, "output", help="text to write")
+
+
+def check_tasks(args: Arguments) -> None:
+    """Say which labels and folds of a dataset each task takes; names that almost match are an error."""
+    from hcep.protocol.check_tasks import check_tasks as run
+
+    optional = ("train_folds", "val_folds", "other_labels", "words")
+    for settings in args.settings.values():
+        check_keys(settings, ("labels", "test_folds"), optional)
+    run(args.manifest, args.settings, args.output)
+
+
 def _split_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("task", "openness", "split"):
         parser.add_argument(f"--{name}", required=True)
     add_paths(parser, "manifest", nargs="+", help="manifest.tsv of every dataset of the task")
     add_paths(parser, "classes", help="file of class splits")
-    optional = ("train_folds", "val_folds", "val_fraction", "val_seed", "min_train")
+    optional = ("train_folds", "val_folds", "val_fraction", "val_seed", "min_train", "other_labels", "words")
     add_settings(parser, "labels", "test_folds", optional=optional)
     add_paths(parser, "output", help="split JSON to write")
 
@@ -189,6 +212,7 @@ def posthoc(args: Arguments) -> None:
 
 VERBS: dict[str, Verb] = {
     "draw_splits": (_draw_arguments, draw_splits),
+    "check_tasks": (_tasks_arguments, check_tasks),
     "make_split": (_split_arguments, make_split),
     "tune": (_tune_arguments, tune),
     "train": (_train_arguments, train),

@@ -111,7 +111,8 @@ def _write_list(path: Path, utterances: list[Made], chance: random.Random) -> No
             # the lists of dev and test were mended by their authors, that of train was not
             text = words.translate(SPOILT) if fold == "train" else words
             sentiment = {"neutral": "neutral", "joy": "positive"}.get(emotion, "negative")
-            start, end = f"00:{dialogue % 20:02d}:{number:02d},120", f"00:{dialogue % 20:02d}:{number + 1:02d},870"
+            # as long as the clips are
+            start, end = (f"00:{dialogue % 20:02d}:{number:02d},{part}" for part in ("120", "720"))
             season = chance.randrange(1, 10)
             writer.writerow([row, text, "Alma", emotion, sentiment, dialogue, number, season, 3, start, end])
 

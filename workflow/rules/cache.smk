@@ -45,9 +45,32 @@ rule check:
         " --expected {input.expected:q} --output {output:q} 2> {log:q}"
 
 
+# Shards and splits wait for it, and do not follow it: as an `ancient` input it is no reason to make them again. It is a
+# checkpoint because Snakemake does not look for other reasons behind a job that is to run, and looks again after one.
+checkpoint check_tasks:
+    input:
+        "resources/{dataset}/manifest.tsv",
+    output:
+        # what was there stays when the check fails: were it removed, the shards would be decoded again
+        update("resources/{dataset}/tasks.txt"),
+    log:
+        "logs/check_tasks/{dataset}.log",
+    localrule: True
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        settings=names_of_tasks,
+        code=digest_of("protocol.check_tasks"),
+    message:
+        "labels and folds of {wildcards.dataset} against the tasks"
+    shell:
+        "hcep check_tasks --manifest {input:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
+
+
 rule decode_frames:
     input:
         media_files("video"),
+        tasks=ancient("resources/{dataset}/tasks.txt"),
     output:
         "resources/{dataset}/frames/{shard}.h5",
     log:
@@ -70,6 +93,7 @@ rule decode_frames:
 rule decode_audio:
     input:
         media_files("audio"),
+        tasks=ancient("resources/{dataset}/tasks.txt"),
     output:
         "resources/{dataset}/audio/{shard}.h5",
     log:
@@ -92,6 +116,7 @@ rule decode_audio:
 rule transcribe:
     input:
         heard_files,
+        tasks=ancient("resources/{dataset}/tasks.txt"),
     output:
         "resources/{dataset}/text/{shard}.h5",
     log:

@@ -7,8 +7,9 @@ import re
 import jsonschema
 import yaml
 
-from hcep.errors import HcepError, closest
+from hcep.errors import HcepError, closest, not_text
 from hcep.protocol.class_splits import check_class_splits
+from hcep.protocol.openness import parse_openness
 from hcep.protocol.settings import check_run
 
 SCHEMA = workflow.source_path("../schemas/config.schema.yaml")
@@ -31,6 +32,9 @@ def config_hint(cause, place):
     number = re.match(r"'([-+]?[0-9.]+(?:e[-+]?[0-9]+)?)' is not of type '(number|integer)'", cause, re.IGNORECASE)
     if number:
         return number_hint(number[1])
+    name = re.match(r"(True|False|None|[-+0-9.e]+) is not of type 'string'", cause)
+    if name:
+        return f"{not_text(yaml.safe_load(name[1].replace('None', 'null')))}; or "
     unknown = re.search(r"\((.*) (was|were) unexpected\)", cause)
     if not unknown:
         return ""
@@ -94,6 +98,12 @@ def check_names():
         at_key(place, registry.pick, "encoder", task["encoder"], config["encoders"])
         if name in config["tasks"]:
             at_key(place, frames_fit_encoder, config, name)
+        both = sorted({*task["labels"]} & {*task["other_labels"]})
+        if both:
+            cause = f"{both[0]!r} is in labels and in other_labels"
+            raise HcepError(cause, file="config", row=place, remedy="keep it in one of them")
+        for openness in task["openness"]:
+            at_key(f"{place}.openness", parse_openness, openness)
         for method in task["methods"]:
             at_key(place, run_settings, config, name, method)
             if name in config["tasks"]:

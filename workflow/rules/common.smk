@@ -16,6 +16,7 @@ from hcep.protocol.settings import (
     run_settings,
     task_datasets,
     task_definition,
+    task_names,
     tuning_grid,
 )
 from hcep.provenance import code_digest
@@ -89,6 +90,12 @@ def adapter_watch(wildcards):
     if not root.is_dir():
         return "no release"
     return zlib.crc32("\n".join(adapter(root, entry["options"]).watch()).encode())
+
+
+def names_of_tasks(wildcards):
+    """What every task over a dataset calls its classes and folds."""
+    tasks = [name for name in config["task_definitions"] if wildcards.dataset in task_datasets(config, name)]
+    return settings_text({name: task_names(config, name) for name in tasks})
 
 
 def release_files(wildcards):

@@ -4,6 +4,7 @@
 rule make_split:
     input:
         manifest=of_datasets("manifest.tsv"),
+        tasks=checks_of_tasks,
         classes=class_splits_file,
     output:
         "results/{task}/splits/{openness}/{split}.json",

@@ -14,6 +14,10 @@ def of_datasets(name):
     return read
 
 
+def checks_of_tasks(wildcards):
+    return [ancient(path) for path in of_datasets("tasks.txt")(wildcards)]
+
+
 def class_splits_of(task):
     return task_definition(config, task).get("class_splits", f"config/splits/{task}.yaml")
 
@@ -24,8 +28,8 @@ def class_splits_file(wildcards):
 
 def split_settings(wildcards):
     task = task_of(wildcards)
-    keys = ("labels", "test_folds", "train_folds", "val_folds", "val_fraction", "val_seed", "min_train")
-    return settings_text({key: task[key] for key in keys})
+    own = {key: task[key] for key in ("val_fraction", "val_seed", "min_train")}
+    return settings_text(task_names(config, wildcards.task) | own)
 
 
 def settings_of_run(wildcards):
