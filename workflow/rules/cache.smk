@@ -3,7 +3,7 @@
 
 checkpoint manifest:
     input:
-        release_files,
+        manifest_files,
     output:
         "resources/{dataset}/manifest.tsv",
     log:
@@ -47,7 +47,7 @@ rule check:
 
 rule decode_frames:
     input:
-        media_files("video"),
+        media_files("video", "frames"),
     output:
         "resources/{dataset}/frames/{shard}.h5",
     log:
@@ -69,7 +69,7 @@ rule decode_frames:
 
 rule decode_audio:
     input:
-        media_files("audio"),
+        media_files("audio", "audio"),
     output:
         "resources/{dataset}/audio/{shard}.h5",
     log:
