@@ -8,6 +8,8 @@ checkpoint manifest:
         "resources/{dataset}/manifest.tsv",
     log:
         "logs/manifest/{dataset}.log",
+    # before the decoding of another dataset: a missing release is told at once
+    priority: 1
     localrule: True
     conda:
         "../../envs/hcep.yaml"
@@ -146,7 +148,7 @@ rule encode:
     input:
         index="resources/{dataset}/index.h5",
         media=shard_media,
-        encoder="resources/encoders/{encoder}/encoder.json",
+        encoder=shard_encoder,
     output:
         "resources/{dataset}/features/{encoder}/{shard}.h5",
     log:

@@ -136,6 +136,12 @@ def clips_by_shard(path, stamp, shards):
     return groups
 
 
+def wait_for_manifests(datasets):
+    """Leave the input function that calls this until these manifests are made."""
+    for dataset in datasets:
+        checkpoints.manifest.get(dataset=dataset)
+
+
 def clips_of(wildcards):
     path = checkpoints.manifest.get(dataset=wildcards.dataset).output[0]
     groups = clips_by_shard(path, os.stat(path).st_mtime_ns, dataset_of(wildcards)["shards"])
@@ -182,7 +188,7 @@ def heard_files(wildcards):
     """Sound is an input of `transcribe` only when it is listened to; either way the manifest must be there first."""
     if dataset_of(wildcards)["text"] == "asr":
         return media_files("audio", "text")(wildcards)
-    checkpoints.manifest.get(dataset=wildcards.dataset)
+    wait_for_manifests([wildcards.dataset])
     return []
 
 
@@ -195,6 +201,14 @@ def transcribe_settings(wildcards):
 def shard_media(wildcards):
     kinds = ("frames", "audio", "text")
     return [ancient(f"resources/{wildcards.dataset}/{kind}/{wildcards.shard}.h5") for kind in kinds]
+
+
+def shard_encoder(wildcards):
+    """Input function: the encoder that encodes a shard, wanted once the clips are listed."""
+    wait_for_manifests([wildcards.dataset])
+    path = f"resources/encoders/{wildcards.encoder}/encoder.json"
+    to_be_read([path], f"resources/{wildcards.dataset}/features/{wildcards.encoder}/{wildcards.shard}.h5")
+    return path
 
 
 def encode_settings(wildcards):
