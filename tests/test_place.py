@@ -61,3 +61,27 @@ def test_another_folder_without_the_configuration_is_told_what_to_do(fresh, tmp_
     subprocess.run(copy, shell=True, check=True)
     shutil.copytree(fresh.path("data"), folder / "data")
     assert start(fresh, folder, SPLIT, "-s", path, *given).returncode == 0 and (folder / SPLIT).is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"datasets": {"tiny": {"root": "{x}/tiny"}}}, "datasets.tiny"),
+        ({"datasets": {"tiny": {"options": {"file": "a{0}.tsv"}}}}, "datasets.tiny"),
+        ({"datasets": {"tiny": {"features_files": {"imagebind": "/a{b}c.h5"}}}}, "datasets.tiny"),
+        ({"task_definitions": {"tiny": {"class_splits": "{x}.yaml"}}}, "task_definitions.tiny.class_splits"),
+    ],
+)
+def test_braces_in_a_path_of_the_config_are_told_with_cause_and_remedy(fresh, change, key):
+    outcome = fresh.snakemake("-n", config=change, fails=True)
+    assert re.search(rf"config, {re.escape(key)}: the path '.*' has {{ and }} in it, .*Remedy: rename it", outcome.text)
+
+
+def test_other_characters_in_the_path_of_a_release_do_no_harm(fresh):
+    root = "a b'c\"d%s$HOME&;*?[e]\\`#ü\n{/tiny"
+    fresh.path(root).parent.mkdir()
+    fresh.path("data/tiny").rename(fresh.path(root))
+    index = "resources/tiny/index.h5"
+    config = {"datasets": {"tiny": {"root": root}}}
+    fresh.snakemake(index, config=config)
+    assert not fresh.snakemake("-n", index, config=config).begun
