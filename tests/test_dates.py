@@ -92,6 +92,22 @@ def test_a_table_of_the_future_is_told_before_the_clips_are_listed(fresh):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("name", "method"), [("encoders/tiny/encoder.json", "hcep"), ("mine.h5", "arpl_imagebind")])
+def test_weights_and_supplied_features_of_the_future_are_told_before_training(finished, name, method):
+    path = finished.path(f"resources/{name}")
+    path.touch()
+    date(path, 2 * DAY)
+    # what is there already is left alone
+    assert not finished.snakemake("-n").begun
+    task = {"methods": [method], "training": {"epochs": 9}}
+    datasets = {"tiny": {"features_files": {"imagebind": "resources/mine.h5"}}}
+    config = {"methods": {"arpl_imagebind": {"base": "arpl_imagebind"}}, "datasets": datasets}
+    run = f"results/tiny/{method}/k2u2/split1/seed7/metrics.json"
+    outcome = finished.snakemake(run, config=config | {"task_definitions": {"tiny": task}}, fails=True)
+    assert f"HcepError: resources/{name}: the file is dated" in outcome.text and not outcome.begun
+
+
+@pytest.mark.slow
 def test_a_clip_replaced_by_one_of_the_future_is_not_decoded(finished):
     clip = finished.path("data/tiny/fear_2.mp4")
     shutil.copy(finished.path("data/tiny/fear_3.mp4"), clip)

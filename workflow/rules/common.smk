@@ -110,7 +110,8 @@ def manifest_files(wildcards):
 
 def to_be_read(paths, output):
     """These inputs of a file; refused where it is still to be made and Snakemake would delete it for their dates."""
-    if not os.path.exists(output):
+    # a job of a cluster was looked at where it was sent from; the clock of its node may be another
+    if workflow.is_main_process and not os.path.exists(output):
         refuse_future(paths)
     return paths
 
