@@ -98,3 +98,21 @@ def test_every_rule_logs_and_names_the_environment():
         for name, body in zip(blocks[1::2], blocks[2::2], strict=True):
             assert f'"logs/{name}' in body and "2> {log:q}" in body, name
             assert "../../envs/hcep.yaml" in body, name
+
+
+def test_the_slurm_profile_asks_squeue_and_tries_again():
+    profile = yaml.safe_load((REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text())
+    # where accounting is off sacct answers nothing, and Snakemake would wait for ever
+    assert profile["slurm-status-command"] == "squeue" and profile["retries"] == 3
+    assert {"runtime", "mem"} <= set(profile["default-resources"])
+
+
+def test_no_document_puts_default_resources_on_a_command_line():
+    # there they would take the place of the profile's list: 1000 MB and no time limit
+    texts = {path: path.read_text() for where in ("", "docs/", "config/") for path in REPOSITORY.glob(f"{where}*.md")}
+    texts |= {path: path.read_text() for path in REPOSITORY.glob("profiles/*/config.yaml")}
+    assert [path.name for path, text in texts.items() if "--default-resources" in text] == []
+    setup = texts[REPOSITORY / "docs" / "setup.md"]
+    example = yaml.safe_load(re.search(r"( *)```yaml\n(.*?)```", setup, re.DOTALL)[2])["default-resources"]
+    profile = yaml.safe_load((REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text())["default-resources"]
+    assert example == profile | {"slurm_account": "NAME", "slurm_partition": "NAME"}

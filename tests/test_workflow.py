@@ -94,3 +94,9 @@ def test_cluster_profiles_plan_the_same_jobs(fresh, profile):
         pytest.skip(f"no profile {profile}")
     outcome = fresh.snakemake("-n", "--workflow-profile", f"profiles/{profile}")
     assert outcome.begun == everything()
+
+
+def test_the_slurm_profiles_options_are_read_by_its_plugin(fresh):
+    fresh.edit("profiles/slurm/config.yaml", "slurm-status-command: squeue", "slurm-status-command: squeu")
+    outcome = fresh.snakemake("-n", "--workflow-profile", "profiles/slurm", fails=True)
+    assert "Invalid status command" in outcome.text

@@ -111,9 +111,11 @@ class Workspace:
         # targets first: --configfile takes all words up to the next option
         return [str(BIN / "snakemake"), *arguments, "--cores", str(cores), "--configfile", *files]
 
-    def snakemake(self, *arguments: str, config: dict[str, Any] | None = None, fails: bool = False) -> Outcome:
+    def snakemake(
+        self, *arguments: str, config: dict[str, Any] | None = None, fails: bool = False, cores: int = 2
+    ) -> Outcome:
         """Run Snakemake to its end; its exit code must be 0, or not when `fails`."""
-        command = self.command(*arguments, config=config)
+        command = self.command(*arguments, config=config, cores=cores)
         done = subprocess.run(
             command,
             cwd=self.root,

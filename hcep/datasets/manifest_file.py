@@ -55,11 +55,6 @@ def join_flags(flags: Iterable[str]) -> str:
     return ";".join([*(flag for flag in FLAGS if flag in wanted), *sorted(wanted - set(FLAGS))])
 
 
-def lengths_differ(a: float, b: float) -> bool:
-    """Whether two lengths that should be the same differ by more than one second and a fifth of the longer one."""
-    return abs(a - b) > max(1.0, 0.2 * max(a, b))
-
-
 def parse_box(box: str) -> tuple[int, int, int, int] | None:
     """Read 'x,y,w,h' (whole pixels, width and height above 0) or ''; a ValueError says what is wrong."""
     if not box:

@@ -30,6 +30,15 @@ def _shard_settings(args: Arguments, *, reads_root: bool = True) -> dict[str, An
     return {"manifest": args.manifest, "root": args.root, "shard": args.shard, "output": args.output}
 
 
+def _refuse_future_clips(args: Arguments, column: str) -> None:
+    """Refuse, before an hour of decoding, what Snakemake would delete after it."""
+    from hcep.dates import refuse_future
+    from hcep.media.shards import clips_of_shard
+
+    names = {getattr(clip, column) for clip in clips_of_shard(args.manifest, args.shard)} - {""}
+    refuse_future(args.root / name for name in sorted(names))
+
+
 def _generate_demo_arguments(parser: argparse.ArgumentParser) -> None:
     add_paths(parser, "output", help="folder to write: clips.tsv and video/")
     parser.add_argument("--seed", type=int, default=0)
@@ -175,7 +184,9 @@ def decode_frames(args: Arguments) -> None:
     """Decode the frames of one shard's clips into HDF5."""
     from hcep.media.frames import decode_frames as run
 
-    run(**_shard_settings(args), threads=args.threads, **args.settings)
+    shard = _shard_settings(args)
+    _refuse_future_clips(args, "video")
+    run(**shard, threads=args.threads, **args.settings)
 
 
 def decode_audio(args: Arguments) -> None:
@@ -183,7 +194,9 @@ def decode_audio(args: Arguments) -> None:
     from hcep.media.audio import decode_audio as run
 
     settings = dict(args.settings)
-    run(**_shard_settings(args), threads=args.threads, window=settings.pop("audio_window"), **settings)
+    shard = _shard_settings(args)
+    _refuse_future_clips(args, "audio")
+    run(**shard, threads=args.threads, window=settings.pop("audio_window"), **settings)
 
 
 def transcribe(args: Arguments) -> None:
@@ -193,6 +206,8 @@ def transcribe(args: Arguments) -> None:
     settings = dict(args.settings)
     source = settings.pop("text")
     shard = _shard_settings(args, reads_root=source == "asr")
+    if source == "asr":
+        _refuse_future_clips(args, "audio")
     run(**shard, source=source, model=settings.pop("asr_model", None), **settings)
 
 

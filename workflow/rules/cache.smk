@@ -3,11 +3,13 @@
 
 checkpoint manifest:
     input:
-        release_files,
+        manifest_files,
     output:
         "resources/{dataset}/manifest.tsv",
     log:
         "logs/manifest/{dataset}.log",
+    # before the decoding of another dataset: a missing release is told at once
+    priority: 1
     localrule: True
     conda:
         "../../envs/hcep.yaml"
@@ -69,7 +71,7 @@ checkpoint check_tasks:
 
 rule decode_frames:
     input:
-        media_files("video"),
+        media_files("video", "frames"),
         tasks=ancient("resources/{dataset}/tasks.txt"),
     output:
         "resources/{dataset}/frames/{shard}.h5",
@@ -92,7 +94,7 @@ rule decode_frames:
 
 rule decode_audio:
     input:
-        media_files("audio"),
+        media_files("audio", "audio"),
         tasks=ancient("resources/{dataset}/tasks.txt"),
     output:
         "resources/{dataset}/audio/{shard}.h5",
@@ -171,7 +173,7 @@ rule encode:
     input:
         index="resources/{dataset}/index.h5",
         media=shard_media,
-        encoder="resources/encoders/{encoder}/encoder.json",
+        encoder=shard_encoder,
     output:
         "resources/{dataset}/features/{encoder}/{shard}.h5",
     log:

@@ -81,6 +81,8 @@ def check_names():
         at_key(f"datasets.{name}", registry.dataset, entry["adapter"])
         adapter = registry.load(registry.dataset(entry["adapter"]))
         at_key(f"datasets.{name}", adapter, entry["root"], entry["options"] | {"text": entry["text"]})
+        for path in (entry["root"], str(entry["options"].get("file", "")), *entry["features_files"].values()):
+            at_key(f"datasets.{name}", no_wildcard, path)
     for name in config["methods"]:
         at_key(f"methods.{name}", method_known, name)
         at_key(f"methods.{name}.tune", tuned_values, name)
@@ -111,6 +113,7 @@ def check_names():
         for method in task["method_settings"]:
             at_key(f"{place}.method_settings", registry.pick, "method", method, config["methods"])
         path = class_splits_of(name)
+        at_key(f"{place}.class_splits", no_wildcard, path)
         if not os.path.isfile(path):
             raise HcepError(
                 f"task {name!r} has no file of class splits",
@@ -119,6 +122,15 @@ def check_names():
                 ", or set the task's class_splits",
             )
         check_class_splits(path, task["openness"], task["splits"], task["labels"])
+
+
+def no_wildcard(path):
+    """Refuse a path of the config that is to be an input of a rule and that Snakemake would read as a pattern."""
+    if re.search(r"\{.*\}", path, re.DOTALL):
+        raise HcepError(
+            f"the path {path!r} has {{ and }} in it, which Snakemake reads as a wildcard",
+            remedy="rename it, or lay a link to it whose path has none",
+        )
 
 
 def frames_fit_encoder(config, name):

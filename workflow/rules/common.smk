@@ -3,12 +3,15 @@
 import functools
 import json
 import os
+import re
 import sys
+import time
 import zlib
 from pathlib import Path
 
 from hcep import registry
 from hcep.datasets.manifest_file import read_manifest
+from hcep.dates import date_remedy, refuse_future
 from hcep.files import sha256_file
 from hcep.media.shards import shard_names, shard_of
 from hcep.protocol.settings import (
@@ -108,12 +111,47 @@ def release_files(wildcards):
     return [path] if entry["root"].startswith("resources/") or os.path.isfile(path) else []
 
 
+def manifest_files(wildcards):
+    return to_be_read(release_files(wildcards), f"resources/{wildcards.dataset}/manifest.tsv")
+
+
+def to_be_read(paths, output):
+    """These inputs of a file; refused where it is still to be made and Snakemake would delete it for their dates."""
+    # a job of a cluster was looked at where it was sent from; the clock of its node may be another
+    if workflow.is_main_process and not os.path.exists(output):
+        refuse_future(paths)
+    return paths
+
+
+def explain_dates(logs):
+    """Say what to do where Snakemake deleted the output of a job for the date of an input."""
+    texts = [Path(path).read_text(encoding="utf-8", errors="replace") for path in logs if os.path.isfile(path)]
+    found = re.findall(r"has older modification time \(.*?\) than input (.*?) \(\d{4}-", "\n".join(texts))
+    for path in dict.fromkeys(found):
+        error = HcepError(
+            "what was made from this file was deleted, because the file is dated in the future",
+            file=path,
+            remedy=date_remedy(path, time.time()),
+        )
+        print(error, file=sys.stderr)
+
+
 @functools.lru_cache(maxsize=None)
 def clips_by_shard(path, stamp, shards):
     groups = {name: [] for name in shard_names(shards)}
     for clip in read_manifest(path):
         groups[shard_of(clip, shards)].append(clip)
     return groups
+
+
+def wait_for_manifests(datasets):
+    """Leave the input function that calls this until these manifests are there.
+
+    Asking the checkpoint costs a second look at every job that asks; where the file is there, so was the release.
+    """
+    for dataset in datasets:
+        if not os.path.isfile(f"resources/{dataset}/manifest.tsv"):
+            checkpoints.manifest.get(dataset=dataset)
 
 
 def clips_of(wildcards):
@@ -124,14 +162,15 @@ def clips_of(wildcards):
     return groups[wildcards.shard]
 
 
-def media_files(column):
-    """Input function: the shard's media files; a path that Snakemake cannot hold is left out and watched by nobody."""
+def media_files(column, kind):
+    """Input function: media files of a shard of this kind; a path that Snakemake cannot hold is watched by nobody."""
 
     def read(wildcards):
         root = Path(dataset_root(wildcards))
         names = sorted({getattr(clip, column) for clip in clips_of(wildcards)} - {""})
         paths = [str(root / name) for name in names if not set(name) & set("{}\n\r")]
-        return [path for path in paths if os.path.isfile(path)]
+        output = f"resources/{wildcards.dataset}/{kind}/{wildcards.shard}.h5"
+        return to_be_read([path for path in paths if os.path.isfile(path)], output)
 
     return read
 
@@ -159,8 +198,10 @@ def all_shards(kind):
 
 def heard_files(wildcards):
     """Sound is an input of `transcribe` only when it is listened to; either way the manifest must be there first."""
-    files = media_files("audio")(wildcards)
-    return files if dataset_of(wildcards)["text"] == "asr" else []
+    if dataset_of(wildcards)["text"] == "asr":
+        return media_files("audio", "text")(wildcards)
+    checkpoints.manifest.get(dataset=wildcards.dataset)
+    return []
 
 
 def transcribe_settings(wildcards):
@@ -172,6 +213,14 @@ def transcribe_settings(wildcards):
 def shard_media(wildcards):
     kinds = ("frames", "audio", "text")
     return [ancient(f"resources/{wildcards.dataset}/{kind}/{wildcards.shard}.h5") for kind in kinds]
+
+
+def shard_encoder(wildcards):
+    """Input function: the encoder that encodes a shard, wanted once the clips are listed."""
+    wait_for_manifests([wildcards.dataset])
+    path = f"resources/encoders/{wildcards.encoder}/encoder.json"
+    to_be_read([path], f"resources/{wildcards.dataset}/features/{wildcards.encoder}/{wildcards.shard}.h5")
+    return path
 
 
 def encode_settings(wildcards):

@@ -27,6 +27,8 @@ rule make_split:
 rule tune:
     input:
         unpack(run_inputs),
+        features=run_features,
+        encoder=run_encoder,
     output:
         "results/{task}/{method}/{openness}/{split}/seed{seed}/tuned.json",
     log:
@@ -53,6 +55,8 @@ rule tune:
 rule train:
     input:
         unpack(run_inputs),
+        features=run_features,
+        encoder=run_encoder,
         tuned=tuned_choice,
     output:
         model="results/{task}/{method}/{openness}/{split}/seed{seed}/model.safetensors",
@@ -83,6 +87,8 @@ rule train:
 rule score:
     input:
         unpack(run_inputs),
+        features=run_features,
+        encoder=run_encoder,
         model="results/{task}/{method}/{openness}/{split}/seed{seed}/model.safetensors",
     output:
         scores="results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",

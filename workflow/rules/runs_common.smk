@@ -80,31 +80,57 @@ def encoder_folder(wildcards):
 
 
 def encoder_info(wildcards):
+    """Input function: the encoder of a task, wanted once the clips of all its datasets are listed.
+
+    A missing release is told then, not beside or after a download of a gigabyte.
+    """
+    wait_for_manifests(task_datasets(config, wildcards.task))
     return f"{encoder_folder(wildcards)}/encoder.json"
 
 
+def run_encoder(wildcards):
+    path = encoder_info(wildcards)
+    to_be_read([path], scores_of(wildcards))
+    return path
+
+
+def scores_of(wildcards):
+    """What a run makes last of all that reads its encoder or features."""
+    run = f"results/{wildcards.task}/{wildcards.method}/{wildcards.openness}/{wildcards.split}/seed{wildcards.seed}"
+    return f"{run}/scores.h5"
+
+
 def run_inputs(wildcards):
-    """What training and scoring read: the split, the index, the encoder, and media or features."""
-    task = task_of(wildcards)
+    """What training and scoring read beside encoder and features: the split, the index, and media."""
     files = {
         "split": f"results/{wildcards.task}/splits/{wildcards.openness}/{wildcards.split}.json",
         "index": of_datasets("index.h5")(wildcards),
-        "encoder": f"{encoder_folder(wildcards)}/encoder.json",
-        "features": [],
         "media": [],
     }
-    supplied = supplied_files(wildcards.task, wildcards.method)
-    if supplied:
-        return files | {"features": supplied}
+    if method_entry(wildcards).inputs == "features":
+        return files
     for dataset in task_datasets(config, wildcards.task):
         base, names = f"resources/{dataset}", shard_names(config["datasets"][dataset]["shards"])
-        if method_entry(wildcards).inputs == "features":
-            files["features"] += [f"{base}/features/{task['encoder']}/{name}.h5" for name in names]
-        else:
-            # the index holds their digests: a shard that was only touched is no reason to train again
-            kinds = ("frames", "audio", "text")
-            files["media"] += [ancient(f"{base}/{kind}/{name}.h5") for kind in kinds for name in names]
+        # the index holds their digests: a shard that was only touched is no reason to train again
+        kinds = ("frames", "audio", "text")
+        files["media"] += [ancient(f"{base}/{kind}/{name}.h5") for kind in kinds for name in names]
     return files
+
+
+def run_features(wildcards):
+    """Input function: features that the user supplies, or that `encode` makes."""
+    supplied = supplied_files(wildcards.task, wildcards.method)
+    if supplied:
+        return to_be_read(supplied, scores_of(wildcards))
+    if method_entry(wildcards).inputs != "features":
+        return []
+    datasets = task_datasets(config, wildcards.task)
+    if len(datasets) > 1:
+        # encoding the first would fetch the encoder while the release of another is still looked for
+        wait_for_manifests(datasets)
+    encoder = task_of(wildcards)["encoder"]
+    shards = {name: shard_names(config["datasets"][name]["shards"]) for name in datasets}
+    return [f"resources/{name}/features/{encoder}/{shard}.h5" for name in datasets for shard in shards[name]]
 
 
 def gpus(wildcards):
