@@ -231,6 +231,9 @@ def test_the_verb_names_task_and_manifest_and_writes_nothing(manifest, tmp_path,
     assert said.startswith(f"hcep check_tasks: {manifest}: task mine: label 'anger' (6 clips)") and "'angry'" in said
     assert "task mine: fold 'test' (10 clips) would be trained on, but is near 'tset'" in said and "Remedy: " in said
     assert not output.exists()
+    settings = '{"mine": {"labels": ["anger", "fear"], "test_folds": ["test"]}}'
+    assert main(["check_tasks", "--manifest", str(manifest), "--settings", settings, "--output", str(output)]) == 0
+    assert output.exists()
     assert main(["check_tasks", "--manifest", str(manifest), "--settings", '{"a": {}}', "--output", str(output)]) == 1
     assert "has no 'labels'" in capsys.readouterr().err
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 from sample_media import make_clip
-from workspace import CHECKED, CONFIG, FIGURES, METHODS, RUN, aggregates, of_method
+from workspace import CHECKED, CONFIG, FIGURES, LABELS, METHODS, RUN, aggregates, of_method
 
 from hcep.datasets.manifest_file import read_manifest
 from hcep.media.shards import shard_of
@@ -98,8 +98,24 @@ def test_a_check_that_failed_is_made_again_and_costs_nothing_more(finished):
         outcome = finished.snakemake(config=slip, fails=True)
         assert "fold 'test' (8 clips) would be trained on, but is near 'Test'" in outcome.text
         assert outcome.begun == [CHECKED]
-    assert finished.dates("resources") | finished.dates("results") == before
+    after = finished.dates("resources") | finished.dates("results")
+    assert {name for name in after if after[name] != before[name]} <= {"resources/tiny/tasks.txt"}
     assert finished.snakemake().finished == [CHECKED]
+    assert finished.snakemake("-n").begun == []
+
+
+def test_a_new_clip_whose_label_almost_matches_stops_decoding_until_it_is_mended(finished):
+    make_clip(finished.path("data/tiny/extra.mp4"), seconds=0.6, fps=5, size="40x32", hertz=900)
+    finished.append("data/tiny/clips.tsv", "extra\textra.mp4\tAngry\ttrain\ta new clip\n")
+    lax = {"datasets": {"tiny": {"options": {"labels": [*LABELS, "Angry"]}}}}
+    decoded = finished.dates("resources/tiny/frames")
+    for _ in range(2):
+        outcome = finished.snakemake(LINEAR, config=lax, fails=True)
+        assert "label 'Angry' (1 clip) is no class of the task" in outcome.text
+    assert finished.dates("resources/tiny/frames") == decoded
+    finished.edit("data/tiny/clips.tsv", "Angry", "anger")
+    outcome = finished.snakemake(LINEAR, config=lax)
+    assert f"decode frames of tiny, shard {shard_of_clip(finished, 'extra')}" in outcome.finished
 
 
 def test_labels_and_folds_that_almost_match_are_found_before_anything_is_decoded(fresh):

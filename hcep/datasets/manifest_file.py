@@ -140,7 +140,8 @@ def _check_row(cells: Sequence[str], header: Sequence[str], path: Path, line: in
     for place, cell in enumerate(cells):
         breaks = len(LINE_END.findall(cell))
         if breaks and (len(cells) != len(header) or _swallows_rows(cell, place, len(header), delimiter)):
-            cause = f"a quotation mark opens before {cell[:20]!r} and closes in row {line + breaks}, "
+            begins = LINE_END.split(cell)[0][:20]
+            cause = f"a quotation mark opens before {begins!r} and closes in row {line + breaks}, "
             if len(cells) != len(header):
                 cause += f"which leaves {len(cells)} cells where the header has {len(header)}"
             else:

@@ -40,8 +40,8 @@ def check_tasks(manifest: str | Path, tasks: Mapping[str, Mapping[str, Any]], ou
         causes = "; ".join(f"task {task}: {miss.cause}" for task, miss in missed)
         remedies = "; ".join(dict.fromkeys(miss.remedy for _, miss in missed))
         raise HcepError(causes, file=manifest, remedy=remedies)
-    texts = [task_text(task, clips, named) for task, named in names.items()]
-    write_text(output, "\n".join(texts) or "no task of the config uses this dataset\n")
+    text = "\n".join(task_text(task, clips, named) for task, named in names.items())
+    write_text(output, text or "no task of the config uses this dataset\n")
 
 
 def read_names(task: str, settings: Mapping[str, Any]) -> Names:

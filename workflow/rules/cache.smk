@@ -53,7 +53,7 @@ checkpoint check_tasks:
     input:
         "resources/{dataset}/manifest.tsv",
     output:
-        # what was there stays when the check fails: were it removed, the shards would be decoded again
+        # an earlier one stays when the check fails: were it removed, the shards would be decoded again
         update("resources/{dataset}/tasks.txt"),
     log:
         "logs/check_tasks/{dataset}.log",
@@ -63,10 +63,12 @@ checkpoint check_tasks:
     params:
         settings=names_of_tasks,
         code=digest_of("protocol.check_tasks"),
+        failed=last_failed_check,
     message:
         "labels and folds of {wildcards.dataset} against the tasks"
     shell:
         "hcep check_tasks --manifest {input:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
+        " || {{ cp {log:q} logs/check_tasks/{wildcards.dataset}.failed.log; exit 1; }}"
 
 
 rule decode_frames:

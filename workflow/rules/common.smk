@@ -101,6 +101,12 @@ def names_of_tasks(wildcards):
     return settings_text({name: task_names(config, name) for name in tasks})
 
 
+def last_failed_check(wildcards):
+    """Params function: when the check failed last; Snakemake takes it for done where it put the earlier file back."""
+    path = f"logs/check_tasks/{wildcards.dataset}.failed.log"
+    return os.stat(path).st_mtime_ns if os.path.isfile(path) else 0
+
+
 def release_files(wildcards):
     """Files of a release that the manifest is made from and that a rule can make."""
     entry = dataset_of(wildcards)
