@@ -252,3 +252,21 @@ def test_either_a_dataset_or_a_task_is_checked(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2 and "--task" in capsys.readouterr().err
+
+
+def test_what_decoding_found_is_counted(tmp_path):
+    for name in ("a", "b"):
+        make_clip(tmp_path / f"r/{name}.mp4", seconds=1)
+    rows = [{"clip": name, "video": f"{name}.mp4", "label": "x", "text": "x"} for name in ("a", "b")]
+    write_list(tmp_path / "r/clips.tsv", rows)
+    qc = tmp_path / "qc.tsv"
+    columns = ("clip", "dataset", "label", "fold", "flags", "reason", "frames", "audio", "text")
+    found = {"a": ("no_text;silent_audio", "audio note: silent: constant throughout"), "b": ("", "clip note: the list")}
+    lines = [[name, "d", "x", "", flags, reason, "ok", "note", "ok"] for name, (flags, reason) in found.items()]
+    qc.write_text("".join("\t".join(line) + "\n" for line in [columns, *lines]))
+    check = check_release("manifest", tmp_path / "r", "d", {}, qc=qc)
+    assert [(fault.what, fault.cases, fault.examples) for fault in check.faults] == [
+        ("clips that decoding flagged silent_audio", 1, ["a"]),
+        ("clips with a note on the lengths of their parts", 1, ["b"]),
+    ]
+    assert check.usable and "clips that decoding flagged silent_audio: 1 (a)" in report_text(check)

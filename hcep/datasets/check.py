@@ -14,7 +14,7 @@ import yaml
 from hcep import registry
 from hcep.container import MediaError
 from hcep.datasets.build import require_root
-from hcep.datasets.manifest_file import Clip, check_clips, lengths_differ
+from hcep.datasets.manifest_file import FLAGS, Clip, check_clips, lengths_differ, open_table
 from hcep.datasets.spellings import other_spelling
 from hcep.datasets.survey import Fault, Survey
 from hcep.errors import HcepError
@@ -101,6 +101,7 @@ def check_release(
     *,
     expected: Path | None = None,
     max_failures: float = 0.01,
+    qc: Path | None = None,
     workers: int = 8,
 ) -> Check:
     """Read a release's lists, look at the headers of its media, and compare the counts with the published ones.
@@ -113,6 +114,8 @@ def check_release(
         YAML with the published numbers: ``clips``, ``labels``, ``folds`` and ``sections``, each name -> number.
     max_failures : float
         Share of clips with missing or unreadable media above which the release counts as unusable.
+    qc : path, optional
+        qc.tsv of a cache that was made from this release: what only decoding tells, such as silent sound, is counted.
     workers : int
         Headers read at a time.
 
@@ -128,6 +131,7 @@ def check_release(
     survey = reader.survey(clips) if hasattr(reader, "survey") else Survey({}, {}, [])
     counts = [*_clip_counts(clips), *_survey_counts(survey)]
     faults = [*survey.faults, *_media_faults(root, clips, max_failures, workers), *_path_faults(clips)]
+    faults += _decoded_faults(qc) if qc is not None else []
     table = Counter((clip.label, clip.fold) for clip in clips)
     return Check(dataset, root, dict(survey.found), _beside(counts, table, expected), table, faults)
 
@@ -270,6 +274,19 @@ def _present(root: Path, paths: Sequence[str]) -> list[str]:
             continue
         found += [path for path in wanted if path.rpartition("/")[2] in names]
     return found
+
+
+def _decoded_faults(qc: Path) -> Iterator[Fault]:
+    """What decoding found with clips that are used all the same: flags, and notes on lengths."""
+    flagged: dict[str, list[str]] = defaultdict(list)
+    for _, cells in open_table(qc):
+        # a missing part is told from the headers already
+        for flag in {*cells["flags"].split(";")} - {"", *FLAGS}:
+            flagged[f"clips that decoding flagged {flag}"].append(cells["clip"])
+        if "clip note: " in cells["reason"]:
+            flagged["clips with a note on the lengths of their parts"].append(cells["clip"])
+    for what, names in sorted(flagged.items()):
+        yield Fault("warning", what, len(names), names[:EXAMPLES], f"see {qc}")
 
 
 def _path_faults(clips: Sequence[Clip]) -> Iterator[Fault]:

@@ -151,6 +151,7 @@ def _check_dataset(args: Arguments, configs: Sequence[Path], dataset: str) -> Ch
     entry = args.settings or dataset_entry(configs, dataset)
     usual = [path for path in [Path("config/expected") / f"{dataset}.yaml"] if path.is_file()]
     expected = usual if args.expected is None else args.expected
+    decoded = Path("resources") / dataset / "qc.tsv"
     return check_release(
         entry["adapter"],
         args.root or Path(entry["root"]),
@@ -158,6 +159,7 @@ def _check_dataset(args: Arguments, configs: Sequence[Path], dataset: str) -> Ch
         entry.get("options", {}) | {"text": entry.get("text", "manifest")},
         expected=expected[0] if expected else None,
         max_failures=entry.get("max_failures", 0.01),
+        qc=decoded if decoded.is_file() else None,
     )
 
 
