@@ -40,7 +40,8 @@ def test_braces_above_the_workflow_are_told_with_cause_and_remedy(laid_out, tmp_
 def test_other_characters_above_the_workflow_do_no_harm(laid_out, tmp_path):
     root = tmp_path / "a b'c\"d%s$HOME&;*?[e]\\`#ü\n" / "check out"
     shutil.copytree(laid_out, root)
-    assert Workspace(root).snakemake(SPLIT).finished == ["list the clips of tiny", "split split1 of tiny k2u2"]
+    done = Workspace(root).snakemake(SPLIT).finished
+    assert {"list the clips of tiny", "split split1 of tiny k2u2"} <= {*done} and (root / SPLIT).is_file()
 
 
 @pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])

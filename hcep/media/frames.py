@@ -27,7 +27,7 @@ Sampling = Literal["time", "index"]
 
 
 class Choice(NamedTuple):
-    """Frames of one clip: their positions in `Probe.ticks` (F,), how long its picture lasts in seconds, and a note."""
+    """The frames of a clip: their positions in `Probe.ticks` (F,), how long its picture lasts in seconds, and a note."""
 
     positions: np.ndarray
     seconds: float
@@ -214,11 +214,12 @@ def choose_frames(
         stop = first + 1
     begin, finish = max(begin, float(times[0])), last if end is None else min(end, last)
     after = float(times[stop]) if stop < len(times) else last
-    centres = (np.arange(frames) + 0.5) / frames
+    # twice the number of the segment plus one: whole numbers, as 254.99 would be another frame than 255
+    halves = 2 * np.arange(frames) + 1
     if sampling == "index" or stop - first == 1 or _is_constant(times[first:stop], after, media.time_base):
-        chosen = first + (centres * (stop - first)).astype(np.int64)
+        chosen = first + halves * (stop - first) // (2 * frames)
     else:
-        moments = begin + centres * (finish - begin)
+        moments = begin + halves * (finish - begin) / (2 * frames)
         chosen = np.clip(np.searchsorted(times, moments + EPSILON, side="right") - 1, 0, stop - 1)
     late = end is not None and end > last + 1.0
     note = f"the segment ends at {end:g} s, the picture at {last:.2f} s" if late else ""
