@@ -27,7 +27,7 @@ Sampling = Literal["time", "index"]
 
 
 class Choice(NamedTuple):
-    """The frames of a clip: their positions in `Probe.ticks` (F,), how long its picture lasts in seconds, and a note."""
+    """The frames of a clip: their positions in `Probe.ticks` (F,), seconds that its picture lasts, and a note."""
 
     positions: np.ndarray
     seconds: float
