@@ -108,7 +108,7 @@ def read_audio(
         return sound
     why = "the default one" if track.default else "the first"
     if track is not order[0]:
-        why = "the first that sounds" if not is_silent(sound.samples) else "the first that can be read"
+        why = "the first that can be read" if errors else "the first that sounds"
     return sound._replace(notes=(f"track {track.number + 1} of {len(order)} is read, {why}", *sound.notes))
 
 
@@ -122,7 +122,7 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout
     plain = media.container in PLAIN and not media.has_video and track.channels <= 2
     gap = 0.0
 
-    def channels(count: int) -> tuple[np.ndarray, float]:
+    def decoded(count: int) -> tuple[np.ndarray, float]:
         """The sound in `count` channels ``(n, count)``, and the seconds of gaps in it."""
         samples, starts, lengths = read_track(
             path, media, track.number, channels=count, seconds=limit, timeout=timeout, threads=threads
@@ -135,7 +135,7 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout
         every = _read_plain(path, limit)
         mono = _mono(every)
     else:
-        every, gap = channels(1)
+        every, gap = decoded(1)
         mono = every[:, 0]
     if not len(mono):
         raise MediaError("has an audio stream without samples", file=path)
@@ -145,8 +145,8 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout
         raise MediaError(truncated("sound", held, claimed), file=path)
     notes = [f"{gap:.2f} s of sound are missing in the middle and filled with zeros"] if gap >= TOLD_GAP else []
     if track.channels != 1 and _loudness(mono) < QUIET:
-        if not plain and _loudness(mono) < QUIET:
-            every, _ = channels(track.channels or 2)
+        if not plain:
+            every, _ = decoded(track.channels or 2)
         loudest = int(np.argmax([_loudness(channel) for channel in every.T]))
         # a tenth of the amplitude is left of it in the mix
         if _loudness(every[:, loudest]) > 10 * _loudness(mono) + SILENCE:
