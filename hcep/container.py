@@ -1,6 +1,7 @@
 """What can be told of a media file before it is opened as one: whether it may be media, and whether it is whole.
 
-Structure only, a few bytes read per box: ISO base media (ISO/IEC 14496-12), RIFF (WAV, AVI) and Matroska (RFC 9559).
+Structure only, a few bytes read per box: ISO base media (ISO/IEC 14496-12), RIFF (WAV, AVI), Matroska (RFC 9559), ASF,
+the first frame of MP3 and the last page of Ogg.
 ffmpeg exits without an error on a file that ends before its outermost header says. A structure that claims more than is
 there proves nothing by itself: a writer may have counted wrongly, or a remark at the end is lost. Together with a
 stream that ends early it does (`ends_early`).
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from hcep.errors import HcepError
 
@@ -73,20 +74,49 @@ def is_cut(path: Path, container: str) -> bool:
         if container == "mov":
             return _iso_is_cut(handle, size)
         if container in ("wav", "w64"):
-            claimed, there, _ = _wave_data(handle, size)
-            return claimed > there
+            return _wave_data(handle, size).is_cut
         if container == "avi":
             return _riff_is_cut(handle.read(12), size)
         if container == "matroska":
             return _matroska_is_cut(handle.read(4096), size)
+        if container == "asf":
+            return _asf_properties(handle)[0] > size
+        if container == "mp3":
+            return _xing(handle)[1] > size
     return False
 
 
-def wave_seconds(path: Path) -> float:
-    """Length of a WAV or W64 file's sound as its data chunk claims it, 0 where it claims none (a streamed file)."""
+def told_seconds(path: Path, container: str) -> list[float]:
+    """Lengths that a header tells and the demuxer replaces by what it measures, for a file that may be cut.
+
+    Returns
+    -------
+    list of float
+        Of a WAV or W64 file that of its sound, of an AVI file that of each stream of sound, of an ASF or MP3 file that
+        of the whole; 0 where none is told. Empty for other containers.
+    """
     with path.open("rb") as handle:
-        claimed, _, rate = _wave_data(handle, path.stat().st_size)
-    return claimed / rate if rate else 0.0
+        if container in ("wav", "w64"):
+            return [_wave_data(handle, path.stat().st_size).seconds]
+        if container == "avi":
+            return _avi_sound(handle)
+        if container == "asf":
+            return [_asf_properties(handle)[1]]
+        if container == "mp3":
+            return [_xing(handle)[0]]
+    return []
+
+
+def lacks_end_mark(path: Path, container: str) -> bool:
+    """Whether an Ogg file's last page is not marked as the end of its stream (RFC 3533), as when it was cut."""
+    if container != "ogg":
+        return False
+    with path.open("rb") as handle:
+        handle.seek(max(path.stat().st_size - 2**17, 0))
+        tail = handle.read()
+    # no page is longer than 64 KiB
+    page = tail.rfind(b"OggS")
+    return not 0 <= page < len(tail) - 6 or not tail[page + 5] & 4
 
 
 def ends_early(held: float, claimed: float, *, cut: bool) -> bool:
@@ -128,28 +158,97 @@ def _riff_is_cut(head: bytes, size: int) -> bool:
 
 
 def _is_told(length: int) -> bool:
-    """False for the 0 or the largest number of a writer that could not go back to fill in a length."""
-    return 0 < length < 0xFFFFFF00
+    """False for 0 and the large numbers that writers put where they could not go back to fill in a length."""
+    return 0 < length < 0x7FFFF000
 
 
-def _wave_data(handle: BinaryIO, size: int) -> tuple[int, int, int]:
-    """Bytes of sound that a WAV or W64 file's data chunk claims (0 = not told), those there, and bytes a second."""
-    wide = handle.read(4) == b"riff"
+class Wave(NamedTuple):
+    """Of a WAV or W64 file: bytes of sound that it claims (0 = not told), those that are there, seconds it claims."""
+
+    claimed: int
+    there: int
+    seconds: float
+
+    @property
+    def is_cut(self) -> bool:
+        return self.claimed > self.there
+
+
+def _wave_data(handle: BinaryIO, size: int) -> Wave:
+    form = handle.read(4)
+    wide = form == b"riff"
     # W64: names of 16 bytes, lengths of 8 bytes that count the chunk's own head, chunks on multiples of 8 bytes
     at, head, whole = (40, 24, 8) if wide else (12, 8, 2)
-    rate = 0
+    rate = block = samples = long_data = 0
     while at + head <= size:
         handle.seek(at)
-        bytes_ = handle.read(head + 12)
-        length = int.from_bytes(bytes_[16:24], "little") - head if wide else int.from_bytes(bytes_[4:8], "little")
-        if bytes_[:4] == b"fmt ":
-            rate = int.from_bytes(bytes_[head + 8 : head + 12], "little")
-        if bytes_[:4] == b"data":
-            return (length if wide or _is_told(length) else 0), size - at - head, rate
+        name, content = _chunk_start(handle.read(head + 32), head)
+        length = int.from_bytes(name[16:24], "little") - head if wide else int.from_bytes(name[4:8], "little")
+        if name[:4] == b"fmt ":
+            rate = int.from_bytes(content[4:8], "little")
+            # only where a block is one moment of sound does its size tell how long the data are
+            simple = int.from_bytes(content[:2], "little") in (1, 3, 6, 7, 0xFFFE)
+            block = int.from_bytes(content[12:14], "little") if simple else 0
+        if name[:4] == b"fact":
+            samples = int.from_bytes(content[:4], "little")
+        if name[:4] == b"ds64":  # RF64: the true lengths of a file above 4 GB
+            long_data = int.from_bytes(content[8:16], "little")
+        if name[:4] == b"data":
+            there = size - at - head
+            length = long_data if form in (b"RF64", b"BW64") and long_data else length
+            claimed = length if wide or long_data or _is_told(length) or length <= there else 0
+            told = claimed / (rate * block) if block else samples / (rate or 1)
+            return Wave(claimed, there, told if claimed and rate else 0.0)
         if length < 0:
             break
         at += head + -(-length // whole) * whole
-    return 0, 0, rate
+    return Wave(0, 0, 0.0)
+
+
+def _chunk_start(start: bytes, head: int) -> tuple[bytes, bytes]:
+    return start[:head], start[head:]
+
+
+def _avi_sound(handle: BinaryIO) -> list[float]:
+    """Seconds of each stream of sound by its stream header (strh: scale, rate, start, length)."""
+    header, lengths = handle.read(2**16), []
+    at = header.find(b"strh")
+    while at >= 0 and at + 44 <= len(header):
+        if header[at + 8 : at + 12] == b"auds":
+            scale, rate, _, length = (int.from_bytes(header[at + n : at + n + 4], "little") for n in (28, 32, 36, 40))
+            lengths.append(length * scale / rate if rate else 0.0)
+        at = header.find(b"strh", at + 44)
+    return lengths
+
+
+def _asf_properties(handle: BinaryIO) -> tuple[int, float]:
+    """File size in bytes and seconds that an ASF file's properties object claims; zeros where it has none."""
+    header = handle.read(2**16)
+    at = header.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
+    fields = header[at + 24 : at + 24 + 64]
+    if at < 0 or len(fields) < 64:
+        return 0, 0.0
+    size, _, _, play, _, preroll = (int.from_bytes(fields[n : n + 8], "little") for n in range(16, 64, 8))
+    return size, max(play / 1e7 - preroll / 1e3, 0.0)
+
+
+def _xing(handle: BinaryIO) -> tuple[float, int]:
+    """Seconds, and size of the file in bytes, that the Xing or Info frame of an MP3 file claims; zeros without one."""
+    head = handle.read(10)
+    at = 0
+    if head[:3] == b"ID3":  # seven bits a byte
+        at = 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    handle.seek(at)
+    frame = handle.read(64)
+    mark = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if mark < 0 or len(frame) < mark + 16 or not frame[mark + 7] & 1:
+        return 0.0, 0
+    # MPEG 1 has 1,152 samples a frame at 44.1, 48 or 32 kHz; MPEG 2 and 2.5 have 576 at a half and a quarter of that
+    version = {3: 1, 2: 2, 0: 4}.get(frame[1] >> 3 & 3, 1)
+    rate = (44_100, 48_000, 32_000, 44_100)[frame[2] >> 2 & 3] // version
+    count = int.from_bytes(frame[mark + 8 : mark + 12], "big")
+    length = int.from_bytes(frame[mark + 12 : mark + 16], "big") if frame[mark + 7] & 2 else 0
+    return count * (1152 if version == 1 else 576) / rate, at + length if length else 0
 
 
 def _matroska_is_cut(head: bytes, size: int) -> bool:

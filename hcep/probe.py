@@ -17,7 +17,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from hcep.container import MediaError, check_file, ends_early, is_cut, wave_seconds
+from hcep.container import MediaError, check_file, ends_early, is_cut, lacks_end_mark, told_seconds
 
 # demuxers that read one self-contained file; hls, concat, dash, image2, sdp and the like open others
 FORMATS = "mov,mp4,matroska,webm,avi,flv,asf,mpegts,mpeg,wav,w64,aiff,flac,ogg,mp3,aac,au"
@@ -28,7 +28,13 @@ MAX_PACKETS = 2**22
 # containers whose duration is an estimate from the bit rate: falling short of it proves nothing
 ESTIMATED_DURATION = frozenset({"mp3", "aac", "mpeg"})
 # containers whose header tells the length of each stream
-STREAM_DURATION = frozenset({"mov", "avi", "flac", "aiff", "au", "w64"})
+STREAM_DURATION = frozenset({"mov", "flac", "aiff", "au"})
+# containers that keep a table of their packets: one clock, and nothing to learn from reading all of them
+TABLED = STREAM_DURATION | {"avi", "wav", "w64"}
+# no recording of people is longer; a clock that says so has jumped
+MAX_PICTURE = 24 * 3600.0
+# codecs whose packets are not in the order in which their frames are shown
+REORDERED = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video", "vc1"})
 # a stream whose time stamps go back by more has parts with clocks of their own
 MAX_STEP_BACK = 0.5
 
@@ -56,7 +62,9 @@ class Probe(NamedTuple):
     of the file's own clock. `picture_end` is the time at which the last of them leaves the screen, `picture_fault` why
     the picture cannot be used ('' = it can). `frames` is their number: a packet need not give a frame. `duration` is in
     seconds; a number that does not apply or is not told is 0. `cut` says that the file is shorter than its structure
-    claims, `tracks` lists the streams of sound, `container` is ffmpeg's format name.
+    claims, `tracks` lists the streams of sound, `container` is ffmpeg's format name. `guessed` says that the container
+    tells no presentation times for a picture whose packets are in another order than its frames, `remark` what else
+    should be known.
     """
 
     has_video: bool
@@ -75,10 +83,18 @@ class Probe(NamedTuple):
     picture_fault: str
     cut: bool
     tracks: tuple[Track, ...]
+    guessed: bool = False
+    remark: str = ""
 
     def with_ticks(self, ticks: np.ndarray) -> Probe:
-        """The same file with other frames, those that were found by decoding it."""
+        """The same file with other frames, those that were found by decoding it.
+
+        Where the container tells no presentation times, a decoder counts from the packet that gave the first frame: the
+        first frame is shown when the stream begins.
+        """
         times = ticks * float(self.time_base) - self.start
+        if self.guessed and len(ticks) and len(self.times):
+            times += self.times[0] - times[0]
         end = float(times[-1]) + last_step(times, 0.0, self.fps) if len(times) else 0.0
         return self._replace(frames=len(times), times=times, ticks=ticks, picture_end=end)
 
@@ -95,8 +111,9 @@ def _packets(container: Any, streams: Sequence[Any]) -> Iterator[Any]:
     """All packets of these streams."""
     try:
         yield from container.demux(streams)
-    except IndexError:
-        # behind the last packet PyAV looks for streams that began in the middle of the file, which it does not list
+    except (IndexError, BlockingIOError):
+        # behind the last packet PyAV looks for streams that began in the middle of the file, which it does not list;
+        # zeros behind a transport stream are an end that may go on
         return
 
 
@@ -125,6 +142,9 @@ def _demux(container: Any, video: Any, deadline: float, streams: Sequence[Any]) 
     ends: dict[int, float] = {}
     latest: dict[int, float] = {}
     back: dict[int, tuple[float, float]] = {}
+    # Matroska tells no decoding times: those that the library guesses go back where frames are few
+    matroska = container.format.name.startswith("matroska")
+    untold = {stream.index for stream in streams if matroska and stream.type == "video"}
     seen, pictures, started = 0, 0, False
     for packet in _packets(container, streams):
         if not packet.size:
@@ -137,8 +157,9 @@ def _demux(container: Any, video: Any, deadline: float, streams: Sequence[Any]) 
         if base is None:  # a stream that began in the middle of the file
             continue
         stamp = packet.pts if packet.pts is not None else packet.dts
-        if packet.dts is not None:
-            moment = packet.dts * base
+        clock = packet.dts if index not in untold else packet.pts if packet.is_keyframe else None
+        if clock is not None:
+            moment = clock * base
             if moment < latest.get(index, moment) - MAX_STEP_BACK:
                 back.setdefault(index, (latest[index], moment))
             latest[index] = moment
@@ -187,34 +208,44 @@ def last_step(times: np.ndarray, duration: float, fps: float) -> float:
     return float(np.clip(duration, np.median(gaps[-8:]), gaps.max()))
 
 
-def _claimed_end(path: Path, name: str, stream: Any, start: float) -> float:
+def _claims(
+    path: Path, container: Any, streams: Sequence[Any], packets: Packets, start: float, cut: bool
+) -> dict[int, float]:
+    """Where each stream should end in seconds from the start of the file, by its index; 0 = not told.
+
+    What is written about one stream counts for that stream. The file's own duration is that of its longest stream,
+    which may be a subtitle: it counts for a stream of which nothing is written only where no stream at all reaches it.
+    """
+    name = container.format.name.split(",")[0]
+    told = told_seconds(path, name)
+    whole = (container.duration or 0) / av.time_base if name not in ESTIMATED_DURATION else 0.0
+    if name in ("asf", "mp3") and told:
+        whole = told[0]
+    # some writers tell when the file ends in its own clock, others how long it is
+    whole = max(whole - max(start, 0.0), 0.0) if name in ("matroska", "asf") else whole
+    if cut and not whole:
+        whole = float("inf")
+    reached = max(packets.ends.values(), default=float("inf")) - start
+    common = whole if ends_early(reached, whole, cut=cut) else 0.0
+    claims = {stream.index: _claimed_end(name, stream, start) or common for stream in streams}
+    sounds = [stream for stream in streams if stream.type == "audio"]
+    if name in ("wav", "w64", "avi"):
+        unknown = float("inf") if cut else 0.0
+        for number, stream in enumerate(sounds):
+            claims[stream.index] = (told[number] if number < len(told) else 0.0) or unknown
+    return claims
+
+
+def _claimed_end(name: str, stream: Any, start: float) -> float:
     """Where a stream ends according to what is written about this stream alone, 0 = nothing is."""
-    if name in ("wav", "w64"):
-        return wave_seconds(path)
     if name in STREAM_DURATION and stream.duration:
         return float((stream.duration + (stream.start_time or 0)) * stream.time_base) - start
     if name == "matroska":
         tags = [value for key, value in stream.metadata.items() if key.upper().split("-")[0] == "DURATION"]
         parts = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", tags[0]) if tags else None
-        return int(parts[1]) * 3600 + int(parts[2]) * 60 + float(parts[3]) if parts else 0.0
+        end = int(parts[1]) * 3600 + int(parts[2]) * 60 + float(parts[3]) if parts else 0.0
+        return max(end - max(start, 0.0), 0.0)
     return 0.0
-
-
-def _claims(
-    path: Path, container: Any, streams: Sequence[Any], packets: Packets, start: float, cut: bool
-) -> dict[int, float]:
-    """Where each stream should end, by its index; 0 = not told.
-
-    The file's own duration is that of its longest stream, which may be a subtitle. It counts for a stream of which
-    nothing is written only where no stream at all reaches it.
-    """
-    name = container.format.name.split(",")[0]
-    whole = (container.duration or 0) / av.time_base if name not in ESTIMATED_DURATION else 0.0
-    if cut and not whole:
-        whole = float("inf")
-    reached = max(packets.ends.values(), default=float("inf")) - start
-    common = whole if ends_early(reached, whole, cut=cut) else 0.0
-    return {stream.index: _claimed_end(path, name, stream, start) or common for stream in streams}
 
 
 def truncated(what: str, held: float, claimed: float) -> str:
@@ -294,6 +325,10 @@ def _size(video: Any) -> tuple[int, int]:
     return (video.width, video.height) if video.codec_context else (0, 0)
 
 
+def _codec(video: Any) -> str:
+    return str(video.codec_context.codec.canonical_name) if video.codec_context else ""
+
+
 def _open(path: Path, timeout: float, **options: str) -> Any:
     allowed = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS}
     return av.open(f"file:{path}", mode="r", options=allowed | options, timeout=(timeout, timeout))
@@ -316,8 +351,7 @@ def _describe(path: Path, container: Any, deadline: float, picture: bool) -> Pro
         if max(width, height) > MAX_ASPECT * min(width, height):
             raise MediaError(f"claims frames of {width}x{height} pixels, an implausible shape", file=path)
     cut = is_cut(path, name)
-    # a container with a table of its packets has one clock, and each stream's length in its header
-    tabled = name in STREAM_DURATION or name == "wav"
+    tabled = name in TABLED
     wanted = ([video] if picture and video is not None else []) if tabled else list(container.streams)
     packets = _demux(container, video, deadline, wanted)
     used = [*videos[:1], *sounds]
@@ -330,10 +364,13 @@ def _describe(path: Path, container: Any, deadline: float, picture: bool) -> Pro
         if len(times):
             step = last_step(times, packets.last * float(video.time_base), fps)
         fault = _broken(packets, video, start) or _picture_cut(video, packets, claims, start, cut)
+        if len(times) and times[-1] > MAX_PICTURE:
+            fault = f"its time stamps claim {times[-1]:.0f} s of picture, above the limit"
         if video in wanted and not len(times):
             raise MediaError("has a video stream without frames (zero duration)", file=path)
     duration = (container.duration or 0) / av.time_base or max(packets.ends.values(), default=start) - start
-    if duration <= 0 and not len(times):
+    # a table without a length, as of FLAC written to a pipe, is no empty file
+    if duration <= 0 and not len(times) and not tabled:
         raise MediaError("has zero duration", file=path)
     return Probe(
         has_video=video is not None,
@@ -351,6 +388,8 @@ def _describe(path: Path, container: Any, deadline: float, picture: bool) -> Pro
         picture_end=float(times[-1]) + step if len(times) else 0.0,
         picture_fault=fault,
         cut=cut,
+        guessed=name == "avi" and video is not None and _codec(video) in REORDERED,
+        remark="the file has no end mark and may be cut" if lacks_end_mark(path, name) else "",
         tracks=tuple(_track(n, stream, claims, _broken(packets, stream, start)) for n, stream in enumerate(sounds)),
     )
 

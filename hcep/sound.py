@@ -7,6 +7,7 @@ channels, gaps), each piece is put where its time stamp says; a stream whose clo
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,8 +24,10 @@ FULL_SCALE = 32768
 SILENCE = FULL_SCALE * 10 ** (-90 / 20)
 # mono that is quieter than -50 dB may be two channels that cancel each other
 QUIET = FULL_SCALE * 10 ** (-50 / 20)
-# containers that libsndfile reads to the sample, from a header that describes one stream
+# what libsndfile reads to the sample: containers whose header describes one stream, and codings in which every sample
+# stands by itself (of the others its header may tell the wrong number) or that are FLAC
 PLAIN = frozenset({"wav", "w64", "aiff", "au", "flac"})
+CODINGS = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
 # containers without time stamps: what follows in the file follows in time
 UNTIMED = PLAIN | {"mp3", "aac"}
 # a gap of more is believed at once, a smaller one or an overlap if it lasts; below that stamps are merely rounded
@@ -36,6 +39,8 @@ PADDING = round(0.1 * RATE)
 # gaps that add up to less are what any recording over a network has
 TOLD_GAP = 1.0
 CHUNK = 2**20
+# sound that ffmpeg reads beyond what is needed, since the last piece of some containers ends a little early
+BEYOND = 0.05
 
 
 class Sound(NamedTuple):
@@ -119,17 +124,18 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout
     if seconds is None and track.end > MAX_SECONDS and np.isfinite(track.end):
         raise MediaError(f"claims {track.end:.0f} s of sound, above the limit", file=path)
     limit = MAX_SECONDS if seconds is None else min(seconds, MAX_SECONDS)
-    plain = media.container in PLAIN and not media.has_video and track.channels <= 2
+    plain = media.container in PLAIN and not media.has_video and track.channels <= 2 and _is_plain(path)
     gap = 0.0
 
     def decoded(count: int) -> tuple[np.ndarray, float]:
         """The sound in `count` channels ``(n, count)``, and the seconds of gaps in it."""
         samples, starts, lengths = read_track(
-            path, media, track.number, channels=count, seconds=limit, timeout=timeout, threads=threads
+            path, media, track.number, channels=count, seconds=limit + BEYOND, timeout=timeout, threads=threads
         )
         if media.container in UNTIMED:
             starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(lengths) else starts
-        return _place(path, samples, starts, lengths)
+        placed, missing = _place(path, samples, starts, lengths)
+        return placed[: round(limit * RATE)], missing
 
     if plain:
         every = _read_plain(path, limit)
@@ -143,19 +149,21 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout
     # the header of a plain file counts its samples
     if ends_early(held, claimed, cut=media.cut or plain):
         raise MediaError(truncated("sound", held, claimed), file=path)
-    notes = [f"{gap:.2f} s of sound are missing in the middle and filled with zeros"] if gap >= TOLD_GAP else []
+    notes = [media.remark] if media.remark else []
+    if gap >= TOLD_GAP:
+        notes.append(f"{gap:.2f} s of sound are missing in the middle and filled with zeros")
     if track.channels != 1 and _loudness(mono) < QUIET:
         if not plain:
             every, _ = decoded(track.channels or 2)
         loudest = int(np.argmax([_loudness(channel) for channel in every.T]))
         # a tenth of the amplitude is left of it in the mix
         if _loudness(every[:, loudest]) > 10 * _loudness(mono) + SILENCE:
-            mono = _integers(path, every[:, loudest])
+            mono = every[:, loudest]
             notes.append(f"the channels cancel each other, channel {loudest + 1} of {every.shape[1]} is read")
     end = round(track.end * RATE) if np.isfinite(track.end) else 0
     if 0 < end < len(mono) <= end + PADDING:
         mono = mono[:end]
-    return Sound(_integers(path, mono), tuple(notes))
+    return Sound(mono, tuple(notes))
 
 
 def _loudness(samples: np.ndarray) -> float:
@@ -164,16 +172,16 @@ def _loudness(samples: np.ndarray) -> float:
 
 
 def _mono(channels: np.ndarray) -> np.ndarray:
-    return channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)
+    if channels.shape[1] == 1:
+        return channels[:, 0]
+    return (channels.sum(axis=1, dtype=np.int32) // channels.shape[1]).astype(np.int16)
 
 
 def _integers(path: Path, samples: np.ndarray) -> np.ndarray:
-    """int16, rounded and clipped; samples that are no numbers are an error."""
-    if samples.dtype == np.int16:
-        return samples
+    """Samples between -1 and 1 as int16, rounded and clipped; those that are no numbers are an error."""
     if not np.isfinite(samples).all():
         raise MediaError("holds samples that are not finite numbers", file=path)
-    return np.clip(np.rint(samples), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    return np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
 def _place(path: Path, samples: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, float]:
@@ -244,35 +252,44 @@ def _without_guesses(offset: np.ndarray) -> np.ndarray:
     return trusted
 
 
+def _is_plain(path: Path) -> bool:
+    """Whether libsndfile can be asked; what it does not know, ffmpeg may."""
+    try:
+        told = soundfile.info(path)
+    except soundfile.LibsndfileError:
+        return False
+    # a recorder that stopped before it could write the length leaves none
+    return told.subtype in CODINGS and told.frames > 0
+
+
 def _read_plain(path: Path, seconds: float) -> np.ndarray:
-    """Channels ``(n, c)`` of a plain sound file at 16 kHz; int16 where the file holds just that, else float."""
+    """Channels int16 ``(n, c)`` of a plain sound file at 16 kHz, read in blocks, so that memory holds no more."""
     try:
         with soundfile.SoundFile(path) as file:
-            wanted = round(seconds * file.samplerate) if seconds < MAX_SECONDS else MAX_SECONDS * file.samplerate
+            wanted = min(round(seconds * file.samplerate), file.frames)
             if file.subtype == "PCM_16" and file.samplerate == RATE:
                 return file.read(wanted, dtype="int16", always_2d=True)
-            channels = file.read(wanted, dtype="float32", always_2d=True)
-            rate = file.samplerate
+            parts = [_integers(path, part) for part in _resampled(file, wanted)]
+            return np.concatenate([np.zeros((0, file.channels), np.int16), *parts])
     except soundfile.LibsndfileError as error:
         raise MediaError(f"libsndfile: {error.error_string}", file=path) from error
-    return _resample(channels * np.float32(FULL_SCALE), rate)
 
 
-def _resample(channels: np.ndarray, rate: int) -> np.ndarray:
-    """Channels at 16 kHz, in chunks, so that memory holds the whole sound once."""
-    if rate == RATE or not len(channels):
-        return channels
-    from scipy.signal import resample_poly  # a second, which jobs on clips of video need not wait
-
-    common = int(np.gcd(rate, RATE))
-    up, down = RATE // common, rate // common
-    # chunks begin where an output sample falls on an input sample, and see as much beside them as the filter does
+def _resampled(file: soundfile.SoundFile, count: int) -> Iterator[np.ndarray]:
+    """The first `count` moments of a sound file at 16 kHz, as blocks (n, channels) between -1 and 1."""
+    common = int(np.gcd(file.samplerate, RATE))
+    up, down = RATE // common, file.samplerate // common
+    # blocks begin where an output sample falls on an input sample, and see as much beside them as the filter does
     size, beside = down * -(-CHUNK // down), down * (10 * max(up, down) // (up * down) + 2)
-    parts = []
-    for first in range(0, len(channels), size):
-        low, high = max(first - beside, 0), min(first + size + beside, len(channels))
-        part = resample_poly(channels[low:high], up, down, axis=0)
+    for first in range(0, count, size):
+        low, high = max(first - beside, 0), min(first + size + beside, count)
+        file.seek(low)
+        block = file.read(high - low, dtype="float32", always_2d=True)
+        if up == down:
+            yield block[first - low : first - low + size]
+            continue
+        from scipy.signal import resample_poly  # a second, which jobs on clips of video need not wait
+
+        part = resample_poly(block, up, down, axis=0)
         begin = (first - low) * up // down
-        end = begin + size * up // down if first + size < len(channels) else len(part)
-        parts.append(part[begin:end])
-    return np.concatenate(parts)
+        yield part[begin : begin + size * up // down if first + size < count else None]

@@ -20,8 +20,10 @@ from hcep.progress import progress
 
 # a pass holds its frames in memory: 512 of 224 x 224 are 77 MB
 FRAMES_PER_PASS = 512
-# time stamps are rounded to the container's time base
-EPSILON = 1e-4
+# time stamps are rounded to the container's time base, where it is a millisecond or finer
+EPSILON, COARSEST = 1e-4, 1e-3
+# a frame that stands longer, and for most of a clip, is told
+STANDSTILL = 10.0
 
 Sampling = Literal["time", "index"]
 
@@ -116,9 +118,9 @@ def read_video(
         raise MediaError(media.picture_fault, file=path)
     # at a constant rate a place in time is a place in number, and the frames that come back have been checked by time
     counted = sampling == "index" and not _is_constant(media.times, media.picture_end, media.time_base)
-    if not counted:
+    if not counted and not media.guessed:
         try:
-            return _read_all(path, media, clips, positions, frames, size, sampling, timeout, "")
+            return _read_all(path, media, clips, positions, frames, size, sampling, timeout, media.remark)
         except OtherFrames:
             pass  # what decodes is not what the packets say: a frame that is never shown, time stamps that are missing
     decodable, note = _decodable(path, media, timeout)
@@ -135,7 +137,9 @@ def _decodable(path: Path, media: Probe, timeout: float) -> tuple[Probe, str]:
     if found.frames < 0.5 * media.frames:
         raise MediaError(f"only {found.frames} of {media.frames} packets of the picture decode", file=path)
     few = found.frames < 0.9 * media.frames
-    return found, f"{found.frames} of {media.frames} packets of the picture give a frame" if few else ""
+    return found, noted(
+        media.remark, f"{found.frames} of {media.frames} packets of the picture give a frame" if few else ""
+    )
 
 
 def _read_all(
@@ -204,11 +208,12 @@ def choose_frames(
         When the segment begins after the last frame.
     """
     times, last = media.times, media.picture_end
+    near = min(max(EPSILON, 0.6 * float(media.time_base)), COARSEST)
     begin = max(start or 0.0, 0.0)
     if begin > 0 and begin >= last:
         raise MediaError(f"the segment starts at {begin:g} s, the picture ends at {last:.2f} s")
-    first = int(np.searchsorted(times, begin - EPSILON)) if begin > 0 else 0
-    stop = len(times) if end is None else int(np.searchsorted(times, end - EPSILON))
+    first = int(np.searchsorted(times, begin - near)) if begin > 0 else 0
+    stop = len(times) if end is None else int(np.searchsorted(times, end - near))
     if stop <= first:  # shorter than a frame: the one that is on screen
         first = min(max(stop - 1, 0), len(times) - 1)
         stop = first + 1
@@ -220,10 +225,13 @@ def choose_frames(
         chosen = first + halves * (stop - first) // (2 * frames)
     else:
         moments = begin + halves * (finish - begin) / (2 * frames)
-        chosen = np.clip(np.searchsorted(times, moments + EPSILON, side="right") - 1, 0, stop - 1)
+        chosen = np.clip(np.searchsorted(times, moments + near, side="right") - 1, 0, stop - 1)
     late = end is not None and end > last + 1.0
     note = f"the segment ends at {end:g} s, the picture at {last:.2f} s" if late else ""
-    return Choice(chosen, max(finish - begin, 0.0), note)
+    stands = float(np.diff(np.append(times[first:stop], min(after, finish))).max())
+    still = stands > max(STANDSTILL, 0.5 * (finish - begin))
+    standstill = f"one frame stands still for {stands:.1f} s of {finish - begin:.1f} s" if still else ""
+    return Choice(chosen, max(finish - begin, 0.0), noted(note, standstill))
 
 
 def _is_constant(times: np.ndarray, after: float, tick: Fraction) -> bool:
