@@ -89,12 +89,13 @@ class Probe(NamedTuple):
     def with_ticks(self, ticks: np.ndarray) -> Probe:
         """The same file with other frames, those that were found by decoding it.
 
-        Where the container tells no presentation times, a decoder counts from the packet that gave the first frame: the
-        first frame is shown when the stream begins.
+        Where the container tells no presentation times, those of the decoder are guesses. If every packet gave a frame,
+        the frames follow each other as the packets do, the first one at the start.
         """
         times = ticks * float(self.time_base) - self.start
-        if self.guessed and len(ticks) and len(self.times):
-            times += self.times[0] - times[0]
+        if self.guessed and len(ticks):
+            times = self.times if len(ticks) == len(self.times) else times
+            times = times - times[0]
         end = float(times[-1]) + last_step(times, 0.0, self.fps) if len(times) else 0.0
         return self._replace(frames=len(times), times=times, ticks=ticks, picture_end=end)
 

@@ -258,8 +258,8 @@ def _is_plain(path: Path) -> bool:
         told = soundfile.info(path)
     except soundfile.LibsndfileError:
         return False
-    # a recorder that stopped before it could write the length leaves none
-    return told.subtype in CODINGS and told.frames > 0
+    # a recorder that stopped before it could write the length leaves 0, one that wrote to a pipe the largest number
+    return told.subtype in CODINGS and 0 < told.frames < 2**62
 
 
 def _read_plain(path: Path, seconds: float) -> np.ndarray:

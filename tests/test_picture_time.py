@@ -132,12 +132,81 @@ def test_at_a_constant_rate_time_and_number_are_the_same(tmp_path, name, fps):
             assert by_time.positions.tolist() == by_number.positions.tolist()
 
 
-def test_b_frames_without_times_of_their_own(tmp_path):
-    """AVI has no presentation times: what the decoder makes of it counts."""
-    path = make_clip(tmp_path / "a.avi", options=("-c:v", "mpeg4", "-bf", "2", "-q:v", "1"))
-    (row,) = rows(path, clip(), frames=4)
-    # within one frame: the decoder may count from the first or the second packet
-    assert np.abs(np.array(numbers(row, 7)) - [2, 7, 12, 17]).max() <= 1
+@pytest.mark.parametrize("coded", [("mpeg4", "-bf", "2", "-q:v", "1"), ("libx264", "-bf", "3", "-qp", "0")])
+def test_b_frames_without_times_of_their_own(tmp_path, coded):
+    """AVI has no presentation times: the decoder's first frame is the one at the start."""
+    path = make_clip(tmp_path / "a.avi", size="352x288", seconds=3, step=5, options=("-c:v", *coded))
+    whole, part = rows(path, clip(), clip(1.0, 2.0), frames=4)
+    assert numbers(whole, 5) == centres(0, 30, 4) and numbers(part, 5) == centres(10, 10, 4)
+    assert (whole.seconds, part.seconds) == (pytest.approx(3.0), pytest.approx(1.0))
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.wmv", "a.mp4", "a.ts"])
+@pytest.mark.parametrize("told", [True, False])
+def test_a_clock_that_does_not_begin_at_zero(tmp_path, name, told):
+    """As parts of a longer recording that were cut without a new clock."""
+    if name != "a.mkv" and not told:
+        pytest.skip("only Matroska tells of single streams")
+    path = make_clip(tmp_path / name, seconds=3, step=5, options=("-output_ts_offset", "20"))
+    if not told:
+        untold(path)
+    whole, part = rows(path, clip(), clip(1.0, 2.0), frames=4)
+    assert numbers(whole, 5) == centres(0, 30, 4) and numbers(part, 5) == centres(10, 10, 4)
+    samples, _ = read_audio(path, probe(path, picture=False))
+    assert len(samples) == pytest.approx(48_000, abs=1600)
+
+
+@pytest.mark.parametrize("fps", ["1", "1/4"])
+def test_few_frames_with_b_frames_in_matroska(tmp_path, fps):
+    """It tells no decoding times, and the library's guesses go back."""
+    picture = f"color=black:s=64x64:r={fps}:d=60,format=yuv444p,geq=lum='16+3*N':cb=128:cr=128"
+    coded = ("-c:v", "libx264", "-qp", "0", "-bf", "3", "-b_strategy", "0", "-preset", "veryslow")
+    run_ffmpeg("-f", "lavfi", "-i", picture, *coded, tmp_path / "a.mkv")
+    (row,) = rows(tmp_path / "a.mkv", clip(), frames=5)
+    assert numbers(row, 3) == centres(0, 60 if fps == "1" else 15, 5) and row.reason == ""
+
+
+def test_a_clock_that_jumps_ahead_is_told(tmp_path):
+    for number, offset in ((1, 0), (2, 600)):
+        make_clip(tmp_path / f"{number}.ts", seconds=3, options=("-c:v", "libx264", "-output_ts_offset", str(offset)))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes((tmp_path / "1.ts").read_bytes() + (tmp_path / "2.ts").read_bytes())
+    (row,) = rows(joined, clip())
+    assert row.reason.startswith("note: one frame stands still for 59")
+
+
+def test_zeros_behind_a_transport_stream(tmp_path):
+    path = make_clip(tmp_path / "a.ts", options=("-c:v", "libx264", "-qp", "0"))
+    path.write_bytes(path.read_bytes() + bytes(5000))
+    assert numbers(rows(path, clip(), frames=4)[0], 7) == centres(0, 20, 4)
+
+
+@pytest.mark.parametrize("name", ["a.wmv", "a.avi"])
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_half_of_other_containers_is_truncated(tmp_path, name, share):
+    path = make_clip(tmp_path / name, seconds=6, size="160x120")
+    assert len(rows(path, clip())[0].value) == 8
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(MediaError, match="is truncated"):
+        rows(path, clip())
+    with pytest.raises(MediaError, match="is truncated"):
+        read_audio(path, probe(path, picture=False))
+
+
+def test_ogg_without_its_end_is_told(tmp_path):
+    path = make_clip(tmp_path / "a.ogv", seconds=6, size="160x120")
+    assert rows(path, clip())[0].reason == ""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert "the file has no end mark and may be cut" in rows(path, clip())[0].reason
+    assert "the file has no end mark and may be cut" in read_audio(path, probe(path, picture=False)).notes
+
+
+def test_segment_ends_on_a_clock_of_milliseconds(tmp_path):
+    run_ffmpeg(*grey_steps(2, 60, "32x32", 1), "-c:v", "libx264", "-qp", "0", tmp_path / "a.mkv")
+    media = probe(tmp_path / "a.mkv")
+    for frame in (20, 21, 22):
+        choice = choose_frames(media, frame / 60, (frame + 30) / 60, 30)
+        assert choice.positions.tolist() == list(range(frame, frame + 30))
 
 
 def test_clocks_that_jump_back_are_refused(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from sample_media import make_clip, run_ffmpeg
 
 from hcep.container import MediaError
 from hcep.datasets.manifest_file import Clip, write_manifest
+from hcep.ffmpeg import ffmpeg_executable
 from hcep.media.audio import decode_audio, read_sound
 from hcep.media.shards import Row, verify_shard
 from hcep.probe import probe
@@ -205,6 +207,66 @@ def test_half_of_a_short_clip_s_sound_is_refused(tmp_path, name):
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     with pytest.raises(MediaError, match=r"is truncated|cannot be read"):
         heard(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.wav", ("-c:a", "libmp3lame", "-q:a", "7")),
+        ("a.wav", ("-c:a", "libmp3lame", "-b:a", "64k")),
+        ("a.wav", ("-c:a", "adpcm_ima_wav")),
+        ("a.wav", ("-c:a", "adpcm_ms")),
+        ("a.wav", ("-c:a", "pcm_mulaw")),
+        ("a.mp3", ("-q:a", "7")),
+        ("a.avi", ("-c:a", "libmp3lame")),
+        ("a.wma", ()),
+    ],
+)
+def test_compressed_sound_is_read_whole_and_half_of_it_refused(tmp_path, name, options):
+    run_ffmpeg("-f", "lavfi", "-i", "anoisesrc=d=12:r=44100:a=0.3:seed=1", *options, tmp_path / name)
+    path = tmp_path / name
+    assert len(heard(path).samples) == pytest.approx(12 * RATE, abs=RATE // 5)
+    for share in (0.5, 0.8):
+        part = tmp_path / f"{share}{name}"
+        part.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+        with pytest.raises(MediaError, match=r"is truncated|cannot be read"):
+            heard(part)
+
+
+@pytest.mark.parametrize("claim", [0, 0x7FFFFFFF, 0x7FFFF000, 0x80000000, 0xFFFFF000, 0xFFFFFFFF])
+def test_lengths_that_a_writer_could_not_fill_in(tmp_path, claim):
+    path = tone(tmp_path / "a.wav", 400, 2, 44_100)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data")
+    struct.pack_into("<I", data, at + 4, claim)
+    struct.pack_into("<I", data, 4, min(claim + 36, 0xFFFFFFFF))
+    path.write_bytes(data)
+    assert len(heard(path).samples) == pytest.approx(32_000, abs=1)
+
+
+def test_half_of_a_wav_above_4_gb_s_form_is_refused(tmp_path):
+    path = tone(tmp_path / "a.wav", 400, 2, 44_100, "-rf64", "always")
+    assert len(heard(path).samples) == 32_000
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(MediaError, match="is truncated"):
+        heard(path)
+
+
+def test_flac_written_to_a_pipe(tmp_path):
+    tone(tmp_path / "a.wav", 400, 2, 44_100)
+    with (tmp_path / "a.flac").open("wb") as handle:
+        command = [ffmpeg_executable(), "-loglevel", "error", "-i", str(tmp_path / "a.wav"), "-f", "flac", "pipe:1"]
+        subprocess.run(command, stdout=handle, check=True, stdin=subprocess.DEVNULL)
+    assert len(heard(tmp_path / "a.flac").samples) == pytest.approx(32_000, abs=1)
+
+
+def test_avi_whose_sound_is_said_to_start_late(tmp_path):
+    tone(tmp_path / "a.wav", 400, 3, 44_100)
+    make_clip(tmp_path / "v.avi", seconds=3, audio=False)
+    run_ffmpeg(
+        "-i", tmp_path / "v.avi", "-itsoffset", "1.3", "-i", tmp_path / "a.wav", "-c", "copy", tmp_path / "b.avi"
+    )
+    assert len(heard(tmp_path / "b.avi").samples) >= 3 * RATE - 1600
 
 
 def test_plain_sound_is_read_to_the_bit(tmp_path):
