@@ -56,7 +56,7 @@ def manifest_of(media: list[Path], folder: Path, count: int) -> Path:
 
 def frame_numbers(path: Path) -> list[int]:
     """The frames that decode_frames takes of a file."""
-    chosen, _ = choose_frames(probe(path), None, None, FRAMES)
+    chosen = choose_frames(probe(path), None, None, FRAMES).positions
     return [int(number) for number in chosen]
 
 

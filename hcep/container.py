@@ -95,6 +95,8 @@ def told_seconds(path: Path, container: str) -> list[float]:
         Of a WAV or W64 file that of its sound, of an AVI file that of each stream of sound, of an ASF or MP3 file that
         of the whole; 0 where none is told. Empty for other containers.
     """
+    if container not in ("wav", "w64", "avi", "asf", "mp3"):
+        return []
     with path.open("rb") as handle:
         if container in ("wav", "w64"):
             return [_wave_data(handle, path.stat().st_size).seconds]

@@ -136,8 +136,8 @@ def _stamps(text: bytes) -> tuple[np.ndarray, np.ndarray, float]:
     """Times, sizes in bytes and time base of the packets that ffmpeg's `framecrc` lists."""
     base = re.search(rb"^#tb 0: (\d+)/(\d+)", text, re.MULTILINE)
     # a line is: stream, decoding time, presentation time, duration, size, checksum
-    lines = [line.split(b",") for line in text.splitlines() if line[:1] == b"0"]
-    numbers = np.array([(int(line[2]), int(line[4])) for line in lines], dtype=np.int64).reshape(-1, 2)
+    lines = re.findall(rb"^0, *-?\d+, *(-?\d+), *-?\d+, *(\d+),", text, re.MULTILINE)
+    numbers = np.array([(int(time), int(size)) for time, size in lines], dtype=np.int64).reshape(-1, 2)
     return numbers[:, 0], numbers[:, 1], int(base[1]) / int(base[2]) if base else 0.0
 
 

@@ -147,7 +147,8 @@ def _demux(container: Any, video: Any, deadline: float, streams: Sequence[Any]) 
     matroska = container.format.name.startswith("matroska")
     untold = {stream.index for stream in streams if matroska and stream.type == "video"}
     seen, pictures, started = 0, 0, False
-    for packet in _packets(container, streams):
+    # of an empty list PyAV would make all streams
+    for packet in _packets(container, streams) if streams else ():
         if not packet.size:
             continue
         seen += 1
@@ -206,7 +207,8 @@ def last_step(times: np.ndarray, duration: float, fps: float) -> float:
     gaps = np.diff(times)
     if not len(gaps):
         return duration or (1 / fps if fps else 0.04)
-    return float(np.clip(duration, np.median(gaps[-8:]), gaps.max()))
+    usual = sorted(gaps[-8:].tolist())[len(gaps[-8:]) // 2]
+    return max(min(duration, float(gaps.max())), usual)
 
 
 def _claims(
