@@ -4,5 +4,5 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 "${PYTHON:-python3}" -m venv venv
-venv/bin/python -m pip install --quiet "$@" 2>/dev/null
+venv/bin/python -m pip install -qq "$@"
 python="$work/venv/bin/python"

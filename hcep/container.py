@@ -9,6 +9,7 @@ stream that ends early it does (`ends_early`).
 
 from __future__ import annotations
 
+import math
 import stat
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -98,15 +99,13 @@ def told_seconds(path: Path, container: str) -> list[float]:
     if container not in ("wav", "w64", "avi", "asf", "mp3"):
         return []
     with path.open("rb") as handle:
-        if container in ("wav", "w64"):
-            return [_wave_data(handle, path.stat().st_size).seconds]
         if container == "avi":
             return _avi_sound(handle)
         if container == "asf":
             return [_asf_properties(handle)[1]]
         if container == "mp3":
             return [_xing(handle)[0]]
-    return []
+        return [_wave_data(handle, path.stat().st_size).seconds]
 
 
 def lacks_end_mark(path: Path, container: str) -> bool:
@@ -137,6 +136,12 @@ def ends_early(held: float, claimed: float, *, cut: bool) -> bool:
     return claimed > 0 and held < (claimed - 0.1 if cut else 0.95 * claimed - 0.5)
 
 
+def truncated(what: str, held: float, claimed: float) -> str:
+    """The reason of a part that ends early."""
+    told = f"its header says {claimed:.2f} s" if math.isfinite(claimed) else "the file is shorter than its header says"
+    return f"is truncated: the {what} ends at {held:.2f} s, {told}"
+
+
 def _iso_is_cut(handle: BinaryIO, size: int) -> bool:
     at = 0
     while at + 8 <= size:
@@ -155,13 +160,8 @@ def _iso_is_cut(handle: BinaryIO, size: int) -> bool:
 
 def _riff_is_cut(head: bytes, size: int) -> bool:
     length = int.from_bytes(head[4:8], "little")
-    # one byte of padding is often missing
-    return head[:4] == b"RIFF" and _is_told(length) and length + 8 > size + 1
-
-
-def _is_told(length: int) -> bool:
-    """False for 0 and the large numbers that writers put where they could not go back to fill in a length."""
-    return 0 < length < 0x7FFFF000
+    # a writer that could not go back to fill it in left 0 or the largest number; one byte of padding is often missing
+    return head[:4] == b"RIFF" and 0 < length < 0xFFFFFF00 and length + 8 > size + 1
 
 
 class Wave(NamedTuple):
@@ -184,31 +184,33 @@ def _wave_data(handle: BinaryIO, size: int) -> Wave:
     rate = block = samples = long_data = 0
     while at + head <= size:
         handle.seek(at)
-        name, content = _chunk_start(handle.read(head + 32), head)
-        length = int.from_bytes(name[16:24], "little") - head if wide else int.from_bytes(name[4:8], "little")
-        if name[:4] == b"fmt ":
+        chunk = handle.read(head + 32)
+        name, content = chunk[:4], chunk[head:]
+        length = int.from_bytes(chunk[16:24], "little") - head if wide else int.from_bytes(chunk[4:8], "little")
+        if name == b"fmt ":
             rate = int.from_bytes(content[4:8], "little")
             # only where a block is one moment of sound does its size tell how long the data are
             simple = int.from_bytes(content[:2], "little") in (1, 3, 6, 7, 0xFFFE)
             block = int.from_bytes(content[12:14], "little") if simple else 0
-        if name[:4] == b"fact":
+        if name == b"fact":
             samples = int.from_bytes(content[:4], "little")
-        if name[:4] == b"ds64":  # RF64: the true lengths of a file above 4 GB
+        if name == b"ds64":  # RF64: the true lengths of a file above 4 GB
             long_data = int.from_bytes(content[8:16], "little")
-        if name[:4] == b"data":
+        if name == b"data":
             there = size - at - head
-            length = long_data if form in (b"RF64", b"BW64") and long_data else length
-            claimed = length if wide or long_data or _is_told(length) or length <= there else 0
-            told = claimed / (rate * block) if block else samples / (rate or 1)
-            return Wave(claimed, there, told if claimed and rate else 0.0)
+            if not wide and length > there and _is_place_holder(length):
+                length = long_data
+            told = length / block if block else samples
+            return Wave(length, there, told / rate if length and rate else 0.0)
         if length < 0:
             break
         at += head + -(-length // whole) * whole
     return Wave(0, 0, 0.0)
 
 
-def _chunk_start(start: bytes, head: int) -> tuple[bytes, bytes]:
-    return start[:head], start[head:]
+def _is_place_holder(length: int) -> bool:
+    """Whether a length is one of the numbers that recorders write when they cannot go back to fill it in."""
+    return 0x7FFFF000 <= length <= 0x80000000 or length >= 0xFFFFF000
 
 
 def _avi_sound(handle: BinaryIO) -> list[float]:

@@ -45,11 +45,11 @@ class OtherFrames(MediaError):
 
 
 class Decoded(NamedTuple):
-    """What ffmpeg wrote: the content, and for each frame or piece of sound its time and length in units of `base` s."""
+    """What ffmpeg wrote: the content, and of each frame or piece of sound its time in units of `base` s, and size."""
 
     content: bytes | mmap.mmap
     times: np.ndarray
-    lengths: np.ndarray
+    sizes: np.ndarray
     base: float
 
 
@@ -125,11 +125,11 @@ def _run(path: Path, arguments: Sequence[str], values: Mapping[str, str], timeou
             errors.seek(0)
             raise MediaError(f"ffmpeg: {_first_line(errors.read(65536))}", file=path)
         times.seek(0)
-        stamps, lengths, base = _stamps(times.read())
-        size = os.fstat(written.fileno()).st_size
+        stamps, sizes, base = _stamps(times.read())
+        length = os.fstat(written.fileno()).st_size
         # mapped, not copied
-        content = mmap.mmap(written.fileno(), size, flags=MAPPING, prot=mmap.PROT_READ) if size else b""
-        return Decoded(content, stamps, lengths, base)
+        content = mmap.mmap(written.fileno(), length, flags=MAPPING, prot=mmap.PROT_READ) if length else b""
+        return Decoded(content, stamps, sizes, base)
 
 
 def _stamps(text: bytes) -> tuple[np.ndarray, np.ndarray, float]:
@@ -319,7 +319,10 @@ def read_frames(
     if len(taken.times) != len(ticks):  # ffmpeg exits 0 on a file that ends early
         raise OtherFrames(f"gave {len(taken.times)} of {len(ticks)} frames", file=path)
     if (taken.times != ticks).any():
-        raise OtherFrames("gave other frames than those asked for", file=path)
+        raise OtherFrames(
+            "gave other frames than those asked for: time stamps are missing, or two frames have the same one",
+            file=path,
+        )
     return np.frombuffer(taken.content, dtype=np.uint8).reshape(len(ticks), size, size, 3)
 
 
@@ -387,4 +390,4 @@ def read_track(
     width = 2 * channels
     samples = np.frombuffer(found.content, dtype="<i2", count=len(found.content) // 2).reshape(-1, channels)
     starts = np.rint((found.times * found.base - media.start) * RATE).astype(np.int64)
-    return samples, starts, found.lengths // width
+    return samples, starts, found.sizes // width

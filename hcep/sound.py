@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from hcep.container import MediaError, ends_early
+from hcep.container import MediaError, ends_early, truncated
 from hcep.ffmpeg import RATE, read_track
-from hcep.probe import Probe, Track, truncated
+from hcep.probe import Probe, Track
 
 MAX_SECONDS = 2 * 3600
 FULL_SCALE = 32768
@@ -70,16 +70,10 @@ def read_audio(
 
     Parameters
     ----------
-    path : path
-        The file that `media` was probed from.
-    media : Probe
-        Its description.
+    path, media, timeout, threads
+        As in `read_track`.
     seconds : float, optional
         Stop after this time, counted from the start of the file.
-    timeout : float
-        Seconds after which ffmpeg is stopped.
-    threads : int
-        Decoder threads.
 
     Returns
     -------
@@ -126,8 +120,6 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout
     if seconds is None and track.end > MAX_SECONDS and np.isfinite(track.end):
         raise MediaError(f"claims {track.end:.0f} s of sound, above the limit", file=path)
     limit = MAX_SECONDS if seconds is None else min(seconds, MAX_SECONDS)
-    plain = media.container in PLAIN and not media.has_video and track.channels <= 2 and _is_plain(path)
-    gap = 0.0
 
     def decoded(count: int) -> tuple[np.ndarray, float]:
         """The sound in `count` channels ``(n, count)``, and the seconds of gaps in it."""
@@ -135,28 +127,28 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout
             path, media, track.number, channels=count, seconds=limit + BEYOND, timeout=timeout, threads=threads
         )
         if media.container in UNTIMED:
-            starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if len(lengths) else starts
+            starts = np.cumsum(lengths) - lengths
         placed, missing = _place(path, samples, starts, lengths)
         return placed[: round(limit * RATE)], missing
 
-    if plain:
-        every = _read_plain(path, limit)
-        mono = _mono(every)
+    simple = media.container in PLAIN and not media.has_video and track.channels <= 2
+    plain = _read_plain(path, limit) if simple else None
+    if plain is not None:
+        mono, gap = _mono(plain), 0.0
     else:
-        every, gap = decoded(1)
-        mono = every[:, 0]
+        mixed, gap = decoded(1)
+        mono = mixed[:, 0]
     if not len(mono):
         raise MediaError("has an audio stream without samples", file=path)
     held, claimed = len(mono) / RATE, min(track.end, limit)
     # the header of a plain file counts its samples
-    if ends_early(held, claimed, cut=media.cut or plain):
+    if ends_early(held, claimed, cut=media.cut or plain is not None):
         raise MediaError(truncated("sound", held, claimed), file=path)
     notes = [media.remark] if media.remark else []
     if gap >= TOLD_GAP:
         notes.append(f"{gap:.2f} s of sound are missing in the middle and filled with zeros")
     if track.channels != 1 and _loudness(mono) < QUIET:
-        if not plain:
-            every, _ = decoded(track.channels or 2)
+        every = plain if plain is not None else decoded(track.channels or 2)[0]
         loudest = int(np.argmax([_loudness(channel) for channel in every.T]))
         # a tenth of the amplitude is left of it in the mix
         if _loudness(every[:, loudest]) > 10 * _loudness(mono) + SILENCE:
@@ -258,27 +250,27 @@ def _without_guesses(offset: np.ndarray) -> np.ndarray:
     return trusted
 
 
-def _is_plain(path: Path) -> bool:
-    """Whether libsndfile can be asked; what it does not know, ffmpeg may."""
+def _read_plain(path: Path, seconds: float) -> np.ndarray | None:
+    """Channels int16 ``(n, c)`` of a plain sound file at 16 kHz, read in blocks, so that memory holds no more.
+
+    None for a file that libsndfile does not know, or not to the sample: ffmpeg may.
+    """
     try:
-        told = soundfile.info(path)
+        file = soundfile.SoundFile(path)
     except soundfile.LibsndfileError:
-        return False
-    # a recorder that stopped before it could write the length leaves 0, one that wrote to a pipe the largest number
-    return told.subtype in CODINGS and 0 < told.frames < 2**62
-
-
-def _read_plain(path: Path, seconds: float) -> np.ndarray:
-    """Channels int16 ``(n, c)`` of a plain sound file at 16 kHz, read in blocks, so that memory holds no more."""
-    try:
-        with soundfile.SoundFile(path) as file:
-            wanted = min(round(seconds * file.samplerate), file.frames)
+        return None
+    with file:
+        # a recorder that stopped before it could write the length leaves 0, one that wrote to a pipe the largest number
+        if file.subtype not in CODINGS or not 0 < file.frames < 2**62:
+            return None
+        wanted = min(round(seconds * file.samplerate), file.frames)
+        try:
             if file.subtype == "PCM_16" and file.samplerate == RATE:
                 return file.read(wanted, dtype="int16", always_2d=True)
             parts = [_integers(path, part) for part in _resampled(file, wanted)]
-            return np.concatenate([np.zeros((0, file.channels), np.int16), *parts])
-    except soundfile.LibsndfileError as error:
-        raise MediaError(f"libsndfile: {error.error_string}", file=path) from error
+        except soundfile.LibsndfileError as error:
+            raise MediaError(f"libsndfile: {error.error_string}", file=path) from error
+        return np.concatenate([np.zeros((0, file.channels), np.int16), *parts])
 
 
 def _resampled(file: soundfile.SoundFile, count: int) -> Iterator[np.ndarray]:

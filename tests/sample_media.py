@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 
 from hcep.ffmpeg import ffmpeg_executable
+from hcep.probe import probe
+from hcep.sound import Sound, read_audio
 
 
 def run_ffmpeg(*arguments: str | Path) -> None:
@@ -55,6 +57,17 @@ def make_still(path: Path, picture: np.ndarray, *options: str) -> Path:
     Image.fromarray(picture).save(path.with_suffix(".png"))
     coded = options or ("-c:v", "ffv1", "-pix_fmt", "bgr0")
     run_ffmpeg("-loop", "1", "-i", path.with_suffix(".png"), "-t", "1", *coded, path)
+    return path
+
+
+def heard(path: Path, **options: float) -> Sound:
+    """The sound of a file, read as `decode_audio` reads it."""
+    return read_audio(path, probe(path, picture=False), **options)
+
+
+def tone(path: Path, hertz: int, seconds: float, rate: int, *options: str) -> Path:
+    """Write a sine tone in any format."""
+    run_ffmpeg("-f", "lavfi", "-i", f"sine=frequency={hertz}:sample_rate={rate}:duration={seconds}", *options, path)
     return path
 
 

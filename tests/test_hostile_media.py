@@ -16,7 +16,7 @@ from av.container import InputContainer
 from PIL import Image
 from sample_media import grey_numbers, make_clip, run_ffmpeg, write_list
 
-import hcep.probe
+import hcep.demux
 from hcep.container import MediaError
 from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import read_manifest
@@ -242,8 +242,8 @@ def test_a_stream_that_begins_in_the_middle_is_not_waited_for(tmp_path, monkeypa
             yield from demux(self.container, streams)
             raise IndexError("list index out of range")
 
-    packets = hcep.probe._packets
-    monkeypatch.setattr("hcep.probe._packets", lambda container, streams: packets(Late(container), streams))
+    packets = hcep.demux._read
+    monkeypatch.setattr("hcep.demux._read", lambda container, streams: packets(Late(container), streams))
     assert (probe(path).times == before.times).all() and before.frames == 20
 
 

@@ -239,7 +239,7 @@ def plain_probe(times: np.ndarray, fps: float) -> Probe:
     ticks = np.round(times * 90_000).astype(np.int64)
     end = float(times[-1]) + 1 / fps
     base = Fraction(1, 90_000)
-    return Probe(True, False, len(times), fps, 0.0, 8, 8, "mov", times, ticks, base, 0.0, end, "", False, ())
+    return Probe(True, fps, 0.0, 8, 8, "mov", times, ticks, base, 0.0, end, "", False, ())
 
 
 @given(

@@ -14,7 +14,7 @@ import yaml
 from hcep import registry
 from hcep.container import MediaError
 from hcep.datasets.build import require_root
-from hcep.datasets.manifest_file import FLAGS, Clip, check_clips, lengths_differ, open_table
+from hcep.datasets.manifest_file import FLAGS, Clip, check_clips, check_columns, lengths_differ, open_table
 from hcep.datasets.spellings import other_spelling
 from hcep.datasets.survey import Fault, Survey
 from hcep.errors import HcepError
@@ -279,7 +279,9 @@ def _present(root: Path, paths: Sequence[str]) -> list[str]:
 def _decoded_faults(qc: Path) -> Iterator[Fault]:
     """What decoding found with clips that are used all the same: flags, and notes on lengths."""
     flagged: dict[str, list[str]] = defaultdict(list)
-    for _, cells in open_table(qc):
+    for row, cells in open_table(qc):
+        if row == 2:
+            check_columns(qc, cells, ("clip", "flags", "reason"))
         # a missing part is told from the headers already
         for flag in {*cells["flags"].split(";")} - {"", *FLAGS}:
             flagged[f"clips that decoding flagged {flag}"].append(cells["clip"])

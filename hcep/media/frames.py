@@ -9,13 +9,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from hcep.container import MediaError, ends_early
+from hcep.container import MediaError, ends_early, truncated
 from hcep.datasets.manifest_file import Clip, parse_box
 from hcep.errors import HcepError
 from hcep.ffmpeg import OtherFrames, ffmpeg_version, frame_ticks, read_frames
 from hcep.media.shards import Row, clips_of_shard, noted, write_shard
 from hcep.media.sources import Rows, read_sources
-from hcep.probe import Probe, probe, truncated
+from hcep.probe import Probe, probe
 from hcep.progress import progress
 
 # a pass holds its frames in memory: 512 of 224 x 224 are 77 MB
@@ -120,15 +120,14 @@ def read_video(
     counted = sampling == "index" and not _is_constant(media.times, media.picture_end, media.time_base)
     if not counted and not media.guessed:
         try:
-            return _read_all(path, media, clips, positions, frames, size, sampling, timeout, media.remark)
+            return _read_all(path, media, clips, positions, frames, size, sampling, timeout)
         except OtherFrames:
             pass  # what decodes is not what the packets say: a frame that is never shown, time stamps that are missing
-    decodable, note = _decodable(path, media, timeout)
-    return _read_all(path, decodable, clips, positions, frames, size, sampling, timeout, note)
+    return _read_all(path, _decodable(path, media, timeout), clips, positions, frames, size, sampling, timeout)
 
 
-def _decodable(path: Path, media: Probe, timeout: float) -> tuple[Probe, str]:
-    """The same video with the frames that really decode, and a note where many packets give none."""
+def _decodable(path: Path, media: Probe, timeout: float) -> Probe:
+    """The same video with the frames that really decode, and a remark where many packets give none."""
     found = media.with_ticks(frame_ticks(path, media, timeout=timeout))
     if not found.frames:
         raise MediaError("has a video stream of which no frame decodes", file=path)
@@ -136,10 +135,10 @@ def _decodable(path: Path, media: Probe, timeout: float) -> tuple[Probe, str]:
         raise MediaError(truncated("picture", found.picture_end, media.picture_end), file=path)
     if found.frames < 0.5 * media.frames:
         raise MediaError(f"only {found.frames} of {media.frames} packets of the picture decode", file=path)
-    few = found.frames < 0.9 * media.frames
-    return found, noted(
-        media.remark, f"{found.frames} of {media.frames} packets of the picture give a frame" if few else ""
-    )
+    if found.frames >= 0.9 * media.frames:
+        return found
+    few = f"{found.frames} of {media.frames} packets of the picture give a frame"
+    return found._replace(remark=", ".join(filter(None, [media.remark, few])))
 
 
 def _read_all(
@@ -151,7 +150,6 @@ def _read_all(
     size: int,
     sampling: Sampling,
     timeout: float,
-    note: str,
 ) -> Rows:
     rows: Rows = []
     plans: dict[str, list[tuple[int, Choice]]] = {}
@@ -173,7 +171,7 @@ def _read_all(
                 # one clip alone, no frame twice: what was taken is the row
                 same = len(choice.positions) == len(needed)
                 value = taken if same else taken[np.searchsorted(needed, choice.positions)]
-                rows.append((position, Row(value, noted(note, choice.note), seconds=choice.seconds)))
+                rows.append((position, Row(value, noted(media.remark, choice.note), seconds=choice.seconds)))
     return rows
 
 
@@ -200,7 +198,7 @@ def choose_frames(
     Returns
     -------
     Choice
-        With a note when the segment reaches past the end of the picture.
+        With a note when the segment reaches past the end of the picture, or one frame stands for most of it.
 
     Raises
     ------
@@ -231,7 +229,7 @@ def choose_frames(
     stands = float(np.diff(np.append(times[first:stop], min(after, finish))).max())
     still = stands > max(STANDSTILL, 0.5 * (finish - begin))
     standstill = f"one frame stands still for {stands:.1f} s of {finish - begin:.1f} s" if still else ""
-    return Choice(chosen, max(finish - begin, 0.0), noted(note, standstill))
+    return Choice(chosen, max(finish - begin, 0.0), ", ".join(filter(None, [note, standstill])))
 
 
 def _is_constant(times: np.ndarray, after: float, tick: Fraction) -> bool:

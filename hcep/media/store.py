@@ -61,15 +61,14 @@ class ClipStore:
         self._place = dict(zip(names, zip(shards, rows, strict=True), strict=True))
         self._flags = dict(zip(names, flags, strict=True))
         self._arrays: dict[tuple[str, str], MappedArray] = {}
-        self._words: dict[str, dict[str, list[str]]] = {}
-        self._own: dict[str, np.ndarray] = {}
+        self._columns: dict[tuple[str, str], list[Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_arrays": {}, "_words": {}, "_own": {}}
+        return self.__dict__ | {"_arrays": {}, "_columns": {}}
 
     def close(self) -> None:
         """Forget all open shards; they open again on the next read."""
-        self._arrays, self._words, self._own = {}, {}, {}
+        self._arrays, self._columns = {}, {}
 
     def clips(self, shard: str | None = None) -> list[str]:
         """Clip ids in manifest order: all, or those of one shard; of a shard that the cache has not, an HcepError."""
@@ -93,25 +92,15 @@ class ClipStore:
 
     def samples(self, clips: Sequence[str]) -> np.ndarray:
         """How many samples of each clip's waveform are its own, int64 (n,); those behind them are padding."""
-        output = np.zeros(len(clips), np.int64)
-        for name, pairs in self._places(clips).items():
-            if name not in self._own:
-                path, file = self._open("audio", name)
-                with file:
-                    if "samples" not in file:
-                        raise HcepError("does not say how long its clips are", file=path, remedy=REMAKE)
-                    self._own[name] = file["samples"][:]
-            for row, position in pairs:
-                output[position] = self._own[name][row]
-        return output
+        return np.array(self._column("audio", "samples", clips), np.int64)
 
     def texts(self, clips: Sequence[str]) -> list[str]:
         """Words of clips; '' where there are none."""
-        return self._strings("text", clips)
+        return self._column("text", "text", clips)
 
     def text_kinds(self, clips: Sequence[str]) -> list[str]:
         """Where the words come from: caption, transcript, asr or none."""
-        return self._strings("text_kind", clips)
+        return self._column("text", "text_kind", clips)
 
     def _places(self, clips: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
         """Shard -> (row in it, position in the result), in order of rows, so that a shard is read front to back."""
@@ -159,15 +148,19 @@ class ClipStore:
                 flat[position] = content[start : start + width]
         return output
 
-    def _strings(self, dataset: str, clips: Sequence[str]) -> list[str]:
-        output = [""] * len(clips)
+    def _column(self, kind: str, column: str, clips: Sequence[str]) -> list[Any]:
+        """Text or number that the shards of a kind hold of each clip."""
+        output: list[Any] = [None] * len(clips)
         for name, pairs in self._places(clips).items():
-            if name not in self._words:
-                _, file = self._open("text", name)
+            if (name, column) not in self._columns:
+                path, file = self._open(kind, name)
                 with file:
-                    self._words[name] = {column: read_strings(file, column) for column in ("text", "text_kind")}
+                    if column not in file:
+                        raise HcepError(f"lacks the column {column}", file=path, remedy=REMAKE)
+                    values = read_strings(file, column) if kind == "text" else file[column][:].tolist()
+                self._columns[name, column] = values
             for row, position in pairs:
-                output[position] = self._words[name][dataset][row]
+                output[position] = self._columns[name, column][row]
         return output
 
 

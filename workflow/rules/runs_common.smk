@@ -48,10 +48,13 @@ def grid_of(wildcards):
     return settings_text(tuning_grid(config, wildcards.method))
 
 
+def run_folder(wildcards):
+    return f"results/{wildcards.task}/{wildcards.method}/{wildcards.openness}/{wildcards.split}/seed{wildcards.seed}"
+
+
 def tuned_choice(wildcards):
     """Input function: what `tune` chose, for a method that is tuned."""
-    run = f"results/{wildcards.task}/{wildcards.method}/{wildcards.openness}/{wildcards.split}/seed{wildcards.seed}"
-    return [f"{run}/tuned.json"] if tuning_grid(config, wildcards.method) else []
+    return [f"{run_folder(wildcards)}/tuned.json"] if tuning_grid(config, wildcards.method) else []
 
 
 def tune_code(wildcards):
@@ -90,14 +93,9 @@ def encoder_info(wildcards):
 
 def run_encoder(wildcards):
     path = encoder_info(wildcards)
-    to_be_read([path], scores_of(wildcards))
+    # the last that a run makes of its encoder or features
+    to_be_read([path], f"{run_folder(wildcards)}/scores.h5")
     return path
-
-
-def scores_of(wildcards):
-    """What a run makes last of all that reads its encoder or features."""
-    run = f"results/{wildcards.task}/{wildcards.method}/{wildcards.openness}/{wildcards.split}/seed{wildcards.seed}"
-    return f"{run}/scores.h5"
 
 
 def run_inputs(wildcards):
@@ -121,7 +119,7 @@ def run_features(wildcards):
     """Input function: features that the user supplies, or that `encode` makes."""
     supplied = supplied_files(wildcards.task, wildcards.method)
     if supplied:
-        return to_be_read(supplied, scores_of(wildcards))
+        return to_be_read(supplied, f"{run_folder(wildcards)}/scores.h5")
     if method_entry(wildcards).inputs != "features":
         return []
     datasets = task_datasets(config, wildcards.task)
