@@ -12,10 +12,10 @@ import sys
 from collections.abc import Sequence
 
 from hcep.errors import HcepError
-from hcep.verbs import data, results, runs
+from hcep.stages import STAGES
+from hcep.verbs.options import add_stage, call
 
 STDOUT = 1  # the file descriptor
-VERBS = data.VERBS | runs.VERBS | results.VERBS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -27,11 +27,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
-    for name, (arguments, function) in VERBS.items():
-        text = (function.__doc__ or "").strip()
-        verb = verbs.add_parser(name, help=text, description=text)
-        arguments(verb)
-        verb.set_defaults(run=function)
+    for name, stage in STAGES.items():
+        add_stage(verbs.add_parser(name, help=stage.help, description=stage.help), stage)
     return parser
 
 
@@ -39,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code (0, or 1 with one message on standard error)."""
     args = build_parser().parse_args(argv)
     try:
-        args.run(args)
+        call(STAGES[args.verb], vars(args))
         sys.stdout.flush()
     except HcepError as error:
         if args.debug:
@@ -48,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         # a full disk, a folder without write permission, a file that is not there
-        if isinstance(error, BrokenPipeError) and _reader_left():
+        if isinstance(error, BrokenPipeError) and _reader_has_left():
             return 1
         if args.debug:
             raise
@@ -70,10 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _reader_left() -> bool:
-    """Whether it is our output that nobody reads any more, as behind ``| head``; what is left of it is dropped."""
+def _reader_has_left() -> bool:
+    """Whether the program that read our output has ended, as behind ``| head``; the rest of the output is dropped."""
     poll = select.poll()
-    poll.register(STDOUT, 0)  # errors are told unasked
+    poll.register(STDOUT, 0)  # no event is asked for, since errors are reported in any case
     left = any(event & select.POLLERR for _, event in poll.poll(0))
     if left:
         os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import shlex
+import subprocess
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from hcep.errors import HcepError
+from hcep.registry import module_of
+from hcep.stages import STAGES
+
 PACKAGE = "hcep"
-# tables of names and the command line decide which stage runs, not what it computes
-OUTSIDE = ("hcep", "hcep.cli", "hcep.registry", "hcep.provenance")
+# tables of names, the configuration and the command line decide which stage runs and with which settings, which are
+# compared by themselves, and not what it computes
+OUTSIDE = ("hcep", "hcep.cli", "hcep.registry", "hcep.provenance", "hcep.stages")
+OUTSIDE_FOLDERS = ("hcep.config", "hcep.planning", "hcep.verbs")
 
 
 def code_digest(modules: Iterable[str]) -> str:
@@ -26,17 +34,65 @@ def code_digest(modules: Iterable[str]) -> str:
     return total.hexdigest()[:16]
 
 
+def stage_digest(verb: str, *targets: str) -> str:
+    """Digest of the code of a stage, together with a method, an adapter or a figure (``"module:name"``)."""
+    return code_digest([*STAGES[verb].code, *map(module_of, targets)])
+
+
 def closure(modules: Iterable[str]) -> list[str]:
     """Sorted names of all modules of this package that `modules` import, directly or not, themselves included."""
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found or name in OUTSIDE:
+        if name in found or name in OUTSIDE or name.startswith(OUTSIDE_FOLDERS):
             continue
         found.add(name)
         waiting.extend(_imports(_source(name)))
     return sorted(found)
+
+
+def check_copies(checkout: Path, interpreter: str) -> None:
+    """Refuse to compare the digests of one copy of the package and to run another.
+
+    Parameters
+    ----------
+    checkout : path
+        Folder of the workflow, which may hold a copy of the package.
+    interpreter : str
+        Python of the environment whose `hcep` the jobs run.
+
+    Raises
+    ------
+    HcepError
+        When the imported package, the one of the jobs and the one beside the workflow are not the same code.
+    """
+    here = Path(__file__).parent
+    # -P: not from the working folder, as the installed command `hcep`
+    question = "import importlib.util as u; s = u.find_spec('hcep'); print(s.origin if s else '')"
+    answer = subprocess.run([interpreter, "-P", "-c", question], capture_output=True, text=True, check=True)
+    if not answer.stdout.strip():
+        raise HcepError(
+            "the package hcep is not installed in the environment of Snakemake, so no job could run",
+            file=interpreter,
+            remedy=f"{interpreter} -m pip install --no-deps -e {shlex.quote(str(here.parent))}",
+        )
+    jobs, beside = Path(answer.stdout.strip()).parent, checkout / PACKAGE
+    for other in [jobs, *([beside] if (beside / "__init__.py").is_file() else [])]:
+        if other.resolve() != here.resolve() and _package_digest(other) != _package_digest(here):
+            raise HcepError(
+                f"two copies of the package differ: jobs run {jobs}, the workflow belongs to {beside}, and digests "
+                f"would be taken from {here}",
+                remedy=f"install the workflow's own copy: {interpreter} -m pip install --no-deps -e "
+                f"{shlex.quote(str(checkout))}, or start the Snakefile of the other copy",
+            )
+
+
+def _package_digest(folder: Path) -> str:
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        total.update(path.relative_to(folder).as_posix().encode() + b"\n" + path.read_bytes())
+    return total.hexdigest()
 
 
 @cache

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from hcep.errors import HcepError, closest
 
@@ -24,104 +24,23 @@ DATASETS: Final = {
 }
 
 
-class MethodEntry(NamedTuple):
-    """A base method: class, what it reads (media, or the features that `encode` caches), and its own settings.
+class FigureEntry(NamedTuple):
+    """A figure: its function(sources, output, *, title), and the files that it reads.
 
-    `features_of` names the encoder whose features the user supplies in a file, for methods on none of ours.
+    They are files of every run of a task, or with `of_task` files of the task itself.
     """
 
     target: str
-    inputs: Literal["media", "features"]
-    settings: tuple[str, ...]
-    features_of: str = ""
+    reads: tuple[str, ...]
+    of_task: bool = False
 
 
-# what the training loop itself reads, for every method
-LOOP_SETTINGS: Final = (
-    "batch_size",
-    "cuda_graphs",
-    "device",
-    "epochs",
-    "lr",
-    "lr_decay",
-    "lr_step",
-    "micro_batch",
-    "momentum",
-    "precision",
-    "resident_gb",
-    "selection",
-    "weight_decay",
-)
-
-HCEP_SETTINGS: Final = (
-    "audio_pool",
-    "audio_prompt",
-    "class_text",
-    "class_text_prompted",
-    "cosine_scale",
-    "emo_features",
-    "emo_points",
-    "guide",
-    "inference",
-    "loss_reduction",
-    "losses",
-    "missing",
-    "normalise_features",
-    "pixel_normalisation",
-    "point_features",
-    "points",
-    "prompt_lr_pixels",
-    "prompt_lr_semantic",
-    "prompt_step",
-    "prompt_step_rms",
-    "prompt_tokens",
-    "prompt_words",
-    "prompts",
-    "sample_prompts",
-    "score",
-    "text_prompt",
-    "vision_prompt",
-    "words",
-)
-
-# every method of the config names one of these as its `base`; a method gets its settings and the loop's, no others
-METHODS: Final = {
-    "hcep": MethodEntry("hcep.model.hcep:HCEP", "media", HCEP_SETTINGS),
-    "arpl_mm": MethodEntry("hcep.rivals.arpl_mm:ArplMM", "features", ("missing", "rival_score")),
-    "linear": MethodEntry("hcep.rivals.linear:Linear", "features", ("missing", "score")),
-    "cpn_mm": MethodEntry(
-        "hcep.rivals.cpn_mm:CpnMM", "features", ("cpn_delta", "missing", "rival_optimiser", "rival_score")
-    ),
-    "lpl_mm": MethodEntry("hcep.rivals.lpl_mm:LplMM", "features", ("missing", "rival_score")),
-    "cssr_mm": MethodEntry("hcep.rivals.cssr_mm:CssrMM", "features", ("cssr_logits", "missing", "rival_score")),
-    "arpl": MethodEntry("hcep.rivals.arpl:Arpl", "media", ("augmentation", "rival_score")),
-    "cssr": MethodEntry(
-        "hcep.rivals.cssr:Cssr", "media", ("augmentation", "cssr_depth", "cssr_logits", "cssr_widen", "rival_score")
-    ),
-    "hesp": MethodEntry(
-        "hcep.rivals.hesp:HESP",
-        "media",
-        ("augmentation", "cosine_scale", "hesp_defects", "hesp_step_norm", "rival_score", "words"),
-    ),
-    "open_vclip": MethodEntry(
-        "hcep.rivals.open_vclip:OpenVclip", "media", ("augmentation", "cosine_scale", "fine_tune", "score", "words")
-    ),
-    "momke": MethodEntry("hcep.rivals.momke:Momke", "features", ("rival_optimiser", "score")),
-    "arpl_imagebind": MethodEntry(
-        "hcep.rivals.arpl_features:ArplImageBind", "features", ("missing", "rival_score"), "imagebind"
-    ),
-    "arpl_languagebind": MethodEntry(
-        "hcep.rivals.arpl_features:ArplLanguageBind", "features", ("missing", "rival_score"), "languagebind"
-    ),
-}
-
-# figure name -> function(sources, output, *, title)
 FIGURES: Final = {
-    "curves": "hcep.figures.curves:draw_curves",
-    "scores": "hcep.figures.score_histogram:draw_score_histogram",
-    "summary_bars": "hcep.figures.summary_bars:draw_summary_bars",
-    "training": "hcep.figures.training:draw_training",
-    "thresholds": "hcep.figures.thresholds:draw_thresholds",
+    "curves": FigureEntry("hcep.figures.curves:draw_curves", ("curves.csv", "metrics.json")),
+    "scores": FigureEntry("hcep.figures.score_histogram:draw_score_histogram", ("scores.h5",)),
+    "summary_bars": FigureEntry("hcep.figures.summary_bars:draw_summary_bars", ("summary.csv",), of_task=True),
+    "training": FigureEntry("hcep.figures.training:draw_training", ("history.csv",)),
+    "thresholds": FigureEntry("hcep.figures.thresholds:draw_thresholds", ("thresholds.csv", "metrics.json")),
 }
 
 # drawn from a table of the paper instead of a task
@@ -135,11 +54,6 @@ def pick(kind: str, name: str, table: Mapping[str, T]) -> T:
         hint = f"did you mean {near!r}? " if near else ""
         raise HcepError(f"there is no {kind} {name!r}", remedy=f"{hint}known: {', '.join(sorted(table))}")
     return table[name]
-
-
-def method(base: str) -> MethodEntry:
-    """The entry of a base method."""
-    return pick("base method", base, METHODS)
 
 
 def dataset(adapter: str) -> str:

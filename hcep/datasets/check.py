@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from hcep import registry
 from hcep.container import MediaError
 from hcep.datasets.build import require_root
@@ -19,6 +17,7 @@ from hcep.datasets.spellings import other_spelling
 from hcep.datasets.survey import Fault, Survey
 from hcep.errors import HcepError
 from hcep.probe import Glance, glance
+from hcep.yaml_file import read_yaml
 
 EXAMPLES = 5
 NONE = "(none)"
@@ -49,48 +48,6 @@ class Check(NamedTuple):
     def usable(self) -> bool:
         """Whether no fault is an error."""
         return all(fault.severity != "error" for fault in self.faults)
-
-
-def read_configs(paths: Sequence[Path]) -> dict[str, Any]:
-    """Config files laid over each other, key by key, as Snakemake does."""
-    config: dict[str, Any] = {}
-    for path in paths:
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except OSError as error:
-            remedy = "run from the folder that holds config/config.yaml, or name the file with --config"
-            raise HcepError(f"cannot be read: {error.strerror}", file=path, remedy=remedy) from error
-        except yaml.YAMLError as error:
-            raise HcepError("is not valid YAML", file=path) from error
-        if not isinstance(content, dict):
-            raise HcepError("is not a mapping of keys to settings", file=path, remedy="see config/config.yaml")
-        config = _laid_over(config, content)
-    return config
-
-
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    both = {key: below[key] for key in below if isinstance(below[key], dict) and isinstance(above.get(key), dict)}
-    return {**below, **above, **{key: _laid_over(value, above[key]) for key, value in both.items()}}
-
-
-def config_entry(configs: Sequence[Path], section: str, kind: str, name: str, keys: Sequence[str]) -> dict[str, Any]:
-    """An entry of a section of config files laid over each other; it must have these keys."""
-    try:
-        entry = registry.pick(kind, name, read_configs(configs).get(section, {}))
-    except HcepError as error:
-        if error.file is not None:
-            raise
-        remedy = f"name the file that has it with --config; {error.remedy}"
-        raise HcepError(error.cause, file=", ".join(map(str, configs)), remedy=remedy) from error
-    for key in keys:
-        if key not in entry:
-            raise HcepError(f"has no {key!r}", file=configs[-1], row=f"{section}.{name}", remedy="add it")
-    return entry
-
-
-def dataset_entry(configs: Sequence[Path], dataset: str) -> dict[str, Any]:
-    """A dataset entry of config files laid over each other, key by key."""
-    return config_entry(configs, "datasets", "dataset", dataset, ("adapter", "root"))
 
 
 def check_release(
@@ -173,11 +130,9 @@ def _beside(
 
 def _published(path: Path) -> dict[tuple[str, str], int]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except OSError as error:
         raise HcepError(f"cannot be read: {error.strerror}", file=path) from error
-    except yaml.YAMLError as error:
-        raise HcepError("is not valid YAML", file=path, remedy="see config/expected/mafw.yaml") from error
     numbers: dict[tuple[str, str], int] = {}
     tables = {key: content[key] for key in ("labels", "folds") if key in content} | content.get("sections", {})
     if "clips" in content:

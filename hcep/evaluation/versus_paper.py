@@ -88,7 +88,7 @@ def same_levels(paper: Paper, levels: set[str]) -> bool:
     return {openness for _, openness, _ in paper if openness != "mean"} == levels
 
 
-def versus_paper(summary_csv: str | Path, paper_csv: str | Path, task: str, output: str | Path) -> None:
+def versus_paper(summary: str | Path, paper: str | Path, task: str, output: str | Path) -> None:
     """Write one row for every number that the paper prints for a task; `ours` is empty where we have none.
 
     A mean stays without our number unless our openness levels are those of the paper. A task that is not in the paper
@@ -96,9 +96,9 @@ def versus_paper(summary_csv: str | Path, paper_csv: str | Path, task: str, outp
 
     Parameters
     ----------
-    summary_csv : path
+    summary : path
         Written by `aggregate`.
-    paper_csv : path
+    paper : path
         See `read_paper`.
     task : str
     output : path
@@ -109,21 +109,21 @@ def versus_paper(summary_csv: str | Path, paper_csv: str | Path, task: str, outp
     HcepError
         A file is malformed.
     """
-    paper = read_paper(paper_csv, task)
+    printed_in_paper = read_paper(paper, task)
     ours: dict[tuple[str, str], dict[str, str]] = {}
-    for line, row in enumerate(read_table(summary_csv), 2):
+    for line, row in enumerate(read_table(summary), 2):
         if not {"task", "method", "openness", "stand_in"} <= row.keys():
-            raise HcepError("not a summary table", file=summary_csv, row=line, remedy="run the aggregate step again")
+            raise HcepError("not a summary table", file=summary, row=line, remedy="run the aggregate step again")
         if row["task"] == task:
             ours[row["method"], row["openness"]] = row
     levels = {openness for _, openness in ours if openness != "mean"}
-    comparable = same_levels(paper, levels)
+    comparable = same_levels(printed_in_paper, levels)
     rows = []
-    for (method, openness, metric), printed in paper.items():
+    for (method, openness, metric), printed in printed_in_paper.items():
         row = {"task": task, "method": method, "openness": openness, "metric": metric, "paper": f"{printed:.2f}"}
         found = ours.get((method, openness))
         if found is not None and (openness != "mean" or comparable):
-            row |= _beside(found, metric, printed, summary_csv)
+            row |= _beside(found, metric, printed, summary)
         rows.append(row)
     write_table(output, COLUMNS, rows)
 

@@ -14,7 +14,7 @@ MOVEMENT = "movement_"
 NEEDED = ("method", "openness", "splits", "seeds", "stand_in", "text_kind", "selection", "note")
 
 
-def write_summary_page(summary: str | Path, output: str | Path, *, title: str) -> None:
+def write_summary_page(summary: str | Path, output: str | Path, *, task: str) -> None:
     """Write the page for one task.
 
     Parameters
@@ -23,8 +23,8 @@ def write_summary_page(summary: str | Path, output: str | Path, *, title: str) -
         ``summary.csv``, percent.
     output : path
         HTML file to write; it loads nothing from elsewhere.
-    title : str
-        The task.
+    task : str
+        The task, which is the title.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def write_summary_page(summary: str | Path, output: str | Path, *, title: str) -
     if left_out:
         facts.append("A split left classes out of the known ones, see below the table.")
     parts = [
-        f"<h1>{html_text(title)}</h1>",
+        f"<h1>{html_text(task)}</h1>",
         "<p>Percent; in brackets the bootstrap interval over groups of test clips. kKuU: K known and U unknown "
         f"classes; mean: over the levels. {html_text(' '.join(facts))}</p>",
         html_table([*head, *printed], body),

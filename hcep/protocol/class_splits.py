@@ -11,7 +11,7 @@ import hashlib
 import math
 import shlex
 import warnings
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ import yaml
 from hcep.errors import HcepError, closest, not_text
 from hcep.files import write_text
 from hcep.protocol.openness import check_known, parse_openness
+from hcep.yaml_file import read_yaml
 
 # key of a split whose one unknown class stands for that many names: open vocabularies cannot be listed in advance
 STANDS_FOR = "unknown_stands_for"
@@ -292,30 +293,11 @@ def _check_label(name: Any, labels: Sequence[str], path: Path, place: str) -> No
         )
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys without a word; a split written twice must not vanish like that."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"{key.value!r} occurs twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _load(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        content = read_yaml(path)
     except FileNotFoundError as error:
         raise HcepError("no such file of class splits", file=path, remedy="write it with `hcep draw_splits`") from error
-    try:
-        content = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.MarkedYAMLError as error:
-        row = None if error.problem_mark is None else error.problem_mark.line + 1
-        raise HcepError(f"not valid YAML: {error.problem}", file=path, row=row) from error
     if not isinstance(content, dict):
         raise HcepError("not a mapping of openness to splits", file=path, remedy="see config/splits/mafw.yaml")
     return content

@@ -49,7 +49,7 @@ class Split(NamedTuple):
 
 def make_split(
     manifest: str | Path | Sequence[str | Path],
-    class_splits: str | Path,
+    classes: str | Path,
     task: str,
     openness: str,
     split: str,
@@ -71,7 +71,7 @@ def make_split(
     ----------
     manifest : path or sequence of paths
         Manifest, or one per dataset where a task spans several.
-    class_splits : path
+    classes : path
         File of class splits, see `read_class_split`.
     task, openness, split : str
         e.g. ``"mafw"``, ``"k8u2"``, ``"split1"``.
@@ -98,7 +98,7 @@ def make_split(
         From reading or dividing, see `read_class_split` and `partition`; and for labels and folds that are nearly those
         of the task, see `near_misses`.
     """
-    chosen = read_class_split(class_splits, openness, split, labels)
+    chosen = read_class_split(classes, openness, split, labels)
     manifests = [manifest] if isinstance(manifest, str | Path) else list(manifest)
     clips = [clip for path in manifests for clip in read_manifest(path)]
     folds = Folds(test_folds, train_folds, val_folds)

@@ -1,18 +1,60 @@
-"""What the verbs' options have in common."""
+"""Options of the command line, made from the table of stages, and the check of the settings that they carry."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hcep import registry
 from hcep.errors import HcepError, closest
+from hcep.stages import REQUIRED, Argument, Keys, Stage
 
-Arguments = argparse.Namespace
-# adds a verb's options to its parser, and runs it
-Verb = tuple[Callable[[argparse.ArgumentParser], None], Callable[[Arguments], None]]
+if TYPE_CHECKING:
+    from hcep.config.base import Settings
+
+JSON = ("settings", "grid")
+
+
+def add_stage(parser: argparse.ArgumentParser, stage: Stage) -> None:
+    """Give the parser of a verb its options."""
+    for argument in stage.arguments:
+        _add(parser, argument, stage.keys if argument.name == "settings" else None)
+
+
+def _add(parser: argparse.ArgumentParser, argument: Argument, keys: Keys | None) -> None:
+    more: dict[str, Any] = {"help": argument.help, "type": argument.kind}
+    if argument.name in JSON:
+        more["type"] = settings_argument
+    if keys is not None and (keys.names or keys.optional):
+        named = ", ".join([*keys.names, *(f"{name} (optional)" for name in keys.optional)])
+        more["help"] += f", with {named}"
+    if argument.nargs is not None:
+        more["nargs"] = argument.nargs
+    if argument.metavar is not None:
+        more["metavar"] = argument.metavar
+    if argument.name == "dataset" and argument.default is None:
+        parser.add_argument("dataset", **more | {"nargs": "?"})
+    elif argument.default is REQUIRED:
+        parser.add_argument(f"--{argument.name}", required=True, **more)
+    else:
+        parser.add_argument(f"--{argument.name}", default=argument.default, **more)
+
+
+def call(stage: Stage, given: Mapping[str, Any]) -> None:
+    """Run a stage's function with the values of its options.
+
+    Raises
+    ------
+    HcepError
+        When its settings are not those that it reads, and whatever the function raises.
+    """
+    arguments = {name.replace("-", "_"): given[name.replace("-", "_")] for name, *_ in stage.arguments}
+    if stage.keys is not None and arguments["settings"] is not None:
+        arguments |= check_settings(arguments.pop("settings"), stage.keys)
+    registry.load(stage.function)(**arguments)
 
 
 def settings_argument(text: str) -> dict[str, Any]:
@@ -37,10 +79,34 @@ def settings_argument(text: str) -> dict[str, Any]:
     return values
 
 
-def add_paths(parser: argparse.ArgumentParser, *names: str, **options: Any) -> None:
-    """Required options that are paths unless said otherwise."""
-    for name in names:
-        parser.add_argument(f"--{name}", required=True, **{"type": Path, **options})
+def check_settings(settings: Mapping[str, Any], keys: Keys) -> dict[str, Any]:
+    """The settings of a stage, each with a value that it may have.
+
+    Raises
+    ------
+    HcepError
+        Naming the first key or value that may not be there, or that lacks.
+    """
+    model: type[Settings] = registry.load(keys.model)
+    if not keys.names:
+        required = [name for name, field in model.model_fields.items() if field.is_required()]
+        return check_model(settings, model, required, [*model.model_fields])
+    return check_model(settings, model, keys.names, keys.optional)
+
+
+def check_model(
+    settings: Mapping[str, Any], model: type[Settings], required: Collection[str], optional: Collection[str] = ()
+) -> dict[str, Any]:
+    """Settings that must be there and settings that may be, all of them fields of a model."""
+    from hcep.config.whole import check_value
+
+    check_keys(settings, required, optional)
+    for name, value in settings.items():
+        try:
+            check_value(model, name, value)
+        except HcepError as error:
+            raise HcepError(error.cause, file="--settings", remedy=error.remedy) from error
+    return dict(settings)
 
 
 def check_keys(settings: Mapping[str, Any], keys: Collection[str], optional: Collection[str] = ()) -> None:
@@ -62,31 +128,3 @@ def check_keys(settings: Mapping[str, Any], keys: Collection[str], optional: Col
             file="--settings",
             remedy=f"did you mean {near!r}?" if near else "remove it",
         )
-
-
-def add_settings(parser: argparse.ArgumentParser, *keys: str, optional: Collection[str] = ()) -> None:
-    """The option ``--settings`` with these keys, each of which must be there unless it is optional."""
-
-    def read(text: str) -> dict[str, Any]:
-        settings = settings_argument(text)
-        try:
-            check_keys(settings, keys, optional)
-        except HcepError as error:
-            raise argparse.ArgumentTypeError(f"{error.cause}; {error.remedy}") from error
-        return settings
-
-    named = ", ".join([*keys, *(f"{key} (optional)" for key in optional)])
-    parser.add_argument(
-        "--settings", type=read, required=True, metavar="JSON", help=f"JSON text, or a file of it, with {named}"
-    )
-
-
-def add_run_settings(parser: argparse.ArgumentParser) -> None:
-    """The option ``--settings`` of a run, whose keys depend on its base method."""
-    parser.add_argument(
-        "--settings",
-        type=settings_argument,
-        required=True,
-        metavar="JSON",
-        help="JSON text, or a file of it, with what the loop and the method read",
-    )

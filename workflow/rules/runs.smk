@@ -3,61 +3,57 @@
 
 rule make_split:
     input:
-        manifest=of_datasets("manifest.tsv"),
-        tasks=checks_of_tasks,
-        classes=class_splits_file,
+        manifest=runs.of_datasets("manifest.tsv"),
+        tasks=runs.checks_of_tasks,
+        classes=runs.class_splits,
     output:
-        "results/{task}/splits/{openness}/{split}.json",
+        output="results/{task}/splits/{openness}/{split}.json",
     log:
         "logs/make_split/{task}/{openness}/{split}.log",
     localrule: True
     conda:
         "../../envs/hcep.yaml"
     params:
-        settings=split_settings,
-        code=digest_of("protocol.make_split"),
+        settings=runs.split_settings,
+        code=stage_digest("make_split"),
     message:
         "split {wildcards.split} of {wildcards.task} {wildcards.openness}"
     shell:
-        "hcep make_split --task {wildcards.task} --openness {wildcards.openness} --split {wildcards.split}"
-        " --manifest {input.manifest:q} --classes {input.classes:q} --settings {params.settings:q} --output {output:q}"
-        " 2> {log:q}"
+        shell_command("make_split")
 
 
 rule tune:
     input:
-        unpack(run_inputs),
-        features=run_features,
-        encoder=run_encoder,
+        unpack(runs.inputs),
+        features=runs.features,
+        encoder=runs.encoder,
     output:
-        "results/{task}/{method}/{openness}/{split}/seed{seed}/tuned.json",
+        output="results/{task}/{method}/{openness}/{split}/seed{seed}/tuned.json",
     log:
         "logs/tune/{task}/{method}/{openness}/{split}/seed{seed}.log",
     conda:
         "../../envs/hcep.yaml"
     threads: 1
     resources:
-        gpu=gpus,
+        gpu=runs.gpus,
     params:
-        settings=settings_of_run,
-        grid=grid_of,
-        base=base_of,
-        encoder=encoder_folder,
-        code=tune_code,
+        settings=runs.settings,
+        grid=runs.grid,
+        base=runs.base,
+        encoder=runs.encoder_folder,
+        code=runs.code("tune"),
     message:
         "tune {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
     shell:
-        "hcep tune --method {wildcards.method} --base {params.base} --seed {wildcards.seed} --split {input.split:q}"
-        " --index {input.index:q} --features {input.features:q} --encoder {params.encoder:q}"
-        " --settings {params.settings:q} --grid {params.grid:q} --work work --output {output:q} 2> {log:q}"
+        shell_command("tune")
 
 
 rule train:
     input:
-        unpack(run_inputs),
-        features=run_features,
-        encoder=run_encoder,
-        tuned=tuned_choice,
+        unpack(runs.inputs),
+        features=runs.features,
+        encoder=runs.encoder,
+        tuned=runs.tuned_choice,
     output:
         model="results/{task}/{method}/{openness}/{split}/seed{seed}/model.safetensors",
         history="results/{task}/{method}/{openness}/{split}/seed{seed}/history.csv",
@@ -69,26 +65,23 @@ rule train:
         "../../envs/hcep.yaml"
     threads: 1
     resources:
-        gpu=gpus,
+        gpu=runs.gpus,
     params:
-        settings=settings_of_run,
-        base=base_of,
-        encoder=encoder_folder,
-        code=train_code,
+        settings=runs.settings,
+        base=runs.base,
+        encoder=runs.encoder_folder,
+        code=runs.train_code,
     message:
         "train {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
     shell:
-        "hcep train --method {wildcards.method} --base {params.base} --seed {wildcards.seed} --split {input.split:q}"
-        " --index {input.index:q} --features {input.features:q} --encoder {params.encoder:q}"
-        " --settings {params.settings:q} --tuned {input.tuned:q} --work work --model {output.model:q}"
-        " --history {output.history:q} 2> {log:q}"
+        shell_command("train")
 
 
 rule score:
     input:
-        unpack(run_inputs),
-        features=run_features,
-        encoder=run_encoder,
+        unpack(runs.inputs),
+        features=runs.features,
+        encoder=runs.encoder,
         model="results/{task}/{method}/{openness}/{split}/seed{seed}/model.safetensors",
     output:
         scores="results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
@@ -99,22 +92,20 @@ rule score:
         "../../envs/hcep.yaml"
     threads: 1
     resources:
-        gpu=gpus,
+        gpu=runs.gpus,
     params:
-        base=base_of,
-        encoder=encoder_folder,
-        code=score_code,
+        base=runs.base,
+        encoder=runs.encoder_folder,
+        code=runs.code("score"),
     message:
         "score {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
     shell:
-        "hcep score --base {params.base} --split {input.split:q} --index {input.index:q} --features {input.features:q}"
-        " --encoder {params.encoder:q} --model {input.model:q} --output {output.scores:q} --timing {output.timing:q}"
-        " 2> {log:q}"
+        shell_command("score")
 
 
 rule evaluate:
     input:
-        "results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
+        scores="results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
     output:
         metrics="results/{task}/{method}/{openness}/{split}/seed{seed}/metrics.json",
         curves="results/{task}/{method}/{openness}/{split}/seed{seed}/curves.csv",
@@ -125,29 +116,28 @@ rule evaluate:
         "../../envs/hcep.yaml"
     threads: 1
     params:
-        settings=settings_text(config["evaluation"]),
-        code=digest_of("evaluation.evaluate"),
+        settings=EVALUATION,
+        code=stage_digest("evaluate"),
     message:
         "evaluate {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
     shell:
-        "hcep evaluate --scores {input:q} --settings {params.settings:q} --metrics {output.metrics:q}"
-        " --curves {output.curves:q} --thresholds {output.thresholds:q} 2> {log:q}"
+        shell_command("evaluate")
 
 
 rule posthoc:
     input:
-        "results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
+        scores="results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
     output:
-        "results/{task}/{method}/{openness}/{split}/seed{seed}/posthoc.csv",
+        output="results/{task}/{method}/{openness}/{split}/seed{seed}/posthoc.csv",
     log:
         "logs/posthoc/{task}/{method}/{openness}/{split}/seed{seed}.log",
     conda:
         "../../envs/hcep.yaml"
     threads: 1
     params:
-        settings=settings_text(config["evaluation"]),
-        code=digest_of("training.posthoc"),
+        settings=EVALUATION,
+        code=stage_digest("posthoc"),
     message:
         "post-hoc scores of {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split}"
     shell:
-        "hcep posthoc --scores {input:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
+        shell_command("posthoc")

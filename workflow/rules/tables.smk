@@ -3,7 +3,7 @@
 
 use rule aggregate as aggregate_table with:
     input:
-        runs=of_table_runs("metrics.json", "scores.h5", "history.csv"),
+        runs=tables.of_runs("metrics.json", "scores.h5", "history.csv"),
         paper="config/paper_results.csv",
     output:
         runs="results/{task}/tables/{table}/runs.csv",
@@ -13,35 +13,35 @@ use rule aggregate as aggregate_table with:
     log:
         "logs/aggregate_table/{task}/{table}.log",
     params:
-        settings=settings_text(config["evaluation"]),
-        folders=table_runs,
-        protocol=protocol_text,
-        code=digest_of("evaluation.aggregate"),
+        settings=EVALUATION,
+        folders=tables.folders,
+        protocol=runs.protocol,
+        code=stage_digest("aggregate"),
     message:
         "runs of {wildcards.table} on {wildcards.task}"
 
 
 use rule complexity as complexity_table with:
     input:
-        encoder=encoder_info,
+        encoder=runs.encoder_of_task,
         paper="config/paper_results.csv",
-        timings=of_table_runs("timing.json"),
+        timings=tables.of_runs("timing.json"),
     output:
-        "results/{task}/tables/{table}/complexity.csv",
+        output="results/{task}/tables/{table}/complexity.csv",
     log:
         "logs/complexity_table/{task}/{table}.log",
     params:
-        settings=table_complexity_settings,
-        known=known_counts,
-        code=table_complexity_code,
+        settings=tables.complexity_settings,
+        known=runs.known_counts,
+        code=tables.complexity_code,
     message:
         "parameters, operations and seconds of {wildcards.table} on {wildcards.task}"
 
 
 rule table:
     input:
-        summaries=table_summaries,
-        complexity=table_complexity,
+        summaries=tables.summaries,
+        complexity=tables.complexity,
         paper="config/paper_results.csv",
     output:
         csv=report(
@@ -57,21 +57,19 @@ rule table:
     conda:
         "../../envs/hcep.yaml"
     params:
-        settings=table_settings,
-        code=digest_of("evaluation.tables"),
+        settings=tables.settings,
+        code=stage_digest("table"),
     message:
         "{wildcards.table} of the paper"
     shell:
-        "hcep table --name {wildcards.table} --settings {params.settings:q} --summaries {input.summaries:q}"
-        " --complexity {input.complexity:q} --paper {input.paper:q} --output {output.csv:q}"
-        " --markdown {output.markdown:q} 2> {log:q}"
+        shell_command("table")
 
 
 use rule figure as figure_of_table with:
     input:
         "results/tables/{figure}.csv",
     output:
-        report(
+        output=report(
             "results/tables/{figure}.svg",
             caption="../report/table.rst",
             category="The paper's tables",
@@ -82,18 +80,18 @@ use rule figure as figure_of_table with:
     wildcard_constraints:
         figure="|".join(sorted(registry.TABLE_FIGURES)),
     params:
-        folders=table_figure_sources,
-        title=table_task("mafw"),
-        code=table_figure_code,
+        folders="results/tables/{figure}.csv",
+        title=tables.our_task("mafw"),
+        code=tables.figure_code,
     message:
         "{wildcards.figure} of the paper"
 
 
-for table_name in config["tables"]:
+for table_name in CONFIG.tables:
 
     rule:
         name:
             table_name
         input:
-            table_target(table_name),
+            tables.target(table_name),
         localrule: True

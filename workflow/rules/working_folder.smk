@@ -32,7 +32,8 @@ def check_place(checkout):
         )
 
 
+CHECKOUT = os.path.abspath(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1])
 try:
-    check_place(os.path.abspath(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]))
+    check_place(CHECKOUT)
 except HcepError as error:
     raise WorkflowError(str(error))

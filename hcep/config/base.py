@@ -1,0 +1,44 @@
+"""What all declarations of settings have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+S = TypeVar("S", bound="Settings")
+T = TypeVar("T")
+
+
+class Settings(BaseModel):
+    """Settings of one concern. An unknown key is an error, and no value is turned into another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    def given(self) -> dict[str, Any]:
+        """The settings that somebody wrote, without the defaults."""
+        return self.model_dump(exclude_unset=True)
+
+
+def no_repetition(values: list[T]) -> list[T]:
+    """Refuse a list that names something twice."""
+    twice = next((value for place, value in enumerate(values) if value in values[:place]), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} is listed twice")
+    return values
+
+
+Name = Annotated[str, StringConstraints(pattern="^[a-z0-9_]+$")]
+Openness = Annotated[str, StringConstraints(pattern="^k[0-9]+u[0-9]+$")]
+SplitName = Annotated[str, StringConstraints(pattern="^split[0-9]+$")]
+Unique = AfterValidator(no_repetition)
+
+
+def fields_of(models: Iterable[type[Settings]]) -> dict[str, Any]:
+    """Name -> (type, declaration) of every field of these models, each once, as `pydantic.create_model` takes them."""
+    found: dict[str, Any] = {}
+    for model in models:
+        for name, field in model.model_fields.items():
+            found.setdefault(name, (field.annotation, field))
+    return found

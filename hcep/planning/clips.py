@@ -1,0 +1,201 @@
+"""What the rules from a release to a cache ask."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import zlib
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from hcep import registry
+from hcep.config.entries import Dataset
+from hcep.config.whole import Config
+from hcep.datasets.manifest_file import Clip, read_manifest
+from hcep.files import sha256_file
+from hcep.media.shards import shard_names, shard_of
+from hcep.planning.engine import Engine, Wildcards, settings_text, to_be_read
+from hcep.provenance import stage_digest
+
+KINDS = ("frames", "audio", "text")
+
+
+@functools.lru_cache(maxsize=None)
+def _clips_by_shard(path: str, stamp: int, shards: int) -> dict[str, list[Clip]]:
+    groups: dict[str, list[Clip]] = {name: [] for name in shard_names(shards)}
+    for clip in read_manifest(path):
+        groups[shard_of(clip, shards)].append(clip)
+    return groups
+
+
+class ClipPlan:
+    """Input and parameter functions of the rules that make manifests, shards, indices and features."""
+
+    def __init__(self, config: Config, engine: Engine) -> None:
+        self.config, self.engine = config, engine
+
+    def dataset(self, wildcards: Wildcards) -> Dataset:
+        """The dataset entry of a job."""
+        return self.config.dataset(wildcards.dataset)
+
+    def root(self, wildcards: Wildcards) -> str:
+        """Folder of the release."""
+        return self.dataset(wildcards).root
+
+    def settings(self, *keys: str) -> Callable[[Wildcards], str]:
+        """Params function: these keys of the dataset entry."""
+        return lambda wildcards: settings_text({key: getattr(self.dataset(wildcards), key) for key in keys})
+
+    def adapter_code(self, verb: str) -> Callable[[Wildcards], str]:
+        """Params function: digest of a stage together with the adapter of the dataset."""
+        return lambda wildcards: stage_digest(verb, registry.dataset(self.dataset(wildcards).adapter))
+
+    def expected_counts(self, wildcards: Wildcards) -> list[str]:
+        """The published counts of a dataset, where the config folder has them."""
+        path = f"config/expected/{wildcards.dataset}.yaml"
+        return [path] if os.path.isfile(path) else []
+
+    def watch(self, wildcards: Wildcards) -> str | int:
+        """What lies in the release: a digest that changes when a label file or the list of media changes."""
+        entry = self.dataset(wildcards)
+        if self._release_files(wildcards):
+            return "the table itself is an input"
+        adapter = registry.load(registry.dataset(entry.adapter))
+        root = Path(entry.root)
+        if not root.is_dir():
+            return "no release"
+        return zlib.crc32("\n".join(adapter(root, entry.options).watch()).encode())
+
+    def _release_files(self, wildcards: Wildcards) -> list[str]:
+        """Files of a release that the manifest is made from and that a rule can make."""
+        entry = self.dataset(wildcards)
+        if entry.adapter != "manifest":
+            return []
+        path = f"{entry.root}/{entry.options.get('file', 'clips.tsv')}"
+        # a missing table that no rule makes is left to `hcep manifest`, which says what to do about it
+        return [path] if entry.root.startswith("resources/") or os.path.isfile(path) else []
+
+    def manifest_files(self, wildcards: Wildcards) -> list[str]:
+        """What the manifest is made from."""
+        return to_be_read(
+            self._release_files(wildcards), f"resources/{wildcards.dataset}/manifest.tsv", self.engine
+        )
+
+    def names_of_tasks(self, wildcards: Wildcards) -> str:
+        """What every task over a dataset calls its classes and folds."""
+        tasks = [name for name, task in self.config.task_definitions.items() if wildcards.dataset in task.dataset]
+        return settings_text({name: self.config.names_of_task(name) for name in tasks})
+
+    @staticmethod
+    def last_failed_check(wildcards: Wildcards) -> int:
+        """When the check failed last; Snakemake takes it for done where it put the earlier file back."""
+        path = f"logs/check_tasks/{wildcards.dataset}.failed.log"
+        return os.stat(path).st_mtime_ns if os.path.isfile(path) else 0
+
+    @staticmethod
+    def manifest(wildcards: Wildcards) -> str:
+        """Path of the manifest."""
+        return f"resources/{wildcards.dataset}/manifest.tsv"
+
+    def wait_for_manifests(self, datasets: Collection[str]) -> None:
+        """Leave the input function that calls this until these manifests are there.
+
+        Asking the engine costs a second look at every job that asks; where the file is there, so was the release.
+        """
+        for dataset in datasets:
+            if not os.path.isfile(f"resources/{dataset}/manifest.tsv"):
+                self.engine.manifest(dataset)
+
+    def clips(self, wildcards: Wildcards) -> list[Clip]:
+        """Clips of a job's shard."""
+        path = self.engine.manifest(wildcards.dataset)
+        groups = _clips_by_shard(path, os.stat(path).st_mtime_ns, self.dataset(wildcards).shards)
+        if wildcards.shard not in groups:
+            raise ValueError(f"{wildcards.dataset} has no shard {wildcards.shard}")
+        return groups[wildcards.shard]
+
+    def media_files(self, column: str, kind: str) -> Callable[[Wildcards], list[str]]:
+        """Input function: media files of a shard; a path that Snakemake cannot hold is watched by nobody."""
+
+        def read(wildcards: Wildcards) -> list[str]:
+            root = Path(self.root(wildcards))
+            names = sorted({getattr(clip, column) for clip in self.clips(wildcards)} - {""})
+            paths = [str(root / name) for name in names if not set(name) & set("{}\n\r")]
+            output = f"resources/{wildcards.dataset}/{kind}/{wildcards.shard}.h5"
+            return to_be_read([path for path in paths if os.path.isfile(path)], output, self.engine)
+
+        return read
+
+    def heard_files(self, wildcards: Wildcards) -> list[str]:
+        """Sound is an input of `transcribe` only when it is listened to; the manifest must be there in any case."""
+        if self.dataset(wildcards).text == "asr":
+            return self.media_files("audio", "text")(wildcards)
+        self.engine.manifest(wildcards.dataset)
+        return []
+
+    def rows(self, *columns: str) -> Callable[[Wildcards], int]:
+        """Params function: digest of what a shard's job reads from the manifest."""
+
+        def read(wildcards: Wildcards) -> int:
+            rows = [[getattr(clip, column) for column in ("clip", *columns)] for clip in self.clips(wildcards)]
+            return zlib.crc32(json.dumps(rows).encode())
+
+        return read
+
+    def all_shards(self, kind: str) -> Callable[[Wildcards], list[str]]:
+        """Input function: the files of one modality of a dataset, in order."""
+        return lambda wildcards: self.shards_of(wildcards.dataset, kind)
+
+    def shards_of(self, dataset: str, kind: str) -> list[str]:
+        """Paths of all shards of a kind."""
+        return [f"resources/{dataset}/{kind}/{name}.h5" for name in shard_names(self.config.dataset(dataset).shards)]
+
+    def transcribe_settings(self, wildcards: Wildcards) -> str:
+        """Where words come from, and the recogniser where one listens."""
+        heard = self.dataset(wildcards).text == "asr"
+        return self.settings(*(("text", "asr_model", "timeout") if heard else ("text",)))(wildcards)
+
+    def transcribe_gpus(self, wildcards: Wildcards) -> int:
+        """Speech recognition takes an accelerator where there is one."""
+        return int(self.dataset(wildcards).text == "asr")
+
+    def shard_media(self, wildcards: Wildcards) -> list[Any]:
+        """The three files of a shard; the index holds their digests."""
+        return [self.engine.ancient(f"resources/{wildcards.dataset}/{kind}/{wildcards.shard}.h5") for kind in KINDS]
+
+    def shard_encoder(self, wildcards: Wildcards) -> str:
+        """The encoder that encodes a shard, wanted once the clips are listed."""
+        self.wait_for_manifests([wildcards.dataset])
+        path = f"resources/encoders/{wildcards.encoder}/encoder.json"
+        to_be_read([path], f"resources/{wildcards.dataset}/features/{wildcards.encoder}/{wildcards.shard}.h5", self.engine)
+        return path
+
+    def encode_settings(self, wildcards: Wildcards) -> str:
+        """Of `training`, what encoding reads; the small encoders of the package always run on the CPU."""
+        values = {"precision": "fp32", "device": "auto"} | {
+            key: value for key, value in self.config.training.given().items() if key in ("precision", "device")
+        }
+        if self.config.encoder(wildcards.encoder).source == "package":
+            values["device"] = "cpu"
+        return settings_text(values | {"batch_size": 16})
+
+    def encode_gpus(self, wildcards: Wildcards) -> int:
+        """Encoding takes an accelerator unless it is told to use the CPU."""
+        return int(json.loads(self.encode_settings(wildcards))["device"] != "cpu")
+
+    def package_weights(self, wildcards: Wildcards) -> str:
+        """The weights that come with the package, for the encoder that is a copy of them."""
+        copied = self.config.encoder(wildcards.encoder).source == "package"
+        return package_data("demo/weights/encoder.json") if copied else "none"
+
+    def encoder_settings(self, wildcards: Wildcards) -> str:
+        """The encoder entry."""
+        return settings_text(dict(self.config.encoder(wildcards.encoder)))
+
+
+def package_data(name: str) -> str:
+    """Digest of a data file of the package, which no digest of code covers."""
+    path = Path(registry.__file__).parent / name
+    return sha256_file(path) if path.is_file() else "none"

@@ -1,0 +1,228 @@
+"""What the rules of one run and of a task's results ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hcep import registry
+from hcep.config.entries import Task
+from hcep.config.methods import Loop, Run
+from hcep.config.whole import Config
+from hcep.planning.clips import KINDS, ClipPlan
+from hcep.planning.engine import Wildcards, settings_text, to_be_read
+from hcep.provenance import stage_digest
+
+PAGES = ("summary.csv", "comparisons.csv", "versus_paper.csv", "complexity.csv", "summary.html", "qc.html")
+
+
+class RunPlan:
+    """Input and parameter functions of the rules from splits to results; a run is task, method, level, split and seed."""
+
+    def __init__(self, config: Config, clips: ClipPlan) -> None:
+        self.config, self.clips, self.engine = config, clips, clips.engine
+
+    def task(self, wildcards: Wildcards) -> Task:
+        """The task of a job."""
+        return self.config.task(wildcards.task)
+
+    def of_datasets(self, name: str) -> Callable[[Wildcards], list[str]]:
+        """Input function: this file of every dataset of a task."""
+        return lambda wildcards: [f"resources/{dataset}/{name}" for dataset in self.task(wildcards).dataset]
+
+    def checks_of_tasks(self, wildcards: Wildcards) -> list[Any]:
+        """The checks of the names of a task's datasets."""
+        return [self.engine.ancient(path) for path in self.of_datasets("tasks.txt")(wildcards)]
+
+    def class_splits(self, wildcards: Wildcards) -> str:
+        """The file of class splits."""
+        return self.config.class_splits(wildcards.task)
+
+    def split_settings(self, wildcards: Wildcards) -> str:
+        """Settings of `make_split`."""
+        task = self.task(wildcards)
+        own = {key: getattr(task, key) for key in ("val_fraction", "val_seed", "min_train")}
+        return settings_text(self.config.names_of_task(wildcards.task) | own)
+
+    def base(self, wildcards: Wildcards) -> str:
+        """The base of a run's method."""
+        return self.config.method(wildcards.method).base
+
+    def entry(self, wildcards: Wildcards) -> type[Run]:
+        """The settings of that base."""
+        return self.config.base(wildcards.method)
+
+    def settings(self, wildcards: Wildcards) -> str:
+        """Settings of a run."""
+        return settings_text(self.config.run_settings(wildcards.task, wildcards.method))
+
+    def grid(self, wildcards: Wildcards) -> str:
+        """Settings that a run chooses from."""
+        return settings_text(self.config.method(wildcards.method).tune)
+
+    @staticmethod
+    def folder(wildcards: Wildcards) -> str:
+        """Folder of a run."""
+        return (
+            f"results/{wildcards.task}/{wildcards.method}/{wildcards.openness}/{wildcards.split}/seed{wildcards.seed}"
+        )
+
+    def tuned_choice(self, wildcards: Wildcards) -> list[str]:
+        """What `tune` chose, for a method that is tuned."""
+        return [f"{self.folder(wildcards)}/tuned.json"] if self.config.method(wildcards.method).tune else []
+
+    def code(self, verb: str) -> Callable[[Wildcards], str]:
+        """Params function: digest of a stage together with the method of the run."""
+        return lambda wildcards: stage_digest(verb, self.entry(wildcards).target)
+
+    def train_code(self, wildcards: Wildcards) -> str:
+        """Digest of training, with the choice of an epoch on test clips where it is made."""
+        on_test = self.config.run_settings(wildcards.task, wildcards.method).get("selection") == "best_on_test"
+        more = ["hcep.evaluation.select"] if on_test else []
+        return stage_digest("train", self.entry(wildcards).target, *more)
+
+    def encoder_folder(self, wildcards: Wildcards) -> str:
+        """Folder of the encoder of a run."""
+        return f"resources/encoders/{self.config.encoder_of(wildcards.task, wildcards.method)}"
+
+    def encoder_of_task(self, wildcards: Wildcards) -> str:
+        """The encoder of a task, wanted once the clips of all its datasets are listed.
+
+        A missing release is told then, not beside or after a download of a gigabyte.
+        """
+        self.clips.wait_for_manifests(self.task(wildcards).dataset)
+        return f"resources/encoders/{self.task(wildcards).encoder}/encoder.json"
+
+    def encoder(self, wildcards: Wildcards) -> str:
+        """The encoder of a run, wanted as late as that of a task."""
+        self.clips.wait_for_manifests(self.task(wildcards).dataset)
+        path = f"{self.encoder_folder(wildcards)}/encoder.json"
+        # the last that a run makes of its encoder or features
+        to_be_read([path], f"{self.folder(wildcards)}/scores.h5", self.engine)
+        return path
+
+    def inputs(self, wildcards: Wildcards) -> dict[str, Any]:
+        """What training and scoring read beside encoder and features: the split, the index, and media."""
+        files: dict[str, Any] = {
+            "split": f"results/{wildcards.task}/splits/{wildcards.openness}/{wildcards.split}.json",
+            "index": self.of_datasets("index.h5")(wildcards),
+            "media": [],
+        }
+        if self.entry(wildcards).inputs == "media":
+            # the index holds their digests: a shard that was only touched is no reason to train again
+            files["media"] = [
+                self.engine.ancient(path)
+                for dataset in self.task(wildcards).dataset
+                for kind in KINDS
+                for path in self.clips.shards_of(dataset, kind)
+            ]
+        return files
+
+    def features(self, wildcards: Wildcards) -> list[str]:
+        """Cached features of a method that reads them."""
+        if self.entry(wildcards).inputs != "features":
+            return []
+        datasets = self.task(wildcards).dataset
+        if len(datasets) > 1:
+            # encoding the first would fetch the encoder while the release of another is still looked for
+            self.clips.wait_for_manifests(datasets)
+        encoder = self.config.encoder_of(wildcards.task, wildcards.method)
+        return [path for name in datasets for path in self.clips.shards_of(name, f"features/{encoder}")]
+
+    def gpus(self, wildcards: Wildcards) -> int:
+        """One accelerator for a run that will use one: methods on features do so only when the setting names it."""
+        device = self.config.run_settings(wildcards.task, wildcards.method)["device"]
+        return int(device.startswith("cuda") or (device == "auto" and self.entry(wildcards).inputs == "media"))
+
+    def folders_of(self, task: str, methods: Sequence[str]) -> list[str]:
+        """Folders of the runs of these methods on a task, in the order of its config."""
+        definition = self.config.task(task)
+        return [
+            f"results/{task}/{method}/{openness}/{split}/seed{seed}"
+            for method in methods
+            for openness in definition.openness
+            for split in definition.splits
+            for seed in definition.seeds
+        ]
+
+    def folders(self, wildcards: Wildcards) -> list[str]:
+        """Folders of all runs of a task."""
+        return self.folders_of(wildcards.task, self.task(wildcards).methods)
+
+    def of_runs(self, *names: str) -> Callable[[Wildcards], list[str]]:
+        """Input function: these files of every run of a task."""
+        return lambda wildcards: [f"{run}/{name}" for run in self.folders(wildcards) for name in names]
+
+    def protocol(self, wildcards: Wildcards) -> str:
+        """What a task chose where the paper leaves a choice, in words for its summary."""
+        task = self.task(wildcards)
+        texts = []
+        for name in task.dataset:
+            entry = self.config.dataset(name)
+            choices = [f"{key} {value}" for key, value in sorted(entry.options.items()) if not isinstance(value, list)]
+            choices.append(f"words {entry.text}")
+            texts.append(f"{name} ({', '.join(choices)})")
+        folds = {"test": task.test_folds, "training": task.train_folds or ["every other"]}
+        folds |= {"validation": task.val_folds} if task.val_folds else {}
+        texts += [f"{kind} folds {', '.join(names)}" for kind, names in folds.items()]
+        if task.val_fraction:
+            texts.append(f"held out {task.val_fraction:g} of the known training clips")
+        if task.min_train > 1:
+            texts.append(f"known classes with fewer than {task.min_train} training clips left out")
+        return "; ".join(texts)
+
+    def known_counts(self, wildcards: Wildcards) -> list[int]:
+        """Numbers of known classes of a task's levels, largest first."""
+        counts = {int(name[1:].partition("u")[0]) for name in self.task(wildcards).openness}
+        return sorted(counts, reverse=True)
+
+    def costs(self, task: str, methods: Sequence[str]) -> str:
+        """What the counts of these methods depend on."""
+        dataset = self.config.dataset(self.config.task(task).dataset[0])
+        chosen = {}
+        for name in methods:
+            settings = self.config.run_settings(task, name)
+            # learning rate, epochs and the like change no count
+            own = {key: value for key, value in settings.items() if key not in Loop.model_fields}
+            chosen[name] = {"base": self.config.method(name).base, "settings": own}
+        return settings_text({"frames": dataset.frames, "samples": dataset.samples, "methods": chosen})
+
+    def costs_code(self, methods: Sequence[str]) -> str:
+        """Digest of the counting, with these methods."""
+        return stage_digest("complexity", *sorted({self.config.base(name).target for name in methods}))
+
+    def complexity_settings(self, wildcards: Wildcards) -> str:
+        """Settings of the counts of a task."""
+        return self.costs(wildcards.task, self.task(wildcards).methods)
+
+    def complexity_code(self, wildcards: Wildcards) -> str:
+        """Digest of the counts of a task."""
+        return self.costs_code(self.task(wildcards).methods)
+
+    @staticmethod
+    def figure_code(wildcards: Wildcards) -> str:
+        """Digest of a figure."""
+        return stage_digest("figure", registry.FIGURES[wildcards.figure].target)
+
+    def figure_inputs(self, wildcards: Wildcards) -> list[str]:
+        """What a figure is drawn from."""
+        entry = registry.FIGURES[wildcards.figure]
+        if entry.of_task:
+            return [f"results/{wildcards.task}/{name}" for name in entry.reads]
+        return self.of_runs(*entry.reads)(wildcards)
+
+    def figure_sources(self, wildcards: Wildcards) -> list[str]:
+        """What the figure's command names: the run folders, or the tables of the task."""
+        of_task = registry.FIGURES[wildcards.figure].of_task
+        return self.figure_inputs(wildcards) if of_task else self.folders(wildcards)
+
+    def qc_labels(self, wildcards: Wildcards) -> dict[str, str]:
+        """Labels of the quality-control page in the report."""
+        return {"dataset": ", ".join(self.task(wildcards).dataset), "what": "page"}
+
+    def all_targets(self, wildcards: Wildcards) -> list[str]:
+        """Everything about the config's tasks."""
+        names = [*PAGES, *(f"figures/{figure}.svg" for figure in sorted(registry.FIGURES))]
+        for task in self.config.tasks:
+            self.config.task(task)
+        return [f"results/{task}/{name}" for task in self.config.tasks for name in names]

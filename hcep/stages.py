@@ -1,0 +1,430 @@
+"""The one table of stages: what a verb is called, which function it runs, its arguments, and the code that it covers.
+
+The command line makes its options from this table, and the workflow its commands and digests of code. Functions and
+modules are named, not imported, so that reading the table costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+REQUIRED = object()
+
+
+class Argument(NamedTuple):
+    """One option of a verb, which is also an argument of its function.
+
+    Attributes
+    ----------
+    name : str
+        ``--name`` on the command line.
+    help : str
+        What `hcep VERB --help` says.
+    place : str
+        Where a rule of the workflow has the value, as ``input.scores``; '' for an option that no rule sets.
+    kind : callable
+        From the text on the command line to the value.
+    default
+        `REQUIRED`, or the value of an option that is left out.
+    nargs : str, int or None
+        As `argparse` takes it: '+' one or more, '*' any number.
+    metavar : str or None
+        What the help shows for the value.
+    """
+
+    name: str
+    help: str = ""
+    place: str = ""
+    kind: Callable[[str], Any] = Path
+    default: Any = REQUIRED
+    nargs: str | int | None = None
+    metavar: str | None = None
+
+
+class Keys(NamedTuple):
+    """The settings of a stage: fields of a model of `hcep.config`, all of which must be given, and others that may be.
+
+    Without names the whole model is taken, and every field that has a default may be left out.
+    """
+
+    model: str
+    names: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+
+class Stage(NamedTuple):
+    """One verb.
+
+    Attributes
+    ----------
+    function : str
+        ``"module:function"``; it takes the arguments by name.
+    help : str
+        One sentence for ``hcep --help``.
+    arguments : tuple of Argument
+    keys : Keys or None
+        Settings with fixed names, which the function takes by name; see `hcep.verbs.options`.
+    code : tuple of str
+        Modules whose digest the rule compares, apart from those of a method, an adapter or a figure.
+    """
+
+    function: str
+    help: str
+    arguments: tuple[Argument, ...]
+    keys: Keys | None = None
+    code: tuple[str, ...] = ()
+
+
+def reads(name: str, text: str, place: str = "", **more: Any) -> Argument:
+    """A file that the rule has as an input of this name."""
+    return Argument(name, text, place or f"input.{name}", **more)
+
+
+def writes(name: str, text: str, place: str = "") -> Argument:
+    """A file that the rule has as an output of this name."""
+    return Argument(name, text, place or f"output.{name}")
+
+
+def names(name: str, text: str = "", **more: Any) -> Argument:
+    """A name that the rule has as a wildcard."""
+    return Argument(name, text, f"wildcards.{name}", str, **more)
+
+
+def value(name: str, text: str, kind: Callable[[str], Any] = str, default: Any = REQUIRED, **more: Any) -> Argument:
+    """A value that the rule has as a parameter of this name."""
+    return Argument(name, text, more.pop("place", f"params.{name}"), kind, default, **more)
+
+
+def option(name: str, text: str, **more: Any) -> Argument:
+    """An option for people, which no rule sets."""
+    return Argument(name, text, "", **more)
+
+
+DATASET, EVALUATION = "hcep.config.entries:Dataset", "hcep.config.entries:Evaluation"
+SETTINGS = value("settings", "JSON text, or a file of it", metavar="JSON")
+
+SHARD = (
+    value("manifest", "manifest.tsv of the dataset", Path),
+    value("root", "folder of the release", Path),
+    names("shard", "which shard, as 007-of-064", metavar="III-of-NNN"),
+    SETTINGS,
+    Argument("threads", "files decoded at a time", "threads", int, 1),
+    writes("output", "HDF5 file to write"),
+)
+RUN = (
+    value("base", "base method, a name in `hcep/config/methods.py`"),
+    reads("split", "split JSON"),
+    reads("index", "index.h5 of every dataset of the task", nargs="+"),
+    reads("features", "feature shards, if it reads features", nargs="*", default=()),
+    value("encoder", "encoder folder", Path),
+)
+TRAINING = (
+    names("method", "name in the results"),
+    names("seed", "seed of the run")._replace(kind=int),
+    *RUN,
+    SETTINGS,
+    Argument("work", "folder of resume states", "", Path, Path("work")),
+)
+PAPER = reads("paper", "paper_results.csv")
+
+STAGES: dict[str, Stage] = {
+    "generate_demo": Stage(
+        "hcep.demo.corpus:generate_demo",
+        "Generate the demo clips: drawn talking faces with synthesised voices, as H.264 and AAC files.",
+        (
+            writes("output", "folder to write: clips.tsv and video/", "params.folder"),
+            value("seed", "seed of faces, voices and words", int, 0),
+            Argument("workers", "processes that draw and encode", "threads", int, 2),
+            value("speakers", "training and test speakers, ten clips each", int, (12, 8), nargs=2, metavar="N"),
+        ),
+        code=("hcep.demo.corpus",),
+    ),
+    "pretrain_demo_encoders": Stage(
+        "hcep.demo.pretrain:pretrain_demo_encoders",
+        "Pretrain the small encoders on generated faces and voices (no emotion label is a target).",
+        (
+            writes("output", "encoder folder to write", "params.folder"),
+            value("seed", "seed of weights and data", int, 0),
+            Argument("threads", "threads of torch", "threads", int, 2),
+        ),
+        code=("hcep.demo.pretrain",),
+    ),
+    "fetch_encoders": Stage(
+        "hcep.verbs.data:fetch_encoders",
+        "Make an encoder folder: the paper's weights from their hubs, the package's small ones, or random ones.",
+        (
+            value("name", "name that results carry", place="wildcards.encoder"),
+            SETTINGS,
+            writes("output", "encoder folder to write", "params.folder"),
+        ),
+        Keys("hcep.config.entries:Encoder"),
+        ("hcep.encoders.fetch", "hcep.encoders.folder"),
+    ),
+    "download_ravdess": Stage(
+        "hcep.datasets.download:download_ravdess",
+        "Download RAVDESS from Zenodo (record 1188976), resumable, md5 checked, and unpack it.",
+        (
+            writes("output", "folder of the release", "params.folder"),
+            option("base-url", "another server with Zenodo's records API", kind=str, default="https://zenodo.org"),
+        ),
+    ),
+    "check": Stage(
+        "hcep.verbs.data:check",
+        "Say what a release on disk holds, beside the published counts, and what is missing; nothing is decoded.",
+        (
+            Argument("dataset", "dataset entry of the config, e.g. mafw", "wildcards.dataset", str, None),
+            option("task", "task of the config: all its datasets, and how it takes their labels and folds", kind=str,
+                   default=None),
+            value("root", "folder of the release; the entry's `root` when absent", Path, None),
+            option("config", "files laid over config/config.yaml", nargs="+", default=()),
+            SETTINGS._replace(default=None, help="adapter, options, text, root"),
+            reads("expected", "published counts; config/expected/DATASET.yaml when not given", nargs="*", default=None),
+            writes("output", "also write the report to this file")._replace(default=None),
+        ),
+        code=("hcep.datasets.check",),
+    ),
+    "manifest": Stage(
+        "hcep.verbs.data:manifest",
+        "List the clips of a release: one row a clip, labels as names, nothing dropped.",
+        (
+            names("dataset", "name of the dataset entry"),
+            value("root", "folder of the release", Path),
+            SETTINGS,
+            writes("output", "manifest.tsv to write"),
+        ),
+        Keys(DATASET, ("adapter", "options", "text")),
+        ("hcep.datasets.build",),
+    ),
+    "check_tasks": Stage(
+        "hcep.verbs.data:check_tasks",
+        "Say which labels and folds of a dataset each task takes; names that almost match are an error.",
+        (
+            reads("manifest", "manifest.tsv of a dataset"),
+            SETTINGS._replace(
+                help="JSON text, or a file of it: task -> its labels and test_folds, and train_folds, val_folds, "
+                "other_labels and words where it has them"
+            ),
+            writes("output", "text to write"),
+        ),
+        code=("hcep.protocol.check_tasks",),
+    ),
+    "decode_frames": Stage(
+        "hcep.verbs.data:decode_frames",
+        "Decode the frames of one shard's clips into HDF5.",
+        SHARD,
+        Keys(DATASET, ("frames", "size", "timeout"), ("frame_sampling",)),
+        ("hcep.media.frames",),
+    ),
+    "decode_audio": Stage(
+        "hcep.verbs.data:decode_audio",
+        "Decode the sound of one shard's clips into HDF5: 16 kHz, mono, one length.",
+        SHARD,
+        Keys(DATASET, ("samples", "audio_window", "timeout")),
+        ("hcep.media.audio",),
+    ),
+    "transcribe": Stage(
+        "hcep.verbs.data:transcribe",
+        "Collect the words of one shard's clips: from the manifest, or by speech recognition.",
+        SHARD,
+        Keys(DATASET, ("text",), ("asr_model", "timeout")),
+        ("hcep.media.transcribe",),
+    ),
+    "index_cache": Stage(
+        "hcep.verbs.data:index_cache",
+        "Check all shards, list where each clip is, and write the quality-control table.",
+        (
+            reads("manifest", "manifest.tsv of the dataset"),
+            *(reads(kind, f"all {kind} shards", nargs="+") for kind in ("frames", "audio", "text")),
+            SETTINGS,
+            writes("output", "index.h5 to write", "output.index"),
+            writes("qc", "qc.tsv to write"),
+        ),
+        Keys(DATASET, ("max_failures",)),
+        ("hcep.media.index",),
+    ),
+    "encode": Stage(
+        "hcep.verbs.data:encode",
+        "Encode one shard without prompts, for methods that train on cached features.",
+        (
+            reads("index", "index.h5 of the dataset"),
+            names("shard", "which shard", metavar="III-of-NNN"),
+            value("encoder", "encoder folder", Path),
+            SETTINGS,
+            writes("output", "HDF5 file to write"),
+        ),
+        Keys("hcep.config.methods:Run", ("batch_size", "precision", "device")),
+        ("hcep.training.encode",),
+    ),
+    "draw_splits": Stage(
+        "hcep.verbs.runs:draw_splits",
+        "Draw distinct class splits for a task and write them to be committed.",
+        (
+            option("labels", "classes in label-id order", kind=str, nargs="+"),
+            option("openness", "levels, as k8u2", kind=str, nargs="+", metavar="kKuU"),
+            option("count", "splits per level", kind=int, default=4),
+            option("seed", "seed of the draw", kind=int, default=0),
+            option("task", "task that the file is for", kind=str),
+            option("output", "config/splits/<task>.yaml to write"),
+        ),
+    ),
+    "make_split": Stage(
+        "hcep.protocol.make_split:make_split",
+        "Say which clips are training, known test and unknown test clips.",
+        (
+            names("task"),
+            names("openness"),
+            names("split"),
+            reads("manifest", "manifest.tsv of every dataset of the task", nargs="+"),
+            reads("classes", "file of class splits"),
+            SETTINGS,
+            writes("output", "split JSON to write"),
+        ),
+        Keys(
+            "hcep.config.entries:SplitSettings",
+            ("labels", "test_folds"),
+            ("train_folds", "val_folds", "val_fraction", "val_seed", "min_train", "other_labels", "words"),
+        ),
+        ("hcep.protocol.make_split",),
+    ),
+    "tune": Stage(
+        "hcep.verbs.runs:tune",
+        "Choose settings of one run from a grid, on held-out known training clips alone.",
+        (
+            *TRAINING,
+            value("grid", "setting -> values", metavar="JSON"),
+            writes("output", "tuned.json to write"),
+        ),
+        code=("hcep.training.tune",),
+    ),
+    "train": Stage(
+        "hcep.verbs.runs:train",
+        "Train one run; started again after an interruption, it goes on where it stopped.",
+        (
+            *TRAINING,
+            reads("tuned", "tuned.json, laid over the settings", nargs="*", default=()),
+            writes("model", "model.safetensors to write"),
+            writes("history", "history.csv to write"),
+        ),
+        code=("hcep.training.train",),
+    ),
+    "score": Stage(
+        "hcep.verbs.runs:score",
+        "Score the training and test clips of a run with its checkpoint.",
+        (
+            *RUN,
+            reads("model", "checkpoint"),
+            writes("output", "scores.h5 to write", "output.scores"),
+            writes("timing", "timing.json to write: seconds and memory of the test clips"),
+        ),
+        code=("hcep.training.score",),
+    ),
+    "evaluate": Stage(
+        "hcep.evaluation.evaluate:evaluate",
+        "AUROC, OSCR and the other metrics of a run with bootstrap intervals, its curves and thresholds.",
+        (
+            reads("scores", "scores.h5 of a run"),
+            SETTINGS,
+            writes("metrics", "metrics.json to write"),
+            writes("curves", "curves.csv to write"),
+            writes("thresholds", "thresholds.csv to write"),
+        ),
+        Keys(EVALUATION, ("replicates", "confidence", "seed", "acceptance")),
+        ("hcep.evaluation.evaluate",),
+    ),
+    "posthoc": Stage(
+        "hcep.training.posthoc:posthoc",
+        "Other scores from a run's saved logits and features (energy, Mahalanobis, ViM, ...), without training.",
+        (
+            reads("scores", "scores.h5 of a run"),
+            SETTINGS,
+            writes("output", "posthoc.csv to write"),
+        ),
+        Keys(EVALUATION, ("replicates", "confidence", "seed")),
+        ("hcep.training.posthoc",),
+    ),
+    "aggregate": Stage(
+        "hcep.verbs.results:aggregate",
+        "All runs of a task: runs.csv, summary.csv, comparisons.csv and corpora.csv.",
+        (
+            names("task"),
+            value("runs", "run folders", Path, nargs="+", place="params.folders"),
+            PAPER._replace(default=None),
+            value("protocol", "what the task chose where the paper leaves a choice", default=""),
+            SETTINGS,
+            writes("runs-table", "CSV to write", "output.runs"),
+            *(writes(name, "CSV to write") for name in ("summary", "comparisons", "corpora")),
+        ),
+        Keys(EVALUATION, ("replicates", "confidence", "seed")),
+        ("hcep.evaluation.aggregate",),
+    ),
+    "versus_paper": Stage(
+        "hcep.evaluation.versus_paper:versus_paper",
+        "Our numbers beside the paper's, with the difference, whatever its sign.",
+        (names("task"), reads("summary", "summary.csv"), PAPER, writes("output", "CSV to write")),
+        code=("hcep.evaluation.versus_paper",),
+    ),
+    "table": Stage(
+        "hcep.verbs.results:table",
+        "One of the paper's tables in its layout: our number, the printed one, the difference.",
+        (
+            value("name", "table2 ... table8, fig4 or headline", place="wildcards.table"),
+            SETTINGS._replace(help="JSON text, or a file of it, with definition, stand_in_for, absent"),
+            reads("summaries", "summary.csv of every task", nargs="+"),
+            PAPER,
+            reads("complexity", "complexity.csv, for Table 8", nargs="*", default=()),
+            writes("output", "CSV to write", "output.csv"),
+            writes("markdown", "Markdown to write"),
+        ),
+        code=("hcep.evaluation.tables",),
+    ),
+    "complexity": Stage(
+        "hcep.verbs.results:complexity",
+        "Learnable and frozen parameters and operations per clip (Table 8), counted without weights.",
+        (
+            reads("encoder", "encoder folder; without it CLIP ViT-B/32 and wav2vec2-base", default=None),
+            value("known", "values of K", int, (8, 6, 4, 2), nargs="+"),
+            SETTINGS._replace(default=None, help="frames, samples and methods"),
+            PAPER._replace(default=None),
+            reads("timings", "timing.json of runs", nargs="*", default=()),
+            writes("output", "CSV to write; without it a table is printed")._replace(default=None),
+        ),
+        code=("hcep.training.complexity",),
+    ),
+    "figure": Stage(
+        "hcep.verbs.results:figure",
+        "Draw one figure of a task.",
+        (
+            value("name", "which figure", place="wildcards.figure"),
+            value("task", "task that the title names", place="params.title"),
+            value("sources", "run folders (summary.csv for summary_bars)", Path, nargs="+", place="params.folders"),
+            writes("output", "SVG to write"),
+        ),
+    ),
+    "qc_page": Stage(
+        "hcep.figures.qc_page:write_qc_page",
+        "The quality-control page of a dataset.",
+        (reads("qc", "qc.tsv of every dataset of the task", nargs="+"), writes("output", "HTML page to write")),
+        code=("hcep.figures.qc_page",),
+    ),
+    "summary_page": Stage(
+        "hcep.figures.summary_page:write_summary_page",
+        "The summary table as a page for the report.",
+        (names("task"), reads("summary", "summary.csv"), writes("output", "HTML page to write")),
+        code=("hcep.figures.summary_page",),
+    ),
+}
+
+
+def shell_command(verb: str) -> str:
+    """The command of a rule: ``hcep VERB`` with every argument that the rule has a value for, and its log."""
+    words = ["hcep", verb]
+    for argument in STAGES[verb].arguments:
+        if not argument.place:
+            continue
+        plain = argument.place == "threads" or (argument.kind is int and argument.place.startswith("params."))
+        filled = f"{{{argument.place}}}" if plain else f"{{{argument.place}:q}}"
+        # the dataset of `check` is written without the name of an option
+        words += [filled] if (verb, argument.name) == ("check", "dataset") else [f"--{argument.name}", filled]
+    return " ".join([*words, "2> {log:q}"])

@@ -1,0 +1,33 @@
+"""The configuration, checked before anything runs, and the plans that the rules ask for inputs and settings."""
+
+import os
+import sys
+
+from hcep import registry
+from hcep.config.whole import Config, read_configs
+from hcep.planning.checks import check_config
+from hcep.planning.clips import ClipPlan, package_data
+from hcep.planning.engine import Engine, explain_dates, settings_text
+from hcep.planning.runs import RunPlan
+from hcep.planning.tables import TablePlan
+from hcep.provenance import check_copies, stage_digest
+from hcep.stages import shell_command
+
+# `hcep` of the environment that runs Snakemake, whether or not that environment is activated
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+
+try:
+    if workflow.is_main_process:
+        check_copies(Path(CHECKOUT), sys.executable)
+        # Snakemake has read these files already, but keeps the last of two equal keys in silence
+        read_configs([Path(path) for path in workflow.configfiles if str(path).endswith((".yaml", ".yml"))])
+    CONFIG = Config.read(config)
+    check_config(CONFIG)
+except HcepError as error:
+    raise WorkflowError(str(error))
+
+engine = Engine(lambda dataset: checkpoints.manifest.get(dataset=dataset).output[0], ancient, workflow.is_main_process)
+clips = ClipPlan(CONFIG, engine)
+runs = RunPlan(CONFIG, clips)
+tables = TablePlan(CONFIG, runs)
+EVALUATION = settings_text(dict(CONFIG.evaluation))
