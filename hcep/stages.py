@@ -175,8 +175,12 @@ STAGES: dict[str, Stage] = {
         "Say what a release on disk holds, beside the published counts, and what is missing; nothing is decoded.",
         (
             Argument("dataset", "dataset entry of the config, e.g. mafw", "wildcards.dataset", str, None),
-            option("task", "task of the config: all its datasets, and how it takes their labels and folds", kind=str,
-                   default=None),
+            option(
+                "task",
+                "task of the config: all its datasets, and how it takes their labels and folds",
+                kind=str,
+                default=None,
+            ),
             value("root", "folder of the release; the entry's `root` when absent", Path, None),
             option("config", "files laid over config/config.yaml", nargs="+", default=()),
             SETTINGS._replace(default=None, help="adapter, options, text, root"),

@@ -29,6 +29,17 @@ def no_repetition(values: list[T]) -> list[T]:
     return values
 
 
+def one_of(*allowed: float) -> AfterValidator:
+    """Refuse a number that is none of these."""
+
+    def check(value: float) -> float:
+        if value not in allowed:
+            raise ValueError(f"{value!r} is not one of {', '.join(map(str, allowed))}")
+        return value
+
+    return AfterValidator(check)
+
+
 Name = Annotated[str, StringConstraints(pattern="^[a-z0-9_]+$")]
 Openness = Annotated[str, StringConstraints(pattern="^k[0-9]+u[0-9]+$")]
 SplitName = Annotated[str, StringConstraints(pattern="^split[0-9]+$")]

@@ -14,7 +14,8 @@ class Dataset(Settings):
     """A corpus on disk at one size."""
 
     adapter: str = Field(
-        description="how the release is read: `manifest`, `ravdess`, `mafw`, `cmu_mosei`, `ov_merd`, `meld` or `crema_d`"
+        description="how the release is read: `manifest`, `ravdess`, `mafw`, `cmu_mosei`, `ov_merd`, `meld` or "
+        "`crema_d`"
     )
     root: str = Field(description="folder of the release, relative to the working directory or absolute")
     options: dict[str, Any] = Field({}, description="settings of the adapter, below")
@@ -87,7 +88,7 @@ class Encoder(Settings):
     )
 
 
-class Method(Changes):  # type: ignore[misc, valid-type]
+class Method(Changes):
     """A row of the results: a base method and the settings that it changes."""
 
     base: str = Field(description="a base method of `hcep/config/methods.py`")
@@ -114,8 +115,8 @@ class Task(Settings):
     """What is compared on what."""
 
     dataset: Annotated[list[str], Field(min_length=1), Unique, BeforeValidator(_listed)] = Field(
-        description="a dataset entry, or a list of several whose clips are pooled (`cross`); their sizes must agree and "
-        "their clip ids differ"
+        description="a dataset entry, or a list of several whose clips are pooled (`cross`); their sizes must agree "
+        "and their clip ids differ"
     )
     encoder: str = Field(description="an encoder entry")
     labels: Annotated[list[str], Field(min_length=2), Unique] = Field(description="all classes in label-id order")
@@ -149,14 +150,10 @@ class Task(Settings):
         description="known classes with fewer training clips are left out of K, with their test clips, and named in "
         "the table (`left_out`); 1: such a class is an error",
     )
-    val_fraction: float = Field(
-        0, ge=0, le=0.5, description="share of known training clips held out, in whole groups"
-    )
+    val_fraction: float = Field(0, ge=0, le=0.5, description="share of known training clips held out, in whole groups")
     val_seed: int = Field(0, ge=0, description="which groups those are")
-    training: Changes = Field(Changes(), description="settings of this task")  # type: ignore[valid-type]
-    method_settings: dict[str, Changes] = Field(  # type: ignore[valid-type]
-        {}, description="settings of this task for one method"
-    )
+    training: Changes = Field(Changes(), description="settings of this task")
+    method_settings: dict[str, Changes] = Field({}, description="settings of this task for one method")
 
 
 def _split_fields() -> dict[str, Any]:
@@ -177,6 +174,6 @@ class Evaluation(Settings):
     seed: int = Field(0, ge=0, description="of the bootstrap")
     acceptance: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99],
-        description="shares of known training clips to accept, for `thresholds.csv` (section 4.4.6); the row of 0.95 is "
-        "marked as default",
+        description="shares of known training clips to accept, for `thresholds.csv` (section 4.4.6); the row of 0.95 "
+        "is marked as default",
     )

@@ -50,7 +50,9 @@ def explain(error: ValidationError, model: type[BaseModel], *, file: str, prefix
 def _keys(loc: Sequence[int | str]) -> list[str]:
     """A place without the marks that pydantic adds for keys of mappings and for kinds of tables."""
     kinds = ("[key]", "table", "headline")
-    return [str(part) for i, part in enumerate(loc) if part not in kinds or (part != "[key]" and loc[i - 1] == "tables")]
+    return [
+        str(part) for i, part in enumerate(loc) if part not in kinds or (part != "[key]" and loc[i - 1] == "tables")
+    ]
 
 
 def _parent(error: ErrorDetails) -> list[str]:

@@ -6,11 +6,11 @@ declared once, in a class that they inherit. docs/methods.md gives the reasons f
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, create_model
+from pydantic import Field, StringConstraints
 
-from hcep.config.base import Settings, Unique, fields_of
+from hcep.config.base import Settings, Unique, one_of
 from hcep.registry import pick
 
 Device = Annotated[str, StringConstraints(pattern="^(auto|cpu|cuda(:[0-9]+)?)$")]
@@ -121,7 +121,7 @@ class Words(Settings):
     words: dict[str, str] = Field({}, description="class -> its word; filled from the configuration's `words`")
 
 
-class Hcep(Loop, Words, Missing, Cosine, Score):
+class Hcep(Loop, Cosine, Missing, Score, Words):
     """The paper's method and its ablations."""
 
     target = "hcep.model.hcep:HCEP"
@@ -209,16 +209,16 @@ class Linear(Loop, Missing, Score):
     inputs = "features"
 
 
-class CpnMM(Loop, Missing, RivalScore, RivalOptimiser):
+class CpnMM(Loop, Missing, RivalOptimiser, RivalScore):
     """CPN on the fused feature."""
 
     target = "hcep.rivals.cpn_mm:CpnMM"
     inputs = "features"
 
-    cpn_delta: Literal[0.5, -0.95] = Field(
+    cpn_delta: Annotated[float, one_of(0.5, -0.95)] = Field(
         -0.95,
-        description="δ in CPN's score min(1 − P(ood), max P − δ): with -0.95 the posterior of any class ranks, with 0.5 "
-        "that of the likeliest",
+        description="δ in CPN's score min(1 − P(ood), max P − δ): with -0.95 the posterior of any class ranks, with "
+        "0.5 that of the likeliest",
     )
 
 
@@ -229,28 +229,28 @@ class LplMM(Loop, Missing, RivalScore):
     inputs = "features"
 
 
-class CssrMM(Loop, Missing, RivalScore, CssrLogits):
+class CssrMM(Loop, CssrLogits, Missing, RivalScore):
     """CSSR on the fused feature."""
 
     target = "hcep.rivals.cssr_mm:CssrMM"
     inputs = "features"
 
 
-class Momke(Loop, Score, RivalOptimiser):
+class Momke(Loop, RivalOptimiser, Score):
     """MoMKE: experts per modality."""
 
     target = "hcep.rivals.momke:Momke"
     inputs = "features"
 
 
-class Arpl(Loop, RivalScore, Augmentation):
+class Arpl(Loop, Augmentation, RivalScore):
     """ARPL on frames, with its authors' network."""
 
     target = "hcep.rivals.arpl:Arpl"
     inputs = "media"
 
 
-class Cssr(Loop, RivalScore, Augmentation, CssrLogits):
+class Cssr(Loop, Augmentation, CssrLogits, RivalScore):
     """CSSR on frames, with its authors' network."""
 
     target = "hcep.rivals.cssr:Cssr"
@@ -260,7 +260,7 @@ class Cssr(Loop, RivalScore, Augmentation, CssrLogits):
     cssr_widen: int = Field(4, ge=1, description="width of that network")
 
 
-class Hesp(Loop, RivalScore, Augmentation, Cosine, Words):
+class Hesp(Loop, Augmentation, Cosine, RivalScore, Words):
     """HESP on frames, with CLIP."""
 
     target = "hcep.rivals.hesp:HESP"
@@ -275,7 +275,7 @@ class Hesp(Loop, RivalScore, Augmentation, Cosine, Words):
     )
 
 
-class OpenVclip(Loop, Score, Augmentation, Cosine, Words):
+class OpenVclip(Loop, Augmentation, Cosine, Score, Words):
     """Open-VCLIP on frames, with CLIP."""
 
     target = "hcep.rivals.open_vclip:OpenVclip"
@@ -314,11 +314,9 @@ def readable(base: str) -> list[str]:
     return sorted(base_method(base).model_fields)
 
 
-def _changes() -> dict[str, Any]:
-    fields = fields_of(METHODS.values())
-    del fields["words"]  # the configuration has them in a place of their own
-    return fields
+class Changes(  # type: ignore[misc]
+    Hcep, ArplMM, Linear, CpnMM, LplMM, CssrMM, Momke, Arpl, Cssr, Hesp, OpenVclip
+):
+    """Any settings of any method, as they may stand in `training`, in a task and in a method."""
 
-
-# any settings of any method, as they may stand in `training`, in a task and in a method
-Changes: type[Settings] = create_model("Changes", __base__=Settings, **_changes())
+    words: ClassVar[None]  # type: ignore[misc, assignment]  # the configuration has them in a place of their own

@@ -88,6 +88,4 @@ def _kind(value: Any) -> str:
     return "headline" if isinstance(value, dict) and "baseline" in value else "table"
 
 
-Table = Annotated[
-    Annotated[PaperTable, Tag("table")] | Annotated[Headline, Tag("headline")], Discriminator(_kind)
-]
+Table = Annotated[Annotated[PaperTable, Tag("table")] | Annotated[Headline, Tag("headline")], Discriminator(_kind)]

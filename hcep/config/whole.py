@@ -31,10 +31,10 @@ class Config(Settings):
         description='class name → the word in "This video is …" (section 3.4, Fig. 3); a class that is not listed '
         "stands for itself",
     )
-    training: Changes = Field(  # type: ignore[valid-type]
-        Changes(), description="settings of every run, unless a task or a method changes them"
+    training: Changes = Field(Changes(), description="settings of every run, unless a task or a method changes them")
+    methods: dict[Name, Method] = Field(
+        {}, description="rows of the results: a `base` and the settings that it changes"
     )
-    methods: dict[Name, Method] = Field({}, description="rows of the results: a `base` and the settings that it changes")
     evaluation: Evaluation = Field(Evaluation(), description="bootstrap and thresholds")
     tables: dict[Name, Table] = Field({}, description="the paper's tables, in `config/tables.yaml`")
     table_tasks: dict[str, str] = Field(
@@ -173,7 +173,8 @@ def entry_of(configs: Sequence[Path], section: str, kind: str, name: str) -> Any
     except HcepError as error:
         remedy = f"name the file that has it with --config; {error.remedy}"
         raise HcepError(error.cause, file=", ".join(map(str, configs)), remedy=remedy) from error
-    model = {"datasets": Dataset, "task_definitions": Task}[section]
+    models: dict[str, type[Settings]] = {"datasets": Dataset, "task_definitions": Task}
+    model = models[section]
     try:
         return model.model_validate(entry)
     except ValidationError as error:

@@ -64,7 +64,7 @@ def write_summary_page(summary: str | Path, output: str | Path, *, task: str) ->
         *_movement(rows),
         *_notes(rows),
     ]
-    write_text(output, html_page(title, parts))
+    write_text(output, html_page(task, parts))
 
 
 def _movement(rows: Sequence[dict[str, str]]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +76,7 @@ def _check_task(config: Config, name: str) -> None:
         _at(f"{place}.method_settings", config.method, method)
     path = config.class_splits(name)
     _at(f"{place}.class_splits", _no_wildcard, path)
-    if not os.path.isfile(path):
+    if not Path(path).is_file():
         raise HcepError(
             f"task {name!r} has no file of class splits",
             file=path,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import zlib
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -22,7 +21,7 @@ from hcep.provenance import stage_digest
 KINDS = ("frames", "audio", "text")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _clips_by_shard(path: str, stamp: int, shards: int) -> dict[str, list[Clip]]:
     groups: dict[str, list[Clip]] = {name: [] for name in shard_names(shards)}
     for clip in read_manifest(path):
@@ -55,7 +54,7 @@ class ClipPlan:
     def expected_counts(self, wildcards: Wildcards) -> list[str]:
         """The published counts of a dataset, where the config folder has them."""
         path = f"config/expected/{wildcards.dataset}.yaml"
-        return [path] if os.path.isfile(path) else []
+        return [path] if Path(path).is_file() else []
 
     def watch(self, wildcards: Wildcards) -> str | int:
         """What lies in the release: a digest that changes when a label file or the list of media changes."""
@@ -75,13 +74,11 @@ class ClipPlan:
             return []
         path = f"{entry.root}/{entry.options.get('file', 'clips.tsv')}"
         # a missing table that no rule makes is left to `hcep manifest`, which says what to do about it
-        return [path] if entry.root.startswith("resources/") or os.path.isfile(path) else []
+        return [path] if entry.root.startswith("resources/") or Path(path).is_file() else []
 
     def manifest_files(self, wildcards: Wildcards) -> list[str]:
         """What the manifest is made from."""
-        return to_be_read(
-            self._release_files(wildcards), f"resources/{wildcards.dataset}/manifest.tsv", self.engine
-        )
+        return to_be_read(self._release_files(wildcards), f"resources/{wildcards.dataset}/manifest.tsv", self.engine)
 
     def names_of_tasks(self, wildcards: Wildcards) -> str:
         """What every task over a dataset calls its classes and folds."""
@@ -91,8 +88,8 @@ class ClipPlan:
     @staticmethod
     def last_failed_check(wildcards: Wildcards) -> int:
         """When the check failed last; Snakemake takes it for done where it put the earlier file back."""
-        path = f"logs/check_tasks/{wildcards.dataset}.failed.log"
-        return os.stat(path).st_mtime_ns if os.path.isfile(path) else 0
+        path = Path(f"logs/check_tasks/{wildcards.dataset}.failed.log")
+        return path.stat().st_mtime_ns if path.is_file() else 0
 
     @staticmethod
     def manifest(wildcards: Wildcards) -> str:
@@ -105,13 +102,13 @@ class ClipPlan:
         Asking the engine costs a second look at every job that asks; where the file is there, so was the release.
         """
         for dataset in datasets:
-            if not os.path.isfile(f"resources/{dataset}/manifest.tsv"):
+            if not Path(f"resources/{dataset}/manifest.tsv").is_file():
                 self.engine.manifest(dataset)
 
     def clips(self, wildcards: Wildcards) -> list[Clip]:
         """Clips of a job's shard."""
         path = self.engine.manifest(wildcards.dataset)
-        groups = _clips_by_shard(path, os.stat(path).st_mtime_ns, self.dataset(wildcards).shards)
+        groups = _clips_by_shard(path, Path(path).stat().st_mtime_ns, self.dataset(wildcards).shards)
         if wildcards.shard not in groups:
             raise ValueError(f"{wildcards.dataset} has no shard {wildcards.shard}")
         return groups[wildcards.shard]
@@ -124,7 +121,7 @@ class ClipPlan:
             names = sorted({getattr(clip, column) for clip in self.clips(wildcards)} - {""})
             paths = [str(root / name) for name in names if not set(name) & set("{}\n\r")]
             output = f"resources/{wildcards.dataset}/{kind}/{wildcards.shard}.h5"
-            return to_be_read([path for path in paths if os.path.isfile(path)], output, self.engine)
+            return to_be_read([path for path in paths if Path(path).is_file()], output, self.engine)
 
         return read
 
@@ -169,7 +166,9 @@ class ClipPlan:
         """The encoder that encodes a shard, wanted once the clips are listed."""
         self.wait_for_manifests([wildcards.dataset])
         path = f"resources/encoders/{wildcards.encoder}/encoder.json"
-        to_be_read([path], f"resources/{wildcards.dataset}/features/{wildcards.encoder}/{wildcards.shard}.h5", self.engine)
+        to_be_read(
+            [path], f"resources/{wildcards.dataset}/features/{wildcards.encoder}/{wildcards.shard}.h5", self.engine
+        )
         return path
 
     def encode_settings(self, wildcards: Wildcards) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import time
@@ -46,14 +45,14 @@ def settings_text(values: Mapping[str, Any]) -> str:
 def to_be_read(paths: Paths, output: str, engine: Engine) -> Paths:
     """These inputs of a file; refused where it is still to be made and Snakemake would delete it for their dates."""
     # a job of a cluster was looked at where it was sent from; the clock of its node may be another
-    if engine.is_main and not os.path.exists(output):
+    if engine.is_main and not Path(output).exists():
         refuse_future(paths)
     return paths
 
 
 def explain_dates(logs: Iterable[str]) -> None:
     """Say what to do where Snakemake deleted the output of a job for the date of an input."""
-    texts = [Path(path).read_text(encoding="utf-8", errors="replace") for path in logs if os.path.isfile(path)]
+    texts = [Path(path).read_text(encoding="utf-8", errors="replace") for path in logs if Path(path).is_file()]
     found = re.findall(r"has older modification time \(.*?\) than input (.*?) \(\d{4}-", "\n".join(texts))
     for path in dict.fromkeys(found):
         error = HcepError(

@@ -17,7 +17,7 @@ PAGES = ("summary.csv", "comparisons.csv", "versus_paper.csv", "complexity.csv",
 
 
 class RunPlan:
-    """Input and parameter functions of the rules from splits to results; a run is task, method, level, split and seed."""
+    """Input and parameter functions of the rules from splits to results. A run is task, method, level, split, seed."""
 
     def __init__(self, config: Config, clips: ClipPlan) -> None:
         self.config, self.clips, self.engine = config, clips, clips.engine

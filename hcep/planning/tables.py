@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
+from pathlib import Path
 
 from hcep import registry
 from hcep.config.tables import Headline
@@ -44,7 +44,7 @@ class TablePlan:
         if self.config.encoder(encoder).source != "import":
             return ""
         files = [self.config.features_file(dataset, encoder) for dataset in self.config.task(task).dataset]
-        return "" if all(os.path.isfile(path) for path in files) else "features not found"
+        return "" if all(Path(path).is_file() for path in files) else "features not found"
 
     def summaries(self, wildcards: Wildcards) -> list[str]:
         """Summaries of a table's tasks."""

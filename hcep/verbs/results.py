@@ -71,7 +71,7 @@ def complexity(
 
 def figure(name: str, task: str, sources: Sequence[Path], output: Path) -> None:
     """Draw one figure of a task."""
-    figures = registry.FIGURES | registry.TABLE_FIGURES
+    figures = {key: entry.target for key, entry in registry.FIGURES.items()} | registry.TABLE_FIGURES
     registry.load(registry.pick("figure", name, figures))(sources, output, title=task)
 
 
@@ -89,4 +89,5 @@ def table(
 
     check_keys(settings, ("definition", "stand_in_for", "absent"))
     costs = complexity[0] if complexity else None
-    write_paper_table(name, summaries=summaries, paper=paper, output_csv=output, output_md=markdown, complexity=costs, **settings)
+    definition = settings.pop("definition")
+    write_paper_table(name, definition, summaries, paper, output, markdown, complexity=costs, **settings)

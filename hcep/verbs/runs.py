@@ -15,9 +15,7 @@ from hcep.provenance import stage_digest
 from hcep.verbs.options import check_model
 
 
-def draw_splits(
-    labels: Sequence[str], openness: Sequence[str], count: int, seed: int, task: str, output: Path
-) -> None:
+def draw_splits(labels: Sequence[str], openness: Sequence[str], count: int, seed: int, task: str, output: Path) -> None:
     """Draw distinct class splits for a task and write them to be committed."""
     from hcep.protocol.class_splits import write_class_splits
 
