@@ -181,10 +181,10 @@ class Hcep(Loop, Cosine, Missing, Score, Words):
     loss_reduction: Literal["mean", "sum"] = Field(
         "mean", description="Σ_i of eq. 5 and 8 as mean or sum over the batch"
     )
-    prompts: Literal["learned", "frozen"] = Field("learned", description="or `frozen`: prompts stay where they start")
+    prompts: Literal["learned", "frozen"] = Field("learned", description="`frozen`: prompts stay where they start")
     prompt_step: Literal["sgd", "adam", "normalised"] = Field(
         "sgd",
-        description="or `adam` for prompts and projections, or `normalised`: besides SGD, a step of fixed size along "
+        description="SGD for all, `adam` for prompts and projections, or `normalised`: besides SGD, a step of fixed size along "
         "each class's gradient for δ_V^± and δ_A^±",
     )
     prompt_step_rms: float = Field(0.129, gt=0, description="RMS of a normalised step (HESP's norm of 50 on an image)")

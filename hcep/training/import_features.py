@@ -1,0 +1,131 @@
+"""Features of encoders that are not part of this package: from a user's file to the shards that `encode` would write.
+
+A file is HDF5: ``clip`` (n,) UTF-8 strings, the clip ids of the manifest; ``text``, ``vision``, ``audio`` float32
+(n, d), one row a clip in the same order; attribute ``encoder``, the encoder's name. Rows of other clips are allowed and
+not read. An absent modality has a row too (zeros, or the feature of a neutral input): which ones are absent is known
+from the cache. Features should be the projections before any temperature: ImageBind multiplies audio by 20, and
+LanguageBind vision and audio by exp(logit_scale), which one linear head per modality would have to undo.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hcep.errors import HcepError
+from hcep.media.store import ClipStore
+from hcep.training.encode import write_features
+from hcep.training.feed import FEATURES
+
+LAYOUT = "see docs/methods.md for the layout of a features file"
+
+
+def import_features(index: Path, shard: str, info: dict[str, Any], features: Path, output: Path) -> None:
+    """Write the features of one shard's clips as `encode` does.
+
+    Parameters
+    ----------
+    index : path
+        ``index.h5`` of the dataset.
+    shard : str
+        Which shard, as ``007-of-064``.
+    info : dict
+        ``encoder.json`` of an encoder with ``source: import``: its name and the width d of its features.
+    features : path
+        The user's file.
+    output : path
+        HDF5 file to write.
+
+    Raises
+    ------
+    HcepError
+        The file is missing, is no HDF5 or has another layout, encoder or width; a clip is in it twice, or a clip of the
+        shard is not in it; a value of such a clip is not finite.
+    """
+    store = ClipStore(index, index.parent)
+    clips = store.clips(shard)
+    values = read_features(features, clips, info["name"], info["width"])
+    norms = ", ".join(
+        f"{name} {np.linalg.norm(values[name], axis=1).mean() if clips else 0:.3g}" for name in FEATURES
+    )
+    print(f"{features}: {len(clips)} clips of shard {shard} read, mean norm {norms}", file=sys.stderr)
+    write_features(output, store, clips, values, info)
+
+
+def read_features(path: Path, clips: Sequence[str], encoder: str, width: int) -> dict[str, np.ndarray]:
+    """Features float32 ``(len(clips), width)`` by modality, in the order of `clips`; errors as in `import_features`."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            names = _clip_names(file, path, encoder)
+            for name in FEATURES:
+                _check_column(file[name], name, (len(names), width), path)
+            rows = _rows_of(clips, names, path)
+            order = np.argsort(rows)  # HDF5 reads rows in rising order only
+            back = np.argsort(order)
+            values = {name: file[name][rows[order]][back] for name in FEATURES}
+    except FileNotFoundError as error:
+        raise HcepError(
+            "is missing",
+            file=path,
+            remedy="put it there or name it in the dataset's `features_files`, or leave this method out",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise HcepError(f"cannot be read as a features file ({error})", file=path, remedy=LAYOUT) from error
+    for name, column in values.items():
+        bad = np.flatnonzero(~np.isfinite(column).all(axis=1))
+        if len(bad):
+            raise HcepError(
+                f"{len(bad)} clips have values in {name} that are not finite",
+                file=path,
+                row=f"clip {clips[bad[0]]!r}",
+                remedy="encode them again; an absent modality may be zeros",
+            )
+    return values
+
+
+def _clip_names(file: h5py.File, path: Path, encoder: str) -> list[str]:
+    """Clip ids of a file whose layout and encoder are the expected ones."""
+    lacking = [name for name in ("clip", *FEATURES) if not isinstance(file.get(name), h5py.Dataset)]
+    if lacking:
+        raise HcepError(f"has no dataset {', '.join(lacking)}", file=path, remedy=LAYOUT)
+    made_with = file.attrs.get("encoder")
+    if not isinstance(made_with, str) or made_with != encoder:
+        raise HcepError(
+            f"is {made_with!r}, not {encoder!r}",
+            file=path,
+            row="attribute encoder",
+            remedy=f"features of {encoder} are wanted here; set the attribute if they are",
+        )
+    if h5py.check_string_dtype(file["clip"].dtype) is None or file["clip"].ndim != 1:
+        raise HcepError("is not a list of UTF-8 strings", file=path, row="dataset clip", remedy=LAYOUT)
+    return [str(name) for name in file["clip"].asstr()[()]]
+
+
+def _check_column(column: h5py.Dataset, name: str, shape: tuple[int, int], path: Path) -> None:
+    if column.shape != shape or column.dtype != np.float32:
+        raise HcepError(
+            f"is {column.dtype} {column.shape}, not float32 {shape}", file=path, row=f"dataset {name}", remedy=LAYOUT
+        )
+
+
+def _rows_of(clips: Sequence[str], names: Sequence[str], path: Path) -> np.ndarray:
+    """Rows of the file in which the clips are."""
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise HcepError("is twice", file=path, row=f"clip {twice!r}", remedy="keep one row for each clip")
+    place = {name: row for row, name in enumerate(names)}
+    lost = [clip for clip in clips if clip not in place]
+    if lost:
+        raise HcepError(
+            f"{len(lost)} of {len(clips)} clips have no features",
+            file=path,
+            row=f"clip {lost[0]!r}",
+            remedy="add a row for every clip of the manifest, absent modalities included",
+        )
+    return np.array([place[clip] for clip in clips], dtype=np.int64)
