@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hcep.encoders.operations import gelu
-
 
 class ConvStack(NamedTuple):
     """Weights of the stack.
@@ -53,7 +51,7 @@ class ConvStack(NamedTuple):
         channels = x.shape[-1]
         x = x.view(-1, channels)
         for stride, (near, far) in zip(self.strides[1:], self.taps, strict=True):
-            x = gelu(StridedProduct.apply(x.view(-1, stride * channels), near, far))
+            x = functional.gelu(StridedProduct.apply(x.view(-1, stride * channels), near, far))
             channels = x.shape[-1]
         return x.view(len(waveform), -1, channels)[:, :count]
 
@@ -86,10 +84,10 @@ def first_layer(waveform: Tensor, stack: ConvStack, rows: int, learned: slice) -
     padded = functional.pad(waveform.detach(), (0, max(0, needed - waveform.shape[1])))[:, :needed]
     whole = _columns(padded.unfold(1, kernel, stride), width, dtype)
     if not waveform.requires_grad:
-        return gelu(whole @ weight)
+        return functional.gelu(whole @ weight)
     # the last windows count in the norm, but no later layer may reach them
     part = _columns(moving[:, : max(0, rows - first)], width, dtype)
-    return gelu(PartlyConstantProduct.apply(whole, part, weight, first))
+    return functional.gelu(PartlyConstantProduct.apply(whole, part, weight, first))
 
 
 def _sums(windows: Tensor) -> tuple[Tensor, Tensor]:
