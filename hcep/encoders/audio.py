@@ -36,8 +36,8 @@ class AudioEncoder(FrozenModule):
     def normalise(self, waveform: Tensor, samples: Tensor | None = None) -> Tensor:
         """int16 waveforms ``(B, A)`` -> zero mean, unit variance over each clip's own `samples` ``(B,)``, then zeros.
 
-        As wav2vec 2.0's feature extractor does it (`zero_mean_unit_var_norm` of transformers): padding is no part of
-        the statistics and stays 0, and so does silence. Without `samples` the waveforms have no padding.
+        wav2vec 2.0's feature extractor does the same (`zero_mean_unit_var_norm` of transformers): padding is no part of
+        the statistics and stays 0, and silence stays 0 too. Without `samples` the waveforms have no padding.
         """
         x = waveform.to(torch.float32) / 32768
         if samples is None:
@@ -66,13 +66,14 @@ class AudioEncoder(FrozenModule):
         Parameters
         ----------
         waveform : Tensor (B, A)
-            Normalised waveform, all of one length: the group norm of the first layer runs over the whole of it.
+            Normalised waveforms, all of one length, because the first layer's group norm runs over the whole length.
         prompts : Tensor (P, A/10), optional
             Joined to one stretch of samples before (or after) the waveform (paper eq. 3, third term; Table 1).
         place : {"prepend", "append"}
             Side on which the prompts stand.
         pool : {"all", "clip"}
-            Average over all hidden states, or over the last (first, when appended) ones that the bare clip would give.
+            Average over all hidden states, or over as many as the bare clip would give: the last ones, or the first
+            ones when the prompts are appended.
         """
         x = waveform
         learned = None

@@ -18,7 +18,7 @@ from hcep.encoders.frozen import FrozenModule, compute_type, own_types
 def without_padding(tokens: Tensor) -> Tensor:
     """Tokens ``(B, L)`` up to the longest text's end mark, which has the largest id.
 
-    Exact: a causal tower that is read at the end mark never sees what follows it.
+    The features stay exactly the same: the tower is causal and read at the end mark, so it never sees what follows.
     """
     return tokens[:, : int(tokens.argmax(dim=1).max()) + 1] if len(tokens) else tokens
 
@@ -86,7 +86,8 @@ class TextEncoder(FrozenModule):
         end_id = tokens.gather(1, end[:, None])
         end = end.clamp(max=room - 1)
         tokens = tokens[:, :room].scatter(1, end[:, None], end_id)
-        # whoever sends tokens to an accelerator cuts them first: looking for the longest would wait for the device
+        # On an accelerator, looking for the longest text would wait for the device. Whoever sends tokens there has cut
+        # them before.
         tokens = without_padding(tokens) if tokens.device.type == "cpu" else tokens
         x = self.token_embedding(tokens)
         if prompts is not None:

@@ -30,7 +30,7 @@ def _norm_forward(
     value = tl.load(x + row * width + place, mask=inside, other=0.0).to(tl.float32)
     if ADD:
         value += tl.load(y + row * width + place, mask=inside, other=0.0).to(tl.float32)
-        # what is normalised is the sum as it is stored
+        # The norm is taken of the sum as it is stored, that is, after it was rounded.
         value = value.to(total.dtype.element_ty).to(tl.float32)
         if KEEP:
             tl.store(total + row * width + place, value.to(total.dtype.element_ty), mask=inside)
@@ -69,21 +69,21 @@ def _norm_backward(
 
 
 def norm_options(width: int) -> dict[str, Any]:
-    """Constants and the compiler's options of both kernels for a width."""
+    """The constants and the compiler's options with which both kernels are called for a width."""
     return {"BLOCK": triton.next_power_of_2(width), "num_warps": 4 if width > 512 else 2, **FUSED}
 
 
 class AddNorm(torch.autograd.Function):
-    """``t = x + y`` (or x alone) and its layer norm n; the gradients of both are joined in one pass.
+    """The sum ``t = x + y`` (or x alone) and its layer norm n; the backward pass joins the gradients of both.
 
-    Gives ``(t, n)``, or with `twice` ``(n, n)``, for the two places where a residual tower reads its stream.
+    The result is ``(t, n)``. With `twice` it is ``(n, n)``, for a tower that reads the norm in two places.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, y: Tensor | None, weight: Tensor, bias: Tensor, eps: float, twice: bool
     ) -> tuple[Tensor, Tensor]:
-        """`x` and `y` are ``(..., W)``, `weight` and `bias` ``(W,)``."""
+        """Sum and norm of `x` and `y`, both ``(..., W)``, with `weight` and `bias` ``(W,)``."""
         width = x.shape[-1]
         x = x.contiguous()
         y = None if y is None else y.contiguous()
@@ -104,7 +104,7 @@ class AddNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        """One gradient serves x and y."""
+        """The gradient of the sum, which is that of x and that of y."""
         total, mean, spread, weight = ctx.saved_tensors
         given = [None if value is None else value.contiguous() for value in gradients]
         beside = None if ctx.twice else given.pop(0)
