@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from hcep import registry
-from hcep.encoders import operations
+from hcep.encoders.fast import norms
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
 from hcep.media.store import ClipStore
@@ -331,7 +331,7 @@ def take_turns(args: argparse.Namespace, sides: dict[str, Any]) -> dict[str, Mea
                 # the counter knows the libraries' operations alone
                 with (
                     running.unrecorded(),
-                    patch.object(operations, "triton_kernels", return_value=None),
+                    patch.object(norms, "triton_norm", return_value=None),
                     FlopCounterMode(display=False) as counter,
                     Traffic() as traffic,
                 ):

@@ -9,6 +9,8 @@ import torch
 from small import AUDIO, CLIP, INFO, small_encoders
 from transformers import Wav2Vec2FeatureExtractor
 
+from hcep.encoders import vision
+from hcep.encoders.clip_vit import ClipViT
 from hcep.encoders.fetch import fetch_encoders, full_size_info
 from hcep.encoders.folder import (
     assemble,
@@ -18,6 +20,7 @@ from hcep.encoders.folder import (
     save_encoders,
     unseen_tokens,
 )
+from hcep.encoders.vision import VisionEncoder
 from hcep.errors import HcepError
 
 
@@ -213,3 +216,56 @@ def test_openai_weights_need_quickgelu(tmp_path, monkeypatch):
     settings = {"source": "hub", "clip": "ViT-B-32", "pretrained": "openai", "audio": "x", "revision": None}
     with pytest.raises(HcepError, match="QuickGELU"):
         fetch_encoders(tmp_path, settings, "full")
+
+
+@pytest.mark.parametrize(
+    ("clip", "pretrained", "mean"),
+    [
+        ("ViT-B-32-quickgelu", "openai", INFO["mean"]),
+        ("ViT-L-14", "laion2b_s32b_b82k", [0.5, 0.5, 0.5]),
+        ("ViT-L-14", "/a/local/file.pt", INFO["mean"]),
+    ],
+)
+def test_pixels_are_normalised_as_the_weights_were_trained(tmp_path, monkeypatch, clip, pretrained, mean):
+    import open_clip
+    from transformers import AutoModel
+
+    monkeypatch.setattr(open_clip, "create_model", lambda *a, **k: build_clip(CLIP))
+    monkeypatch.setattr(AutoModel, "from_pretrained", lambda *a, **k: build_audio(AUDIO))
+    settings = {"source": "hub", "clip": clip, "pretrained": pretrained, "audio": "x", "revision": None}
+    fetch_encoders(tmp_path, settings, "full")
+    assert json.loads((tmp_path / "encoder.json").read_text())["mean"] == mean
+
+
+def test_a_vision_tower_of_an_unknown_family_is_refused_by_its_name(models):
+    class Other(torch.nn.Module):
+        pass
+
+    clip = build_clip(CLIP)
+    clip.visual = Other()
+    with pytest.raises(HcepError, match=r"class Other are not supported.*VisionTransformer"):
+        assemble(clip, models[1], INFO)
+
+
+def test_a_vision_tower_of_another_family_needs_only_its_steps(models, monkeypatch):
+    """A family is a class with the steps and an entry in the table; prompts and stored frames need nothing more."""
+    clip = build_clip(CLIP)
+
+    class Other(type(clip.visual)):
+        """Another class, so that neither the entry of CLIP's ViT nor its fast form is taken."""
+
+    clip.visual.__class__ = Other
+    monkeypatch.setitem(vision.FAMILIES, Other, ClipViT)
+    other, known = assemble(clip, models[1], INFO).vision, VisionEncoder(build_clip(CLIP), INFO["mean"], INFO["std"])
+    assert other.form(torch.float32) is None
+    with torch.no_grad():
+        for ours, theirs in zip(known.tower.parameters(), other.tower.parameters(), strict=True):
+            ours.copy_(theirs)
+    known.requires_grad_(False)
+    assert known.form(torch.float32) is not None
+    frames = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
+    absent = torch.tensor([False, True, False])
+    shallow, deep = torch.randn(2, other.width), torch.randn(other.layers, 2, other.width)
+    for prompts in (None, shallow, deep):
+        theirs = known.encode_frames(frames, absent, prompts)
+        torch.testing.assert_close(other.encode_frames(frames, absent, prompts), theirs, atol=1e-5, rtol=1e-4)

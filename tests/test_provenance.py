@@ -110,8 +110,8 @@ ORDER = (
 
 def test_a_stage_imports_only_stages_before_it():
     root = provenance._source("hcep.cli").parent
-    for path in root.glob("*/*.py"):
-        own = ORDER.index(path.parent.name)
+    for path in root.glob("*/**/*.py"):
+        own = ORDER.index(path.relative_to(root).parts[0])
         for name in provenance._imports(path):
             parts = name.split(".")
             if len(parts) > 2:

@@ -22,7 +22,7 @@ from small import (
 )
 from torch.func import functional_call
 
-from hcep.encoders.conv_stack import conv_stack
+from hcep.encoders.fast.conv_stack import conv_stack
 from hcep.encoders.folder import build_audio
 from hcep.encoders.text import without_padding
 from hcep.model.hcep import HCEP

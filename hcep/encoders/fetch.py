@@ -54,10 +54,13 @@ def full_size_info() -> dict[str, Any]:
     from transformers import AutoConfig
 
     config = open_clip.get_model_config("ViT-B-32-quickgelu")
-    return _describe("clip_wav2vec2", config, AutoConfig.for_model("wav2vec2"), True, "architecture only")
+    return _describe("clip_wav2vec2", config, AutoConfig.for_model("wav2vec2"), True, "architecture only", {})
 
 
-def _describe(name: str, config: dict[str, Any], audio: Any, stand_in: bool, source: str) -> dict[str, Any]:
+def _describe(
+    name: str, config: dict[str, Any], audio: Any, stand_in: bool, source: str, weights: dict[str, Any]
+) -> dict[str, Any]:
+    """``encoder.json``; `weights` is what open_clip knows of pretrained weights, ``mean`` and ``std`` among it."""
     return {
         "name": name,
         "stand_in": stand_in,
@@ -65,8 +68,8 @@ def _describe(name: str, config: dict[str, Any], audio: Any, stand_in: bool, sou
         | {"quick_gelu": config.get("quick_gelu", False)},
         "audio": {key: value for key, value in audio.to_diff_dict().items() if key != "dtype"}
         | {"model_type": audio.model_type},
-        "mean": CLIP_MEAN,
-        "std": CLIP_STD,
+        "mean": list(weights.get("mean", CLIP_MEAN)),
+        "std": list(weights.get("std", CLIP_STD)),
         "source": source,
     }
 
@@ -112,5 +115,7 @@ def _build(output: Path, settings: dict[str, Any], name: str) -> None:
     source = "random weights" if random else f"{settings['clip']} {settings['pretrained']}, {settings['audio']}"
     # anything but the paper's weights stands in for them, and every table says so
     stand_in = random or any(settings[key] != value for key, value in PAPER.items())
-    info = _describe(name, config, audio.config, stand_in, source)
+    # some weights were trained with another mean and deviation of the pixels than OpenAI's
+    weights = {} if random else open_clip.get_pretrained_cfg(settings["clip"], settings["pretrained"])
+    info = _describe(name, config, audio.config, stand_in, source, weights)
     save_encoders(output, clip, audio, info)

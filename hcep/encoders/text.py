@@ -6,42 +6,21 @@ Shapes: B texts, L tokens (context length, 77), P prompt vectors, W width of the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
-from hcep.encoders.blocks import Block, FrozenModule, Norm, clip_blocks, compute_type, norm_of, own_types
+from hcep.encoders.frozen import FrozenModule, compute_type, own_types
 
 
 def without_padding(tokens: Tensor) -> Tensor:
     """Tokens ``(B, L)`` up to the longest text's end mark, which has the largest id.
 
-    Exact: a causal tower that is read at the end mark never sees what follows it.
+    The features stay exactly the same: the tower is causal and read at the end mark, so it never sees what follows.
     """
     return tokens[:, : int(tokens.argmax(dim=1).max()) + 1] if len(tokens) else tokens
-
-
-class TextForm(NamedTuple):
-    """The text tower behind its embedding: blocks, last norm and projection."""
-
-    blocks: list[Block]
-    leave: Norm
-    project: Tensor
-    dtype: torch.dtype
-
-    def __call__(self, x: Tensor, end: Tensor) -> Tensor:
-        """Features ``(B, D)`` of embedded tokens ``(B, L, W)``, read at the positions `end` of the end marks."""
-        x = x.to(self.dtype)
-        x, normed = self.blocks[0].first.after(x)
-        for block, following in pairwise(self.blocks):
-            x, normed = block.pre_norm(x, normed, following.first, causal=True)
-        seen = torch.arange(x.shape[1], device=x.device) <= end[:, None]
-        x = self.blocks[-1].pre_norm_at(x, normed, end, seen[:, None, None])
-        return self.leave(x.float()) @ self.project
 
 
 class TextEncoder(FrozenModule):
@@ -71,6 +50,11 @@ class TextEncoder(FrozenModule):
         self.dim: int = clip.text_projection.shape[1]
         self.context: int = clip.context_length
         self.tokenizer = SimpleTokenizer(context_length=self.context)
+
+    @property
+    def core(self) -> nn.Module:
+        """open_clip's text transformer."""
+        return self.transformer
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Byte-pair tokens ``(B, L)`` int64: start, words, end, zeros; a long text loses its last words only."""
@@ -102,7 +86,8 @@ class TextEncoder(FrozenModule):
         end_id = tokens.gather(1, end[:, None])
         end = end.clamp(max=room - 1)
         tokens = tokens[:, :room].scatter(1, end[:, None], end_id)
-        # whoever sends tokens to an accelerator cuts them first: looking for the longest would wait for the device
+        # On an accelerator, looking for the longest text would wait for the device. Whoever sends tokens there has cut
+        # them before.
         tokens = without_padding(tokens) if tokens.device.type == "cpu" else tokens
         x = self.token_embedding(tokens)
         if prompts is not None:
@@ -118,10 +103,3 @@ class TextEncoder(FrozenModule):
         x = self.ln_final(x)
         x = x[torch.arange(len(x), device=x.device), end + count]
         return x @ self.text_projection
-
-    def rearrange(self, dtype: torch.dtype) -> TextForm | None:
-        """Second form of CLIP's text tower."""
-        blocks = clip_blocks(self.transformer, dtype)
-        if blocks is None:
-            return None
-        return TextForm(blocks, norm_of(self.ln_final, torch.float32), self.text_projection, dtype)

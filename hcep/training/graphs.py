@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._pytree import tree_map
 
-from hcep.encoders.operations import TEXTS
 from hcep.model.method import Batch
 from hcep.training.memory import out_of_memory
+
+TEXTS = 16  # texts are padded to a multiple of this length, because every length of a batch has a recording of its own
 
 
 class Recording(NamedTuple):

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hcep.encoders.operations import gelu
-
 
 class ConvStack(NamedTuple):
     """Weights of the stack.
@@ -20,15 +18,15 @@ class ConvStack(NamedTuple):
     Attributes
     ----------
     kernels, strides : tuple of int
-        Of every layer.
+        Kernel and stride of every layer.
     filters : float64 Tensor (C, k)
-        Of the first layer, which has one input channel.
+        Filters of the first layer, which has one input channel.
     gain, shift : float64 Tensor (C,)
-        Of the group norm after it, which has one group per channel.
+        Weight and bias of the group norm after the first layer, which has one group per channel.
     eps : float
-        Of that norm.
+        Epsilon of that norm.
     taps : tuple of (Tensor (s C, C), Tensor ((k - s) C, C))
-        Of each further layer: the first s taps, and the rest.
+        Filters of each further layer: the first s taps, and the other k - s.
     """
 
     kernels: tuple[int, ...]
@@ -40,12 +38,16 @@ class ConvStack(NamedTuple):
     taps: tuple[tuple[Tensor, Tensor], ...]
 
     def __call__(self, waveform: Tensor, learned: slice | None = None) -> Tensor:
-        """``(B, A)`` float32 -> ``(B, T, C)`` in the type of `taps`; gradients are right for the samples `learned`."""
+        """Features ``(B, T, C)``, in the type of `taps`, of waveforms ``(B, A)`` in float32.
+
+        Gradients are right for the samples `learned`, or for all of them; for other samples they are incomplete.
+        """
         count = waveform.shape[1]
         for kernel, stride in zip(self.kernels, self.strides, strict=True):
             count = (count - kernel) // stride + 1
-        # one row more than is read makes every layer's rows s times the next one's, so that the clips of a batch lie
-        # behind each other and a layer is one product; the extra rows are wrong and never read by a right one
+        # Every layer gets s times the rows of the next one, which takes one row more than is read in the end. Then the
+        # clips of a batch lie behind each other and each layer is one product. The additional rows hold wrong values,
+        # but no right row reads them.
         rows = count + 1
         for stride in self.strides[1:]:
             rows *= stride
@@ -53,7 +55,7 @@ class ConvStack(NamedTuple):
         channels = x.shape[-1]
         x = x.view(-1, channels)
         for stride, (near, far) in zip(self.strides[1:], self.taps, strict=True):
-            x = gelu(StridedProduct.apply(x.view(-1, stride * channels), near, far))
+            x = functional.gelu(StridedProduct.apply(x.view(-1, stride * channels), near, far))
             channels = x.shape[-1]
         return x.view(len(waveform), -1, channels)[:, :count]
 
@@ -61,14 +63,15 @@ class ConvStack(NamedTuple):
 def first_layer(waveform: Tensor, stack: ConvStack, rows: int, learned: slice) -> Tensor:
     """Convolution, group norm and GELU of the first layer: ``(B, rows, C)``.
 
-    The convolution is linear in windows of k samples, so mean and variance of each channel follow from the windows'
-    mean (k) and second moments (k x k), and norm and convolution become one product with a matrix per clip. Moments are
-    float64: a channel may pass 1e-4 of the sound's power, and its variance is then a difference of larger numbers.
+    The convolution is linear in windows of k samples. So the mean and the variance of each channel follow from the mean
+    of the windows (k numbers) and their second moments (k x k numbers), and convolution and norm together are one
+    product with a matrix for each clip. The moments are float64, because a channel may pass 1e-4 of the sound's power,
+    and its variance is then a small difference of large numbers.
     """
     kernel, stride = stack.kernels[0], stack.strides[0]
     windows = waveform.detach().unfold(1, kernel, stride)
     count = windows.shape[1]
-    # the windows that hold a learned sample
+    # From `first` to `behind` the windows hold a sample that is learned; only these need a gradient.
     first = max(0, -(-(learned.start - kernel + 1) // stride))
     behind = max(first, min(count, (learned.stop - 1) // stride + 1))
     moving = waveform[:, first * stride :].unfold(1, kernel, stride)[:, : behind - first]
@@ -78,7 +81,7 @@ def first_layer(waveform: Tensor, stack: ConvStack, rows: int, learned: slice) -
     variance = ((stack.filters @ moments) * stack.filters).sum(dim=-1)
     scale = stack.gain * torch.rsqrt(variance + stack.eps)
     weight = torch.cat([scale[:, None] * stack.filters.T, (stack.shift - scale * (mean @ stack.filters.T))[:, None]], 1)
-    # a column of ones carries the bias; a width of a multiple of 8 suits matrix units
+    # A column of ones carries the bias. Matrix units of a GPU want a width that is a multiple of 8.
     width = -(-(kernel + 1) // 8) * 8
     dtype = stack.taps[0][0].dtype
     weight = functional.pad(weight, (0, 0, 0, width - kernel - 1)).to(dtype)
@@ -86,10 +89,10 @@ def first_layer(waveform: Tensor, stack: ConvStack, rows: int, learned: slice) -
     padded = functional.pad(waveform.detach(), (0, max(0, needed - waveform.shape[1])))[:, :needed]
     whole = _columns(padded.unfold(1, kernel, stride), width, dtype)
     if not waveform.requires_grad:
-        return gelu(whole @ weight)
-    # the last windows count in the norm, but no later layer may reach them
+        return functional.gelu(whole @ weight)
+    # The last windows count in the norm, but later layers may not reach them.
     part = _columns(moving[:, : max(0, rows - first)], width, dtype)
-    return gelu(PartlyConstantProduct.apply(whole, part, weight, first))
+    return functional.gelu(PartlyConstantProduct.apply(whole, part, weight, first))
 
 
 def _sums(windows: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,17 +102,17 @@ def _sums(windows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _columns(windows: Tensor, width: int, dtype: torch.dtype) -> Tensor:
-    """Windows ``(B, T, k)``, a one and zeros: ``(B, T, width)``."""
+    """Windows ``(B, T, k)``, then a column of ones, then zeros up to ``(B, T, width)``."""
     windows = functional.pad(windows, (0, 1), value=1.0)
     return functional.pad(windows, (0, width - windows.shape[2])).to(dtype)
 
 
 class PartlyConstantProduct(torch.autograd.Function):
-    """``x @ weight`` for x ``(B, T, k)``, of whose rows only `part`, from row `first` on, has a gradient."""
+    """``x @ weight`` for x ``(B, T, k)`` of which only some rows, those of `part`, need a gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, part: Tensor, weight: Tensor, first: int) -> Tensor:
-        """`part` is ``(B, R, k)`` and says again what stands in x."""
+        """The product. `part` is ``(B, R, k)`` and holds once more what stands in x from row `first` on."""
         ctx.save_for_backward(x, weight)
         ctx.rows = slice(first, first + part.shape[1])
         return x @ weight
@@ -122,14 +125,15 @@ class PartlyConstantProduct(torch.autograd.Function):
 
 
 class StridedProduct(torch.autograd.Function):
-    """A convolution with s <= k < 2 s over rows that lie behind each other; the weights get no gradient.
+    """A convolution with s <= k < 2 s over rows that lie behind each other; its weights get no gradient.
 
-    Row t of the output reads row t of the input ``(T, s C)``, which is s positions, and the k - s first of the next.
+    A row of the input ``(T, s C)`` holds s positions. Row t of the output reads row t of the input and the first k - s
+    positions of row t + 1.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, near: Tensor, far: Tensor) -> Tensor:
-        """`x` is ``(T, s C)``; the result ``(T, C)``, wrong in its last row where k > s."""
+        """The convolution ``(T, C)`` of x ``(T, s C)``; its last row is wrong where k > s."""
         ctx.save_for_backward(near, far)
         y = x @ near
         if len(far):

@@ -1,7 +1,7 @@
 """wav2vec 2.0's positional convolution by the Fourier transform.
 
-Its kernel is 128 positions long over groups of 48 channels: libraries take longer for it than for half the tower.
-Under the transform it is one small matrix product per frequency and group.
+Its kernel is 128 positions long and goes over groups of 48 channels. Libraries take longer for it than for half of the
+tower. Under the Fourier transform it is one small matrix product for each frequency and group.
 
 Shapes: B sequences, T positions, C channels, G groups, k kernel, N length of the transform.
 """
@@ -27,7 +27,7 @@ class LongConv(NamedTuple):
     groups : int
         G.
     spectra : dict of int to complex64 Tensor
-        Transforms of the filters by N, filled as lengths are met.
+        Transforms of the filters by N; each is added when its length first occurs.
     """
 
     weight: Tensor
@@ -36,9 +36,9 @@ class LongConv(NamedTuple):
     spectra: dict[int, Tensor]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """``(B, T, C)`` of any type -> ``(B, T, C)`` float32."""
+        """The convolution ``(B, T, C)``, in float32, of x ``(B, T, C)`` of any type."""
         length, width = x.shape[1], self.weight.shape[1]
-        # zeros behind the end keep the two ends of the circle apart
+        # The transform takes the sequence for a circle; zeros behind its end keep the two ends apart.
         size = next_fast_len(length + self.weight.shape[2] // 2, real=True)
         spectrum = torch.fft.rfft(x.float(), size, dim=1).unflatten(2, (self.groups, width))
         mixed = torch.bmm(spectrum.permute(1, 2, 0, 3).flatten(0, 1), self._spectrum(size))
@@ -46,14 +46,14 @@ class LongConv(NamedTuple):
         return torch.fft.irfft(mixed, size, dim=1)[:, :length] + self.bias
 
     def _spectrum(self, size: int) -> Tensor:
-        """``(N/2 + 1) G`` matrices from input to output channels."""
+        """The transform of the filters for length N: ``(N/2 + 1) G`` matrices from input to output channels."""
         if size not in self.spectra:
             with torch.no_grad():
                 kernel = self.weight.shape[2]
                 place = torch.arange(-(kernel // 2), kernel - kernel // 2, device=self.weight.device) % size
                 taps = self.weight.new_zeros((*self.weight.shape[:2], size))
                 taps[..., place] = self.weight
-                # torch's convolutions are correlations: the conjugate
+                # What torch calls a convolution is a correlation, which takes the conjugate.
                 spectrum = torch.fft.rfft(taps).conj().unflatten(0, (self.groups, -1))
                 self.spectra[size] = spectrum.permute(3, 0, 2, 1).flatten(0, 1).resolve_conj().contiguous()
         return self.spectra[size]

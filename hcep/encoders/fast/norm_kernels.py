@@ -1,7 +1,6 @@
-"""What frozen towers do between their matrix products, on a GPU: few passes over memory instead of many.
+"""The sum of two tensors and its layer norm as one Triton kernel, and its backward pass as another.
 
-A Triton kernel with its backward pass; weights get no gradient. The same arithmetic in plain torch stands where it is
-called (`blocks.Norm`), for other devices and as the definition.
+The weights of the norm get no gradient. `norms.Norm` has the same arithmetic in plain torch, which is the definition.
 
 Shapes: W width.
 """
@@ -16,9 +15,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-FUSED: dict[str, Any] = {
-    "enable_fp_fusion": True
-}  # products with their sums, whatever Triton's release takes for granted
+# A product and the sum that takes it in become one instruction, whatever the default of Triton's release is.
+FUSED: dict[str, Any] = {"enable_fp_fusion": True}
 
 
 @triton.jit
@@ -32,7 +30,7 @@ def _norm_forward(
     value = tl.load(x + row * width + place, mask=inside, other=0.0).to(tl.float32)
     if ADD:
         value += tl.load(y + row * width + place, mask=inside, other=0.0).to(tl.float32)
-        # what is normalised is the sum as it is stored
+        # The norm is taken of the sum as it is stored, that is, after it was rounded.
         value = value.to(total.dtype.element_ty).to(tl.float32)
         if KEEP:
             tl.store(total + row * width + place, value.to(total.dtype.element_ty), mask=inside)
@@ -71,21 +69,21 @@ def _norm_backward(
 
 
 def norm_options(width: int) -> dict[str, Any]:
-    """Constants and the compiler's options of both kernels for a width."""
+    """The constants and the compiler's options with which both kernels are called for a width."""
     return {"BLOCK": triton.next_power_of_2(width), "num_warps": 4 if width > 512 else 2, **FUSED}
 
 
 class AddNorm(torch.autograd.Function):
-    """``t = x + y`` (or x alone) and its layer norm n; the gradients of both are joined in one pass.
+    """The sum ``t = x + y`` (or x alone) and its layer norm n; the backward pass joins the gradients of both.
 
-    Gives ``(t, n)``, or with `twice` ``(n, n)``, for the two places where a residual tower reads its stream.
+    The result is ``(t, n)``. With `twice` it is ``(n, n)``, for a tower that reads the norm in two places.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, y: Tensor | None, weight: Tensor, bias: Tensor, eps: float, twice: bool
     ) -> tuple[Tensor, Tensor]:
-        """`x` and `y` are ``(..., W)``, `weight` and `bias` ``(W,)``."""
+        """Sum and norm of `x` and `y`, both ``(..., W)``, with `weight` and `bias` ``(W,)``."""
         width = x.shape[-1]
         x = x.contiguous()
         y = None if y is None else y.contiguous()
@@ -106,7 +104,7 @@ class AddNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        """One gradient serves x and y."""
+        """The gradient of the sum, which is that of x and that of y."""
         total, mean, spread, weight = ctx.saved_tensors
         given = [None if value is None else value.contiguous() for value in gradients]
         beside = None if ctx.twice else given.pop(0)
@@ -121,78 +119,3 @@ class AddNorm(torch.autograd.Function):
             width, TWO=two is not None, BESIDE=beside is not None, **norm_options(width),
         )  # fmt: skip
         return result, result if both else None, None, None, None, None
-
-
-@triton.jit
-def _tail(size):
-    """The normal distribution function at ``-size`` <= 0, and exp(-size^2 / 2).
-
-    Abramowitz and Stegun 7.1.26: the first is off by 7.5e-8 at most.
-    """
-    bell = tl.exp2(size * size * -0.7213475204444817)
-    t = 1.0 / (1.0 + 0.23164190042 * size)
-    series = (((0.5307027145 * t - 0.7265760135) * t + 0.7107068705) * t - 0.142248368) * t + 0.127414796
-    return series * t * bell, bell
-
-
-@triton.jit
-def _logistic(x):
-    return 1.0 / (1.0 + tl.exp2(x * -1.4426950408889634))
-
-
-@triton.jit
-def _activation_forward(x, y, count, SILU: tl.constexpr, BLOCK: tl.constexpr):
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = place < count
-    value = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
-    if SILU:
-        value *= _logistic(value)
-    else:
-        size = tl.abs(value)
-        tail, _ = _tail(size)
-        value = tl.maximum(value, 0.0) - size * tail
-    tl.store(y + place, value.to(y.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def _activation_backward(x, gradient, result, count, SILU: tl.constexpr, BLOCK: tl.constexpr):
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = place < count
-    value = tl.load(x + place, mask=inside, other=0.0).to(tl.float32)
-    if SILU:
-        share = _logistic(value)
-        slope = share * (1.0 + value * (1.0 - share))
-    else:
-        tail, bell = _tail(tl.abs(value))
-        slope = tl.where(value < 0, tail, 1.0 - tail) + value * bell * 0.3989422804014327
-    found = tl.load(gradient + place, mask=inside, other=0.0).to(tl.float32) * slope
-    tl.store(result + place, found.to(result.dtype.element_ty), mask=inside)
-
-
-def activation_options(silu: bool) -> dict[str, Any]:
-    """Constants and the compiler's options of both kernels."""
-    return {"SILU": silu, "BLOCK": 2048, "num_warps": 4, **FUSED}
-
-
-class Activation(torch.autograd.Function):
-    """GELU, or SiLU, in the few instructions that leave the memory the slower part; for types coarser than float32."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, silu: bool) -> Tensor:
-        """`x` of any shape."""
-        x = x.contiguous()
-        y = torch.empty_like(x)
-        ctx.save_for_backward(x)
-        ctx.options = activation_options(silu)
-        ctx.grid = (triton.cdiv(x.numel(), ctx.options["BLOCK"]),)
-        _activation_forward[ctx.grid](x, y, x.numel(), **ctx.options)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Gradient of `x`."""
-        (x,) = ctx.saved_tensors
-        result = torch.empty_like(x)
-        _activation_backward[ctx.grid](x, gradients[0].contiguous(), result, x.numel(), **ctx.options)
-        return result, None

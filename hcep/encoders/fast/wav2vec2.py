@@ -1,0 +1,72 @@
+"""The fast form of wav2vec 2.0 as transformers builds it.
+
+Shapes: B waveforms, A samples at 16 kHz, T hidden states, D feature dimension.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from hcep.encoders.fast.blocks import Block, Linear, linear_of
+from hcep.encoders.fast.conv_stack import ConvStack, conv_stack
+from hcep.encoders.fast.long_conv import LongConv
+from hcep.encoders.fast.norms import Norm, norm_of
+
+
+class AudioForm(NamedTuple):
+    """wav2vec 2.0: strided convolutions, norm, projection, positional convolution, norm and blocks."""
+
+    convolutions: ConvStack
+    first_norm: Norm
+    project: Linear
+    position: LongConv
+    second_norm: Norm
+    blocks: list[Block]
+
+    def __call__(self, waveform: Tensor, learned: slice | None = None) -> Tensor:
+        """Hidden states ``(B, T, D)`` of waveforms ``(B, A)``; gradients reach the samples `learned`, or all."""
+        x = self.project(self.first_norm(self.convolutions(waveform, learned)))
+        x = self.second_norm(x + functional.gelu(self.position(x)).to(x.dtype))
+        same = x
+        for block in self.blocks:
+            x, same = block.post_norm(x, same)
+        return x
+
+
+def audio_form(encoder: Any, dtype: torch.dtype) -> AudioForm | None:
+    """The fast form of an `AudioEncoder` over wav2vec2-base and its like; None for wav2vec 2.0 of another build."""
+    model, config = encoder.model, encoder.model.config
+    if config.do_stable_layer_norm or config.add_adapter or config.hidden_act != "gelu":
+        return None
+    convolutions = conv_stack(model.feature_extractor, config, dtype)
+    if convolutions is None:
+        return None
+    project, position = model.feature_projection, model.encoder.pos_conv_embed.conv
+    return AudioForm(
+        convolutions,
+        norm_of(project.layer_norm, dtype),
+        linear_of(project.projection, dtype),
+        LongConv(position.weight.float(), position.bias.float(), position.groups, {}),
+        norm_of(model.encoder.layer_norm, dtype),
+        [wav2vec_block(layer, dtype) for layer in model.encoder.layers],
+    )
+
+
+def wav2vec_block(module: Any, dtype: torch.dtype) -> Block:
+    """One ``Wav2Vec2EncoderLayer``; the projections to queries, keys and values become one."""
+    parts = [module.attention.q_proj, module.attention.k_proj, module.attention.v_proj]
+    weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
+    return Block(
+        module.attention.num_heads,
+        norm_of(module.layer_norm, dtype),
+        norm_of(module.final_layer_norm, dtype),
+        Linear(weight.to(dtype), bias.to(dtype)),
+        linear_of(module.attention.out_proj, dtype),
+        linear_of(module.feed_forward.intermediate_dense, dtype),
+        linear_of(module.feed_forward.output_dense, dtype),
+        functional.gelu,
+    )
