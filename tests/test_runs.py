@@ -26,7 +26,8 @@ from hcep.media.shards import Row, shard_names, shard_of, write_shard
 from hcep.media.store import ClipStore
 from hcep.model.method import MODALITIES
 from hcep.protocol.make_split import make_split, read_split
-from hcep.training.checkpoint import read_checkpoint
+from hcep.training import loop
+from hcep.training.checkpoint import read_checkpoint, save_state
 from hcep.training.encode import encode
 from hcep.training.feed import FeatureFeed
 from hcep.training.run import Inputs
@@ -310,6 +311,42 @@ def test_tuning_reads_no_test_clip_and_no_unknown_class(cache, tmp_path, monkeyp
     monkeypatch.setattr(FeatureFeed, "__init__", spy(FeatureFeed.__init__, seen))
     run_tune(cache, tmp_path, {"lr": [0.01, 0.02]})
     assert seen == {*split.train, *split.val}
+
+
+class Interrupted(BaseException):
+    """A power cut."""
+
+
+def test_an_interrupted_tune_goes_on_over_the_same_features_and_begins_anew_over_others(
+    cache, tmp_path, monkeypatch, capsys
+):
+    inputs = inputs_of(cache, "linear")
+    shutil.copytree(cache / "features", tmp_path / "features")
+    features = sorted((tmp_path / "features").glob("*.h5"))
+    inputs = Inputs(inputs.split, inputs.index, features, inputs.encoder, None)
+
+    def tuned(folder):
+        tune(
+            inputs, registry.load("hcep.rivals.linear:Linear"), settings_for("linear", epochs=3), {"lr": [0.01, 0.02]},
+            name="x", seed=0, code="c", output=tmp_path / "tuned.json", work=folder,
+        )  # fmt: skip
+        return capsys.readouterr().err, (tmp_path / "tuned.json").read_bytes()
+
+    def interrupted(path, state):
+        save_state(path, state)
+        raise Interrupted
+
+    for folder in ("same", "changed"):
+        with monkeypatch.context() as patch, pytest.raises(Interrupted):
+            patch.setattr(loop, "save_state", interrupted)
+            tuned(tmp_path / folder)
+    assert "goes on after epoch 1" in tuned(tmp_path / "same")[0]
+    for path in features:
+        with h5py.File(path, "a") as file:
+            file["text"][:] = -2 * file["text"][:]
+    said, found = tuned(tmp_path / "changed")
+    assert "goes on" not in said, "a state of other features is continued"
+    assert found == tuned(tmp_path / "fresh")[1]
 
 
 def spy(real, seen):
