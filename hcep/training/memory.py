@@ -1,10 +1,12 @@
-"""How many clips fit into one backward pass: measured before the first step, halved when memory runs out after all."""
+"""Memory of a run: how many clips fit into one backward pass, how much is free, how much was taken."""
 
 from __future__ import annotations
 
 import copy
-from pathlib import Path
+import resource
+import sys
 
+import psutil
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
@@ -49,23 +51,24 @@ def out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error.__context__, RuntimeError) and out_of_memory(error.__context__)
 
 
-def free_bytes(device: torch.device) -> int | None:
-    """Memory that a run may still take on a device; None where the system does not say."""
+def free_bytes(device: torch.device) -> int:
+    """Memory that a run may still take: an accelerator's, else the available main memory."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
-    return available_memory(Path("/proc/meminfo"))
+    return psutil.virtual_memory().available
 
 
-def available_memory(meminfo: Path) -> int | None:
-    """What Linux calls available main memory; None on other systems."""
-    if not meminfo.is_file():
-        return None
-    lines = meminfo.read_text(encoding="ascii").splitlines()
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+def peak_memory_gb(device: torch.device) -> float:
+    """Largest memory so far in GB: what tensors took on an accelerator, else the process's resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    # psutil knows the present size on every system, but the largest one on Windows alone
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
-def fitting_size(batch: int, fixed: int, per_clip: int, free: int | None) -> int:
+def fitting_size(batch: int, fixed: int, per_clip: int, free: int) -> int:
     """The largest of batch, batch/2, batch/4 ... whose backward pass fits; 1 if none does.
 
     Parameters
@@ -74,11 +77,11 @@ def fitting_size(batch: int, fixed: int, per_clip: int, free: int | None) -> int
         Clips of an optimiser step.
     fixed, per_clip : int
         Bytes kept whatever the number of clips (class prompts), and for every clip.
-    free : int or None
-        Bytes that may be taken; None for no limit.
+    free : int
+        Bytes that may be taken.
     """
     size = batch
-    while free is not None and size > 1 and MARGIN * (fixed + size * per_clip) > SHARE * free:
+    while size > 1 and MARGIN * (fixed + size * per_clip) > SHARE * free:
         size = halved(size)
     return size
 
@@ -98,7 +101,5 @@ def measured_size(method: Method, batch: Batch, size: int) -> tuple[int, int, bo
     one, two = (kept_bytes(method, batch.split(count)[0]) for count in (1, 2))
     per_clip = max(0, two - one)
     free = free_bytes(batch.label.device)
-    once, twice = (
-        fitting_size(size, one - per_clip, per_clip, None if free is None else free // copies) for copies in (1, 2)
-    )
+    once, twice = (fitting_size(size, one - per_clip, per_clip, free // copies) for copies in (1, 2))
     return once, per_clip, twice == size
