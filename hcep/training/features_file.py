@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from hcep.errors import HcepError
-from hcep.training.feed import FEATURES, Feed
+from hcep.model.method import MODALITIES as FEATURES
+from hcep.training.feed import Feed
 
 LAYOUT = "see docs/methods.md for the layout of a features file"
 

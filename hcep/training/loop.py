@@ -105,6 +105,8 @@ class Trainer:
         Diverged
             When a loss is not finite; the state after the epoch before stays.
         """
+        # some kernels of an accelerator have no deterministic form, and those that have are slower
+        torch.use_deterministic_algorithms(self.feed.device.type == "cpu")
         with self.runner.stream():
             return self._run(ready)
 

@@ -20,8 +20,8 @@ SHARE = 0.9  # of the free memory that a step may fill
 def kept_bytes(method: Method, batch: Batch) -> int:
     """Bytes that autograd keeps from the forward to the backward pass of a batch's losses; weights do not count.
 
-    Counted from shapes and types; what a fused kernel makes for itself alone is missing, a few per cent. State and
-    random numbers of the method are as before afterwards.
+    Counted from shapes and types; what a fused kernel keeps for itself is missing, a few per cent. The method's state
+    and the random numbers are as before afterwards.
     """
     sizes: dict[int, int] = {}
 
@@ -30,7 +30,7 @@ def kept_bytes(method: Method, batch: Batch) -> int:
         if not value.is_leaf:
             storage = value.untyped_storage()
             sizes[storage.data_ptr()] = storage.nbytes()
-        # a value that knew its graph would keep the graph, and the graph it, for good
+        # the graph keeps what this returns; if that knew the graph in turn, neither would ever be freed
         return value.detach()
 
     device = batch.label.device
@@ -44,10 +44,10 @@ def kept_bytes(method: Method, batch: Batch) -> int:
 
 
 def out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device had no memory left, which inside a recording may be an error of another kind."""
+    """Whether an error says that a device had no memory left; inside a recording that may be one of another type."""
     if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error):
         return True
-    # what ends a recording may complain in its place
+    # ending a recording after such an error raises another one, with the first as its context
     return isinstance(error.__context__, RuntimeError) and out_of_memory(error.__context__)
 
 
@@ -92,9 +92,25 @@ def halved(size: int) -> int:
 
 
 def measured_size(method: Method, batch: Batch, size: int) -> tuple[int, int, bool]:
-    """Clips per backward pass that fit, bytes kept per clip, and whether all `size` clips would fit twice over.
+    """Measure how many clips fit into one backward pass, by passes over one and two clips.
 
-    Measured by passes over one and two clips of `batch`.
+    Parameters
+    ----------
+    method : Method
+        In training mode.
+    batch : Batch
+        Clips to measure with; with less than two, `size` is taken to fit.
+    size : int
+        Clips of an optimiser step.
+
+    Returns
+    -------
+    fitting : int
+        Clips per backward pass.
+    per_clip : int
+        Bytes that autograd keeps for a clip.
+    twice : bool
+        Whether all `size` clips would fit twice over.
     """
     if len(batch.row) < 2 or size < 2:
         return size, 0, True

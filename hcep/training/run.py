@@ -94,7 +94,7 @@ class Run:
         self._folders: list[Path] = []
 
     def with_settings(self, settings: dict[str, Any]) -> Run:
-        """A run with other settings on the same data and the same device; `forget` of either removes the states of both."""
+        """A run with other settings on the same data and device; `forget` of either removes the states of both."""
         other = copy.copy(self)
         other.settings, other._numbered = settings, 0
         return other
@@ -159,7 +159,9 @@ class Run:
         samples = int(sample.waveform.shape[1])
         return Sizes(int(frames), int(side), samples, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
 
-    def predict(self, method: Method, feed: Feed, positions: Sequence[int] | None = None, title: str = "") -> Prediction:
+    def predict(
+        self, method: Method, feed: Feed, positions: Sequence[int] | None = None, title: str = ""
+    ) -> Prediction:
         """Logits, score and features of clips, on the CPU.
 
         Parameters

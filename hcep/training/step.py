@@ -138,9 +138,7 @@ class StepRunner:
             self.micro = halved(size)
             if self.recorder:
                 self.recorder.warm_up_again()
-            self._say(
-                f"out of memory with {size} clips per backward pass; goes on with {self.micro}, same gradient"
-            )
+            self._say(f"out of memory with {size} clips per backward pass; goes on with {self.micro}, same gradient")
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             set_random_state(before, self.device)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from hcep.errors import HcepError
 from hcep.files import write_table
@@ -65,7 +64,6 @@ def train(
     run = Run(inputs, method_class, settings, seed)
     if not run.split.train:
         raise HcepError("the split has no training clip", file=inputs.split)
-    torch.use_deterministic_algorithms(run.device.type == "cpu")
     feed = run.feed(run.split.train)
     startup.done("reading")
     method = run.build(feed)

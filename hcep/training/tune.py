@@ -51,10 +51,12 @@ def tune(
     Raises
     ------
     HcepError
-        When every point diverges.
+        When every point diverges, or the grid has several devices.
     """
     if "device" in grid:
-        raise HcepError("`device` cannot be tuned: all points run on the same one", file=name, remedy="leave it out")
+        raise HcepError(
+            "its grid names `device`, but all points run on the same one", file=name, remedy="leave it out of `tune`"
+        )
     points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     rows: list[dict[str, Any]] = []
     whole = Run(inputs, method_class, settings, seed)
