@@ -21,8 +21,8 @@ import yaml
 from train import NAMES, ROOT, device_name
 
 from hcep import registry
-from hcep.model.method import Sizes
-from hcep.training.feed import FEATURES, FeatureFeed
+from hcep.model.method import MODALITIES, Sizes
+from hcep.training.feed import FeatureFeed
 from hcep.training.loop import Trainer
 
 METHODS = ("arpl_mm", "linear_msp", "cpn_mm", "lpl_mm", "cssr_mm", "momke")
@@ -38,7 +38,7 @@ def write_features(path: Path, count: int) -> list[str]:
     with h5py.File(path, "w") as file:
         file.create_dataset("clip", data=clips, dtype=h5py.string_dtype())
         file.create_dataset("flags", data=[""] * count, dtype=h5py.string_dtype())
-        for name, width in zip(FEATURES, (SIZES.text, SIZES.vision, SIZES.audio), strict=True):
+        for name, width in zip(MODALITIES, (SIZES.text, SIZES.vision, SIZES.audio), strict=True):
             file.create_dataset(name, data=rng.standard_normal((count, width), dtype=np.float32))
     return clips
 

@@ -99,7 +99,7 @@ def step_time(device: torch.device, rounds: int, **sizes: int) -> float:
         times = []
         for _ in range(rounds + 1):
             start = time.perf_counter()
-            running._step(batch)
+            running.runner.step(batch)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - start)

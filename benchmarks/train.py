@@ -38,7 +38,8 @@ from hcep.model.cuep import OpposingFeatures
 from hcep.model.hcep import HCEP
 from hcep.model.method import Batch, Features, Sizes
 from hcep.training.feed import MediaFeed
-from hcep.training.loop import Trainer, memory_gb
+from hcep.training.memory import peak_memory_gb
+from hcep.training.step import StepRunner
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 5.0
@@ -70,9 +71,12 @@ class Fast:
         resident = int(settings["resident_gb"] * 1e9)
         self.feed = MediaFeed(store, store.clips(), labels, encoders.text.tokenize, args.device, resident)
         self.method.begin([])
-        self.trainer = Trainer(self.method, self.feed, settings, 0, store.folder / "work", name=precision)
+        self.runner = StepRunner(self.method, settings, args.device, precision)
         # on a CPU the measurement would take as long as the benchmark
-        self.trainer.micro = self.trainer._fitting_micro_batch() if args.device.type == "cuda" else args.batch
+        if args.device.type == "cuda":
+            self.runner.fit(self.feed)
+        else:
+            self.runner.micro = args.batch
         self.batches: Iterator[Batch] = iter(())
 
     def ready(self) -> None:
@@ -83,9 +87,9 @@ class Fast:
     @contextmanager
     def unrecorded(self) -> Iterator[None]:
         """Steps run kernel by kernel meanwhile, so that they can be counted or taken apart."""
-        recorder, self.trainer.recorder = self.trainer.recorder, None
+        recorder, self.runner.recorder = self.runner.recorder, None
         yield
-        self.trainer.recorder = recorder
+        self.runner.recorder = recorder
 
     def warm_up(self, steps: int) -> None:
         """Record what is dropped between turns: the steps to be timed, twice, so that every shape has come twice."""
@@ -96,13 +100,13 @@ class Fast:
 
     def release(self) -> None:
         """Drop the recordings, beside which the other sides may have no memory left."""
-        if self.trainer.recorder:
-            self.trainer.recorder.recordings.clear()
+        if self.runner.recorder:
+            self.runner.recorder.recordings.clear()
 
     def step(self) -> None:
         """One step, while the next batch is read."""
         self.method.train()
-        self.trainer._step(self.now)
+        self.runner.step(self.now)
         self.now = next(self.batches, self.now)
 
     def score(self) -> Any:
@@ -111,7 +115,7 @@ class Fast:
 
     def stream(self) -> AbstractContextManager[None]:
         """Where everything runs, as in `Trainer.run`."""
-        return self.trainer.recorder.stream() if self.trainer.recorder else nullcontext()
+        return self.runner.stream()
 
 
 class Slow:
@@ -196,7 +200,7 @@ def turn(side: Fast | Slow, steps: int) -> tuple[float, float]:
         side.warm_up(steps)
     seconds = step_seconds(side, steps)
     side.release()
-    return seconds, memory_gb(side.device)
+    return seconds, peak_memory_gb(side.device)
 
 
 def split(fast: Fast, encoders: Encoders) -> dict[str, float]:
@@ -253,7 +257,7 @@ def losses(fast: Fast, batch: Batch) -> float:
     own = method.features, method.class_features
     method.features = lambda _: given(fast.batch)
     method.class_features = lambda: ((method.text_positive, method.text_negative), sides)
-    seconds = [clock(lambda: fast.trainer._step(batch), fast.device) for _ in range(3)]
+    seconds = [clock(lambda: fast.runner.step(batch), fast.device) for _ in range(3)]
     method.features, method.class_features = own
     return min(seconds)
 
@@ -337,7 +341,7 @@ def take_turns(args: argparse.Namespace, sides: dict[str, Any]) -> dict[str, Mea
                 ):
                     seconds = step_seconds(running, 1)
                 work, moved, count = counter.get_total_flops(), traffic.bytes, traffic.operations
-                first, peak = ([], 0.0) if cuda else ([seconds], memory_gb(args.device))
+                first, peak = ([], 0.0) if cuda else ([seconds], peak_memory_gb(args.device))
                 found[side] = Measured(first, work, moved, count, peak)
             print(f"round {number + 1}: {side} {found[side].seconds} s a step", file=sys.stderr, flush=True)
     return found
@@ -357,7 +361,7 @@ def compare(args: argparse.Namespace, sides: dict[str, Any], peaks: dict[str, fl
             "mfu": work / step / peaks["bf16"],
             "share_of_own_peak": work / step / peaks["bf16" if side == "bf16" else "fp32"],
         }
-        micro = sides[side].trainer.micro if side != "plain" else args.batch
+        micro = sides[side].runner.micro if side != "plain" else args.batch
         say(side=side, batch=args.batch, micro_batch=micro, **counts, step_s=seconds, **rows[side])
     clock(sides["plain"].compute, args.device)
     there = statistics.median(clock(sides["plain"].compute, args.device) for _ in range(args.rounds))

@@ -137,7 +137,7 @@ def test_recorded_steps_are_the_unrecorded_ones(encoders, tmp_path, micro, step,
         )
         trainer = Trainer(method, MemoryFeed(clips(encoders, 14), DEVICE), method.settings, 0, tmp_path / str(graphs))
         rows = trainer.run()
-        kinds[graphs] = 0 if trainer.recorder is None else len(trainer.recorder.recordings)
+        kinds[graphs] = 0 if trainer.runner.recorder is None else len(trainer.runner.recorder.recordings)
         states[graphs] = (method.state_dict(), [row["loss"] for row in rows])
     assert kinds[False] == 0 and kinds[True] >= 2
     assert states[True][1] == pytest.approx(states[False][1], rel=bound)
@@ -149,14 +149,14 @@ def test_a_recorded_step_waits_for_nothing(encoders, tmp_path):
     method = method_of(encoders, batch_size=4, precision="bf16")
     batch = clips(encoders, 4)
     trainer = Trainer(method, MemoryFeed(batch, DEVICE), method.settings, 0, tmp_path)
-    assert trainer.recorder is not None
-    with trainer.recorder.stream():
+    assert trainer.runner.recorder is not None
+    with trainer.runner.recorder.stream():
         batch = batch.to(DEVICE)
         for _ in range(2):
-            trainer._step(batch)
+            trainer.runner.step(batch)
         torch.cuda.set_sync_debug_mode("error")
         try:
-            terms = trainer._step(batch)
+            terms = trainer.runner.step(batch)
         finally:
             torch.cuda.set_sync_debug_mode("default")
     assert all(bool(torch.isfinite(value)) for value in terms.values())
@@ -178,9 +178,9 @@ def test_smaller_cards_train_with_the_default_settings(encoders, tmp_path, card,
         torch.cuda.set_per_process_memory_fraction(1.0)
     peak = torch.cuda.max_memory_reserved() / 1e9
     with capsys.disabled():
-        print(f"\n{card} GB, {precision}: micro-batch {trainer.micro}, peak {peak:.1f} GB")
+        print(f"\n{card} GB, {precision}: micro-batch {trainer.runner.micro}, peak {peak:.1f} GB")
     assert len(rows) == 2 and peak < card
-    assert 1 <= trainer.micro <= 64
+    assert 1 <= trainer.runner.micro <= 64
     assert all(math.isfinite(row["loss"]) for row in rows)
 
 

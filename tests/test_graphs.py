@@ -11,7 +11,7 @@ from small import CLASSES, SIZES, MemoryFeed, media_batch, settings_for, small_e
 
 from hcep.model.hcep import HCEP
 from hcep.model.method import Batch
-from hcep.training import loop
+from hcep.training import step
 from hcep.training.graphs import Recorder, Recording, padded_tokens
 from hcep.training.loop import Trainer
 from hcep.training.memory import out_of_memory
@@ -132,7 +132,7 @@ def trained(work, recorder_of=None, **changes):
     method = HCEP(CLASSES, SIZES, encoders, settings)
     trainer = Trainer(method, MemoryFeed(media_batch(encoders, 14)), settings, 0, work)
     if recorder_of is not None:
-        trainer.recorder = recorder_of("loss_emo", "loss_osr", "accuracy")
+        trainer.runner.recorder = recorder_of("loss_emo", "loss_osr", "accuracy")
     # as on a GPU, but for the stream
     return trainer, trainer._run(None)
 
@@ -141,7 +141,7 @@ def test_training_by_replaying_is_training(tmp_path, recorder_of):
     # batches of 4, 4, 4 and 2 clips: the last has a recording of its own from the second epoch on
     one, rows = trained(tmp_path / "plain")
     other, again = trained(tmp_path / "replayed", recorder_of)
-    assert len(other.recorder.recordings) == 2
+    assert len(other.runner.recorder.recordings) == 2
     assert [row["loss"] for row in again] == [row["loss"] for row in rows]
     for key, value in one.method.state_dict().items():
         assert torch.equal(other.method.state_dict()[key], value), key
@@ -154,7 +154,7 @@ def test_a_run_that_is_over_keeps_no_recording(tmp_path, recorder_of, monkeypatc
     gc.disable()
     try:
         trainer, _ = trained(tmp_path, recorder_of)
-        recordings = [weakref.ref(recording.graph) for recording in trainer.recorder.recordings.values()]
+        recordings = [weakref.ref(recording.graph) for recording in trainer.runner.recorder.recordings.values()]
         assert len(recordings) == 2 and all(place() is not None for place in recordings)
         del trainer
         assert all(place() is None for place in recordings)
@@ -164,34 +164,34 @@ def test_a_run_that_is_over_keeps_no_recording(tmp_path, recorder_of, monkeypatc
 
 def test_a_run_that_could_not_be_recorded_is_not_when_it_is_resumed(tmp_path, recorder_of, monkeypatch):
     for twice in (True, False):
-        monkeypatch.setattr(loop, "measured_size", lambda method, batch, size, twice=twice: (size, 0, twice))
+        monkeypatch.setattr(step, "measured_size", lambda method, batch, size, twice=twice: (size, 0, twice))
         encoders = small_encoders()
         settings = settings_for("hcep", epochs=1, batch_size=4)
         work = tmp_path / str(twice)
         for epochs in (1, 2):
             method = HCEP(CLASSES, SIZES, encoders, settings)
             trainer = Trainer(method, MemoryFeed(media_batch(encoders)), settings | {"epochs": epochs}, 0, work)
-            trainer.recorder = recorder_of("loss_emo", "loss_osr", "accuracy")
+            trainer.runner.recorder = recorder_of("loss_emo", "loss_osr", "accuracy")
             trainer._run(None)
-            assert (trainer.recorder is not None) == twice
+            assert (trainer.runner.recorder is not None) == twice
 
 
 def test_when_a_run_halves_its_clips_at_a_time_shapes_warm_up_again(tmp_path, recorder_of, monkeypatch):
-    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (size, 0, True))
+    monkeypatch.setattr(step, "measured_size", lambda method, batch, size: (size, 0, True))
     encoders = small_encoders()
     settings = settings_for("hcep", epochs=1, batch_size=4)
     method = HCEP(CLASSES, SIZES, encoders, settings)
     trainer = Trainer(method, MemoryFeed(media_batch(encoders, 4)), settings, 0, tmp_path)
-    trainer.recorder = recorder_of("loss_emo", "loss_osr", "accuracy")
+    trainer.runner.recorder = recorder_of("loss_emo", "loss_osr", "accuracy")
     before_step = method.before_step
 
     def scarce():
-        if trainer.micro > 2:
+        if trainer.runner.micro > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
         before_step()
 
     monkeypatch.setattr(method, "before_step", scarce)
     halved = []
-    monkeypatch.setattr(trainer.recorder, "warm_up_again", lambda: halved.append(trainer.micro))
+    monkeypatch.setattr(trainer.runner.recorder, "warm_up_again", lambda: halved.append(trainer.runner.micro))
     trainer._run(None)
     assert halved == [2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psutil
 import pytest
 import torch
 from small import CLASSES, SIZES, MemoryFeed, media_batch, note_images, settings_for, small_encoders
@@ -10,9 +11,9 @@ from torch import nn
 from hcep.errors import HcepError
 from hcep.model.hcep import HCEP
 from hcep.model.method import Method
-from hcep.training import loop, memory
+from hcep.training import memory, step
 from hcep.training.loop import Trainer
-from hcep.training.memory import available_memory, fitting_size, halved, kept_bytes, measured_size
+from hcep.training.memory import fitting_size, free_bytes, halved, kept_bytes, measured_size
 
 
 def trainer(work, limit=None, count=7, **changes) -> Trainer:
@@ -35,7 +36,7 @@ def trainer(work, limit=None, count=7, **changes) -> Trainer:
 
 
 def test_out_of_memory_halves_the_clips_until_they_fit_and_changes_nothing_else(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (size, 0, True))
+    monkeypatch.setattr(step, "measured_size", lambda method, batch, size: (size, 0, True))
     short = trainer(tmp_path / "short", limit=2)
     rows = short.run()
     said = [line for line in capsys.readouterr().err.splitlines() if "out of memory" in line]
@@ -52,12 +53,12 @@ def test_out_of_memory_halves_the_clips_until_they_fit_and_changes_nothing_else(
 
 def test_running_out_of_memory_behind_the_last_part_halves_the_clips_too(tmp_path, capsys, monkeypatch):
     # where several parts share the class prompts, their backward pass comes last
-    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (4, 0, True))
+    monkeypatch.setattr(step, "measured_size", lambda method, batch, size: (4, 0, True))
     short = trainer(tmp_path / "short")
     before_step = short.method.before_step
 
     def scarce():
-        if short.micro > 2:
+        if short.runner.micro > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
         before_step()
 
@@ -71,17 +72,17 @@ def test_running_out_of_memory_behind_the_last_part_halves_the_clips_too(tmp_pat
 
 
 def test_one_clip_that_does_not_fit_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (size, 0, True))
+    monkeypatch.setattr(step, "measured_size", lambda method, batch, size: (size, 0, True))
     with pytest.raises(HcepError, match=r"pass of 1 clips, which cannot be split, does not fit.*Remedy: use a device"):
         trainer(tmp_path, limit=0).run()
 
 
 def test_a_batch_that_means_something_as_a_whole_is_never_split(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (3, 10**9, False))
+    monkeypatch.setattr(step, "measured_size", lambda method, batch, size: (3, 10**9, False))
     monkeypatch.setattr(HCEP, "splittable", False)
     whole = trainer(tmp_path / "a")
     whole.run()
-    assert whole.micro == 7
+    assert whole.runner.micro == 7
     with pytest.raises(HcepError, match=r"pass of 7 clips, which cannot be split, does not fit"):
         trainer(tmp_path / "b", limit=4).run()
     with pytest.raises(HcepError, match=r"micro_batch 2: this method's loss compares the clips of a batch"):
@@ -89,14 +90,14 @@ def test_a_batch_that_means_something_as_a_whole_is_never_split(tmp_path, monkey
 
 
 def test_a_resumed_run_keeps_its_micro_batch(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "measured_size", lambda method, batch, size: (3, 10**9, False))
+    monkeypatch.setattr(step, "measured_size", lambda method, batch, size: (3, 10**9, False))
     first = trainer(tmp_path)
     first.settings = first.settings | {"epochs": 1}
     first.run()
-    monkeypatch.setattr(loop, "measured_size", lambda *given: pytest.fail("measured again"))
+    monkeypatch.setattr(step, "measured_size", lambda *given: pytest.fail("measured again"))
     again = trainer(tmp_path)
     again.run()
-    assert again.micro == 3
+    assert again.runner.micro == 3
 
 
 def test_a_smaller_pass_is_said_with_the_reason(tmp_path, monkeypatch, capsys):
@@ -142,15 +143,16 @@ def test_the_pass_is_measured_by_its_first_clips(monkeypatch):
 
 
 def test_sizes_are_halves_of_the_batch():
-    assert [fitting_size(64, 0, 100, free) for free in (None, 8889, 8888, 600, 1)] == [64, 64, 32, 4, 1]
+    assert [fitting_size(64, 0, 100, free) for free in (8889, 8888, 600, 1)] == [64, 32, 4, 1]
     assert [halved(size) for size in (64, 7, 3, 2)] == [32, 4, 2, 1]
 
 
-def test_free_memory_is_what_the_system_says(tmp_path):
-    meminfo = tmp_path / "meminfo"
-    assert available_memory(meminfo) is None
-    meminfo.write_text("MemTotal:       24000 kB\nMemFree:          100 kB\nMemAvailable:   12000 kB\n")
-    assert available_memory(meminfo) == 12_000 * 1024
+def test_free_memory_is_what_the_system_says(monkeypatch):
+    cpu = torch.device("cpu")
+    assert 0 < free_bytes(cpu) < psutil.virtual_memory().total
+    said = psutil.virtual_memory()._replace(total=24_000_000, free=100_000, available=12_000_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: said)
+    assert free_bytes(cpu) == 12_000_000
 
 
 def test_bf16_keeps_about_half():
@@ -175,7 +177,7 @@ def test_micro_batches_of_a_step_share_the_class_prompts(tmp_path, monkeypatch):
         method = HCEP(CLASSES, SIZES, encoders, settings)
         method.begin([])
         noted.clear()
-        Trainer(method, MemoryFeed(media_batch(encoders)), settings, 0, tmp_path)._step(media_batch(encoders))
+        Trainer(method, MemoryFeed(media_batch(encoders)), settings, 0, tmp_path).runner.step(media_batch(encoders))
         images.append(list(noted))
         grads.append({name: value.grad for name, value in method.named_parameters() if value.grad is not None})
     assert images[:2] == [[15, 6], [6, 6, 6, 3]]

@@ -105,7 +105,7 @@ def test_micro_batches_give_the_gradients_of_the_whole_batch(tmp_path, base):
     for micro in (0, 2):
         method = build(base, micro_batch=micro, batch_size=6)
         method.begin([feature_batch()])
-        Trainer(method, MemoryFeed(feature_batch()), method.settings, 0, tmp_path)._step(feature_batch())
+        Trainer(method, MemoryFeed(feature_batch()), method.settings, 0, tmp_path).runner.step(feature_batch())
         grads.append([value.grad for value in method.parameters() if value.grad is not None])
     for one, other in zip(*grads, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -26,10 +27,11 @@ from hcep.media.shards import Row, shard_names, shard_of, write_shard
 from hcep.media.store import ClipStore
 from hcep.model.method import MODALITIES
 from hcep.protocol.make_split import make_split, read_split
-from hcep.training.checkpoint import read_checkpoint
+from hcep.training import loop
+from hcep.training.checkpoint import read_checkpoint, save_state
 from hcep.training.encode import encode
 from hcep.training.feed import FeatureFeed
-from hcep.training.run import Inputs
+from hcep.training.run import Inputs, Run
 from hcep.training.score import score
 from hcep.training.train import train
 from hcep.training.tune import tune, with_validation
@@ -139,7 +141,6 @@ def test_the_checkpoint_says_what_it_was_made_with(cache, tmp_path):
 def test_features_are_the_encoders_own_and_media_methods_see_the_same(cache):
     media, features = inputs_of(cache, "hcep"), inputs_of(cache, "linear")
     from hcep.model.features import encode_media
-    from hcep.training.run import Run
 
     one = Run(media, registry.load("hcep.model.hcep:HCEP"), settings_for("hcep"), 0)
     two = Run(features, registry.load("hcep.rivals.linear:Linear"), settings_for("linear"), 0)
@@ -302,6 +303,8 @@ def test_the_first_of_equal_points_wins_and_a_diverged_one_loses(cache, tmp_path
     assert 'tune linear_tuned: chose {"lr": 1e-12}, right on ' in said
     with pytest.raises(HcepError, match="every point of the grid diverged"):
         run_tune(cache, tmp_path / "all", {"lr": [1e30, 1e31]})
+    with pytest.raises(HcepError, match=r"linear_tuned: its grid names `device`.*leave it out of `tune`"):
+        run_tune(cache, tmp_path / "devices", {"device": ["cpu", "auto"]})
 
 
 def test_tuning_reads_no_test_clip_and_no_unknown_class(cache, tmp_path, monkeypatch):
@@ -310,6 +313,70 @@ def test_tuning_reads_no_test_clip_and_no_unknown_class(cache, tmp_path, monkeyp
     monkeypatch.setattr(FeatureFeed, "__init__", spy(FeatureFeed.__init__, seen))
     run_tune(cache, tmp_path, {"lr": [0.01, 0.02]})
     assert seen == {*split.train, *split.val}
+
+
+def test_everything_that_decides_a_result_names_its_resume_state(cache, tmp_path, monkeypatch):
+    cls, inputs = registry.load("hcep.rivals.linear:Linear"), inputs_of(cache, "linear")
+
+    def name_of(changed=inputs, seed=0, job=("train", "linear", "c"), device="cpu", **settings):
+        run = Run(changed, cls, settings_for("linear", **settings), seed)
+        run.device = torch.device(device)
+        return run.folder(tmp_path, *job).name
+
+    for name, source in (("split.json", "split.json"), ("index.h5", "index.h5"), ("other.h5", "index.h5")):
+        shutil.copy(cache / source, tmp_path / name)
+    names = [name_of(), name_of(seed=1), name_of(lr=0.1), name_of(device="cuda")]
+    names += [name_of(job=job) for job in (("tune", "linear", "c"), ("train", "x", "c"), ("train", "linear", "d"))]
+    with (tmp_path / "split.json").open("a") as file:
+        file.write(" ")
+    with h5py.File(tmp_path / "other.h5", "a") as file:
+        file.attrs["digest"] = "other"
+    for changes in (
+        {"split": tmp_path / "split.json"},
+        {"index": [tmp_path / "other.h5"]},
+        {"features": inputs.features[:1]},
+        {"encoder": inputs.encoder | {"sha256": {"clip": "other"}}},
+    ):
+        names.append(name_of(replace(inputs, **changes)))
+    assert len(set(names)) == len(names) == 11
+    # the same files elsewhere are the same data
+    assert name_of(replace(inputs, index=[tmp_path / "index.h5"])) == names[0] == name_of()
+
+
+class Interrupted(BaseException):
+    """A power cut."""
+
+
+def test_an_interrupted_tune_goes_on_over_the_same_features_and_begins_anew_over_others(
+    cache, tmp_path, monkeypatch, capsys
+):
+    inputs = inputs_of(cache, "linear")
+    shutil.copytree(cache / "features", tmp_path / "features")
+    features = sorted((tmp_path / "features").glob("*.h5"))
+    inputs = Inputs(inputs.split, inputs.index, features, inputs.encoder, None)
+
+    def tuned(folder):
+        tune(
+            inputs, registry.load("hcep.rivals.linear:Linear"), settings_for("linear", epochs=3), {"lr": [0.01, 0.02]},
+            name="x", seed=0, code="c", output=tmp_path / "tuned.json", work=folder,
+        )  # fmt: skip
+        return capsys.readouterr().err, (tmp_path / "tuned.json").read_bytes()
+
+    def interrupted(path, state):
+        save_state(path, state)
+        raise Interrupted
+
+    for folder in ("same", "changed"):
+        with monkeypatch.context() as patch, pytest.raises(Interrupted):
+            patch.setattr(loop, "save_state", interrupted)
+            tuned(tmp_path / folder)
+    assert "goes on after epoch 1" in tuned(tmp_path / "same")[0]
+    for path in features:
+        with h5py.File(path, "a") as file:
+            file["text"][:] = -2 * file["text"][:]
+    said, found = tuned(tmp_path / "changed")
+    assert "goes on" not in said, "a state of other features is continued"
+    assert found == tuned(tmp_path / "fresh")[1]
 
 
 def spy(real, seen):

@@ -89,7 +89,7 @@ def test_micro_batches_give_the_gradients_of_the_whole_batch(tmp_path, reduction
         method = HCEP(CLASSES, SIZES, encoders, settings)
         method.begin([])
         trainer = Trainer(method, MemoryFeed(media_batch(encoders)), settings, 0, tmp_path)
-        terms = trainer._step(media_batch(encoders))
+        terms = trainer.runner.step(media_batch(encoders))
         grads.append(({n: p.grad.clone() for n, p in method.named_parameters()}, terms))
     for name, value in grads[0][0].items():
         torch.testing.assert_close(grads[1][0][name], value, atol=1e-6, rtol=1e-3, msg=name)
@@ -127,12 +127,12 @@ sys.path.insert(0, {tests!r})
 from test_training import hcep_trainer
 trainer = hcep_trainer(Path({work!r}))
 if {kill}:
-    step = trainer._step
+    step = trainer.runner.step
     def killed(batch):
-        if trainer.step == {kill}:
+        if trainer.runner.done == {kill}:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(batch)
-    trainer._step = killed
+    trainer.runner.step = killed
 trainer.run()
 torch.save(trainer.method.state_dict(), {output!r})
 """
@@ -167,7 +167,7 @@ def test_a_nan_loss_stops_with_the_place_and_keeps_the_last_good_state(tmp_path)
 
     def poisoned(batch):
         terms = loss(batch)
-        return terms if trainer.step < 5 else terms | {"loss_cls": terms["loss_cls"] * float("nan")}
+        return terms if trainer.runner.done < 5 else terms | {"loss_cls": terms["loss_cls"] * float("nan")}
 
     trainer.method.loss = poisoned
     with pytest.raises(HcepError, match=r"loss_cls is nan in epoch 2, step 6.*lower `lr`.*epoch 1 is kept"):

@@ -76,7 +76,7 @@ def count_flops(
             with FlopCounterMode(display=False) as encoding:
                 encode_media(encoders, blank_batch(sizes, encoders.text.context, "media"))
             total += encoding.get_total_flops()
-        # the first clip pays for what is kept, and the second is another one
+        # the first clip also pays for features that the method keeps; the second, another clip, is what counts
         for row in range(2):
             batch = blank_batch(sizes, encoders.text.context, method_class.inputs)
             with FlopCounterMode(display=False) as counter:
@@ -92,7 +92,7 @@ def complexity(
     known: Sequence[int],
     paper: Path | None,
 ) -> list[dict[str, Any]]:
-    """One row per method and number of known classes.
+    """Count what every method costs, for every number of known classes.
 
     Parameters
     ----------
@@ -106,6 +106,11 @@ def complexity(
         Values of K.
     paper : path, optional
         ``paper_results.csv``; its ``params_m`` of Table 8 stand beside ours.
+
+    Returns
+    -------
+    list of dict
+        One row per method and number of known classes, with cells of `COLUMNS`.
     """
     encoders = shape_only(info)
     sizes = Sizes(frames, encoders.vision.size, samples, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
@@ -114,7 +119,7 @@ def complexity(
     for name, (method_class, settings) in methods.items():
         settings = settings | {"precision": "fp32"}
         frozen = sum(parameters(getattr(encoders, tower), learnable=False) for tower in method_class.towers)
-        frozen += "text" in method_class.towers  # CLIP's logit scale, in neither tower
+        frozen += "text" in method_class.towers  # one more: CLIP's logit scale, which is in neither tower
         classes = [f"class {i}" for i in range(max(known))]
         supplied = method_class.features_of
         flops = None if supplied else count_flops(method_class, classes, sizes, encoders, settings)
@@ -132,9 +137,10 @@ def complexity(
                 "encoder": info["name"] if method_class.towers else "",
             }
             if supplied:
-                # features from a file: their encoder is not here to be counted
+                # the features come from a file, and the encoder that made them is not here to be counted
                 row |= {"frozen": "", "frozen_m": "", "encoder": supplied}
-            if (name, count) in printed and not _small(info):
+            # printed counts are those of encoders of the paper's size
+            if (name, count) in printed and info["clip"]["embed_dim"] == 512:
                 row["paper_m"] = printed[name, count]
                 row["difference_m"] = f"{learnable / 1e6 - printed[name, count]:+.4f}"
                 if twice := getattr(method, "paper_count_extra", 0):
@@ -160,7 +166,7 @@ def _build(
 
 
 def default_methods() -> dict[str, dict[str, Any]]:
-    """HCEP and its baseline with the settings that decide a count, at the paper's values."""
+    """HCEP and its baseline, with the paper's values of the settings that decide a count."""
     hcep = {
         "audio_pool": "all",
         "audio_prompt": "prepend",
@@ -219,12 +225,8 @@ def write_complexity(rows: Sequence[dict[str, Any]], output: Path) -> None:
     write_table(output, COLUMNS, rows)
 
 
-def _small(info: dict[str, Any]) -> bool:
-    """Printed counts compare with encoders of the paper's size only."""
-    return info["clip"]["embed_dim"] != 512
-
-
 def _printed(paper: Path | None) -> dict[tuple[str, int], float]:
+    """Millions of parameters that the paper prints, by method and number of known classes."""
     if paper is None:
         return {}
     with paper.open(encoding="utf-8", newline="") as handle:

@@ -21,15 +21,18 @@ class Reservation(NamedTuple):
 
 
 def choose_device(name: str) -> Reservation:
-    """The device of a job, on which float32 means float32.
+    """The device of a job; float32 is computed there without rounding to TF32.
 
-    ``auto`` takes an accelerator when there is one, ``cpu``, ``cuda`` and ``cuda:1`` are taken literally; ``auto`` and
-    ``cuda`` take a slot.
+    Parameters
+    ----------
+    name : str
+        ``auto`` is ``cuda`` when there is an accelerator, else ``cpu``. ``cuda`` takes a slot on the accelerator with
+        the fewest jobs; ``cuda:1`` names one and takes no slot.
 
     Raises
     ------
     HcepError
-        When ``cuda`` is asked for and absent.
+        When ``cuda`` is asked for and absent, or every slot is taken.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -43,14 +46,14 @@ def choose_device(name: str) -> Reservation:
         name = f"cuda:{slot.device}"
     device = torch.device(name)
     torch.cuda.set_device(device)
-    # by default convolutions are rounded to TF32
+    # torch's default rounds convolutions to TF32
     torch.backends.cudnn.allow_tf32 = False
     return Reservation(device, slot)
 
 
 @cache
 def note_slow_precision(device: torch.device, precision: str) -> None:
-    """Say in the log, once, where bf16 is put together from float32, which is slower than float32 itself."""
+    """Say in the log, once, that a device computes bf16 by float32, which is slower than float32 itself."""
     if device.type == "cuda" and precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         print(
             f"precision: bf16 is slow on {torch.cuda.get_device_name(device)}, which has no units for it; "

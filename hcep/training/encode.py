@@ -13,21 +13,35 @@ from hcep.encoders.folder import Encoders
 from hcep.files import atomic_path
 from hcep.media.store import ClipStore
 from hcep.model.features import encode_media
-from hcep.model.method import Features
+from hcep.model.method import MODALITIES, Features
 from hcep.progress import progress
 from hcep.training.devices import choose_device, note_slow_precision
-from hcep.training.feed import FEATURES, MediaFeed
+from hcep.training.feed import MediaFeed
 from hcep.training.run import check_side
 
 
 @torch.no_grad()
 def encode(index: Path, shard: str, output: Path, encoders: Encoders, settings: dict[str, Any]) -> None:
-    """Encode one shard: ``clip``, ``flags`` and float32 ``text``, ``vision``, ``audio`` ``(n, D)`` each.
+    """Encode the n clips of one shard.
 
     Parameters
     ----------
+    index : path
+        ``index.h5``; the shards lie beside it.
+    shard : str
+        Its name, such as ``007-of-064``.
+    output : path
+        HDF5: ``clip`` and ``flags`` (n,), float32 ``text``, ``vision`` and ``audio`` (n, D) with D of each encoder;
+        attributes ``encoder`` (digests of its weights, as JSON) and ``index`` (digest).
+    encoders : Encoders
+        Moved to the device.
     settings : dict
         ``batch_size, precision, device``.
+
+    Raises
+    ------
+    HcepError
+        The clips' frames have another size than the encoder takes.
     """
     reservation = choose_device(settings["device"])
     device = reservation.device
@@ -44,12 +58,12 @@ def encode(index: Path, shard: str, output: Path, encoders: Encoders, settings: 
     batches = feed.batches(settings["batch_size"])
     with torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bf16"):
         for batch in progress(batches, -(-len(clips) // settings["batch_size"]), f"encode {shard}", "batch"):
-            parts.append(encode_media(encoders, batch))  # stays there: fetching it would wait for the device
+            parts.append(encode_media(encoders, batch))  # they stay on the device: fetching them would wait for it
     with atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
         text = h5py.string_dtype()
         file.create_dataset("clip", data=clips, dtype=text, shape=(len(clips),))
         file.create_dataset("flags", data=store.flags(clips), dtype=text, shape=(len(clips),))
-        for name, values in zip(FEATURES, zip(*parts, strict=True), strict=True):
+        for name, values in zip(MODALITIES, zip(*parts, strict=True), strict=True):
             file.create_dataset(name, data=torch.cat(values).cpu().numpy())
         file.attrs["encoder"] = json.dumps(encoders.info["sha256"], sort_keys=True)
         file.attrs["index"] = store.digest

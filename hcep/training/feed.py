@@ -13,12 +13,11 @@ from torch import Tensor
 
 from hcep.errors import HcepError
 from hcep.media.store import ClipStore, JoinedStore
-from hcep.model.method import Batch
+from hcep.model.method import MODALITIES, Batch
 
-MISSING_FLAGS = ("no_text", "no_video", "no_audio")  # in the order of hcep.model.method.MODALITIES
-FEATURES = ("text", "vision", "audio")
+MISSING_FLAGS = ("no_text", "no_video", "no_audio")  # in the order of MODALITIES
 READ_AT_ONCE = 256  # clips, when media move to an accelerator
-DEVICE_SHARE = 4  # media may take this part of an accelerator's free memory
+DEVICE_SHARE = 4  # media may take one part in so many of an accelerator's free memory
 
 
 def missing_mask(flags: Sequence[str]) -> Tensor:
@@ -33,7 +32,7 @@ class Feed:
     Parameters
     ----------
     clips : sequence of str
-        Clip ids; the position is the clip's index in the run.
+        Clip ids.
     labels : sequence of int
         Class ids, -1 for unknown.
     missing : bool Tensor (n, 3)
@@ -44,7 +43,8 @@ class Feed:
     Attributes
     ----------
     first : int
-        Index of the first clip in the run; feeds of one run that share a method must not overlap.
+        Number of the first clip, from which the others count on: `Batch.row`. No two clips that a method meets may have
+        the same number, so `Run.feed` sets another one for each of its feeds.
     """
 
     first = 0
@@ -60,23 +60,23 @@ class Feed:
         return len(self.clips)
 
     def content(self, positions: Tensor) -> dict[str, Tensor]:
-        """The fields of `Batch` beyond index, label and missing."""
+        """The fields of `Batch` beside row, label and missing, for the clips at these positions."""
         raise NotImplementedError
 
     def batch(self, positions: Tensor) -> Batch:
-        """One batch on the device."""
+        """The clips at these positions, on the device."""
         fields = self.content(positions)
         return Batch(positions + self.first, self.labels[positions], self.missing[positions], **fields).to(self.device)
 
     def _ahead(self, positions: Tensor) -> tuple[Batch, torch.cuda.Event | None]:
-        """In the reader's thread: a batch, and the event after its copies to an accelerator."""
+        """Called in the reader's thread: a batch, and the event after its copies to an accelerator."""
         if self.copies is None:
             return self.batch(positions), None
         with torch.cuda.stream(self.copies):
             return self.batch(positions), self.copies.record_event()
 
     def _arrived(self, batch: Batch, copied: torch.cuda.Event | None) -> Batch:
-        """Make the device (not this thread) wait until a batch is there."""
+        """Make the device wait until a batch is there; this thread goes on at once."""
         if copied is not None:
             stream = torch.cuda.current_stream(self.device)
             stream.wait_event(copied)
@@ -107,8 +107,8 @@ class MediaFeed(Feed):
     tokenize : callable
         Texts to tokens ``(n, L)``.
     resident_bytes : int
-        Media up to this size is read once and kept; 0 reads every batch from the shards. On an accelerator media of up
-        to a quarter of its free memory are kept there, whatever this says, unless it is 0.
+        Media up to this size are read once and kept; with 0 every batch is read from the shards. Media that fill up to
+        a quarter of an accelerator's free memory are kept there, whatever this number is, unless it is 0.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class MediaFeed(Feed):
         self.store = store
         self.samples = torch.from_numpy(store.samples(clips))
         self.tokens = tokenize(store.texts(clips))
-        # the end mark has the largest id of a text; what follows it is padding
+        # the end mark is the token with the largest id; what follows it is padding
         self.lengths = self.tokens.argmax(dim=1) + 1
         self.tokens = self.tokens[:, : int(self.lengths.max())].clone() if clips else self.tokens
         self.resident: tuple[Tensor, Tensor] | None = None
@@ -179,7 +179,12 @@ class FeatureFeed(Feed):
     shards : sequence of path
         Files written by ``hcep encode``.
     made_with : dict
-        What their attributes may say: ``encoder`` (digests of its weights, as JSON) and ``index`` (digests).
+        Allowed values of their attributes: ``encoder`` (digests of its weights, as JSON) and ``index`` (digests).
+
+    Raises
+    ------
+    HcepError
+        A file was made with another encoder or index, or a clip is in none of them.
     """
 
     def __init__(
@@ -199,7 +204,7 @@ class FeatureFeed(Feed):
                         raise HcepError(
                             f"was made with another {key} than this run's", file=path, remedy="run `hcep encode` again"
                         )
-                columns = [file[name][()] for name in FEATURES]
+                columns = [file[name][()] for name in MODALITIES]
                 flags = file["flags"].asstr()[()]
                 for row, clip in enumerate(file["clip"].asstr()[()]):
                     if clip in wanted:
@@ -214,7 +219,7 @@ class FeatureFeed(Feed):
         super().__init__(clips, labels, missing_mask([found[clip][1] for clip in clips]), device)
         self.features = {
             name: torch.from_numpy(np.stack([found[clip][0][i] for clip in clips])) if clips else torch.zeros(0, 1)
-            for i, name in enumerate(FEATURES)
+            for i, name in enumerate(MODALITIES)
         }
 
     def content(self, positions: Tensor) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
-"""Work on a batch recorded as a CUDA graph and replayed: the device gets its thousands of kernels in one call.
+"""Work on a batch, recorded as a CUDA graph and replayed, so that the device gets thousands of kernels in one call.
 
-A step of HCEP at full size takes a GPU half the time that a processor needs to hand it the kernels one by one.
+A GPU computes a step of HCEP at full size in half the time in which a processor hands it the kernels one by one.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Recording(NamedTuple):
 
 
 class Recorder:
-    """Replays work on a batch, from the second batch of a shape on.
+    """Replays work on batches, from the second batch of a shape on.
 
-    The caller runs the first one itself, which is the warm-up that a recording needs. Few lengths of texts
-    (`padded_tokens`) make few shapes.
+    A recording needs a warm-up, so the caller runs the first batch of each shape itself. `padded_tokens` leaves few
+    lengths of texts, and so few shapes.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Recorder:
     Attributes
     ----------
     recordings : dict
-        By the shapes of the batch; None where recording ran out of memory.
+        Shapes of a batch -> Recording, or None where recording ran out of memory.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
@@ -57,7 +57,7 @@ class Recorder:
 
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """Where everything should run: the default stream cannot be recorded, and gradients remember theirs."""
+        """All work should run in here: CUDA cannot record the default stream, and gradients run where losses did."""
         default = torch.cuda.current_stream(self.device)
         self._stream.wait_stream(default)
         with torch.cuda.stream(self._stream):
@@ -65,17 +65,18 @@ class Recorder:
         default.wait_stream(self._stream)
 
     def replay(self, work: Callable[[Batch], Any], batch: Batch) -> Any:
-        """What `work` makes of a batch, in tensors of its own; None for a batch that has to run unrecorded.
+        """What `work` makes of a batch, copied out of the recording; None where the caller has to run it unrecorded.
 
-        That is the first of its shape, and any where recording ran out of memory.
+        That is so for the first batch of a shape, and for all of a shape whose recording ran out of memory.
 
         Parameters
         ----------
         work : callable
             From a batch to tensors, in nested containers; the same in every call. It must not look at values of
-            tensors, nor copy any from the main memory, and `Batch.row` is that of the recorded batch. What it writes
-            elsewhere (gradients, prompts) must lie at the same place whenever it runs. It is not kept: whoever owns
-            both the work and the recorder would keep all recordings on the device until Python looks for cycles.
+            tensors, nor copy any from the main memory, and the `Batch.row` that it sees is that of the recorded batch.
+            What it writes elsewhere (gradients, prompts) must lie at the same place whenever it runs. The recorder does
+            not keep it: an object that owns both would be part of a cycle, and all recordings would stay on the device
+            until Python looks for cycles.
         batch : Batch
             On the device.
         """
@@ -89,7 +90,7 @@ class Recorder:
         return tree_map(lambda value: value.clone() if isinstance(value, Tensor) else value, recording.result)
 
     def warm_up_again(self) -> None:
-        """Shapes without a recording run once more before they get one: from now on the work runs other kernels."""
+        """From now on the work runs other kernels, so shapes without a recording run once more before they get one."""
         self._seen = set(self.recordings)
 
     def _recording(self, work: Callable[[Batch], Any], batch: Batch) -> Recording | None:
@@ -115,7 +116,7 @@ class Recorder:
     def _record(self, work: Callable[[Batch], Any], batch: Batch) -> Recording:
         own = Batch(**{key: value.clone() for key, value in batch._asdict().items() if value is not None})
         if not any(self.recordings.values()):
-            # a pool that no recording holds may be gone
+            # all recordings share a pool of memory, which ends with the last of them
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         # the reader's thread may copy and allocate meanwhile, which a stricter mode forbids
@@ -125,7 +126,7 @@ class Recorder:
 
 
 def padded_tokens(batch: Batch) -> Batch:
-    """The same batch with zeros behind its texts, which no feature sees, up to a multiple of `TEXTS`."""
+    """The same batch, its texts filled up with zeros to a multiple of `TEXTS` tokens; no feature depends on them."""
     if batch.tokens is None:
         return batch
     return batch._replace(tokens=functional.pad(batch.tokens, (0, -batch.tokens.shape[1] % TEXTS)))

@@ -1,10 +1,12 @@
-"""How many clips fit into one backward pass: measured before the first step, halved when memory runs out after all."""
+"""Memory of a run: how many clips fit into one backward pass, how much is free, how much was taken."""
 
 from __future__ import annotations
 
 import copy
-from pathlib import Path
+import resource
+import sys
 
+import psutil
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
@@ -18,8 +20,8 @@ SHARE = 0.9  # of the free memory that a step may fill
 def kept_bytes(method: Method, batch: Batch) -> int:
     """Bytes that autograd keeps from the forward to the backward pass of a batch's losses; weights do not count.
 
-    Counted from shapes and types; what a fused kernel makes for itself alone is missing, a few per cent. State and
-    random numbers of the method are as before afterwards.
+    Counted from shapes and types; what a fused kernel keeps for itself is missing, a few per cent. The method's state
+    and the random numbers are as before afterwards.
     """
     sizes: dict[int, int] = {}
 
@@ -28,7 +30,7 @@ def kept_bytes(method: Method, batch: Batch) -> int:
         if not value.is_leaf:
             storage = value.untyped_storage()
             sizes[storage.data_ptr()] = storage.nbytes()
-        # a value that knew its graph would keep the graph, and the graph it, for good
+        # the graph keeps what this returns; if that knew the graph in turn, neither would ever be freed
         return value.detach()
 
     device = batch.label.device
@@ -42,30 +44,31 @@ def kept_bytes(method: Method, batch: Batch) -> int:
 
 
 def out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device had no memory left, which inside a recording may be an error of another kind."""
+    """Whether an error says that a device had no memory left; inside a recording that may be one of another type."""
     if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error):
         return True
-    # what ends a recording may complain in its place
+    # ending a recording after such an error raises another one, with the first as its context
     return isinstance(error.__context__, RuntimeError) and out_of_memory(error.__context__)
 
 
-def free_bytes(device: torch.device) -> int | None:
-    """Memory that a run may still take on a device; None where the system does not say."""
+def free_bytes(device: torch.device) -> int:
+    """Memory that a run may still take: an accelerator's, else the available main memory."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
-    return available_memory(Path("/proc/meminfo"))
+    return psutil.virtual_memory().available
 
 
-def available_memory(meminfo: Path) -> int | None:
-    """What Linux calls available main memory; None on other systems."""
-    if not meminfo.is_file():
-        return None
-    lines = meminfo.read_text(encoding="ascii").splitlines()
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+def peak_memory_gb(device: torch.device) -> float:
+    """Largest memory so far in GB: what tensors took on an accelerator, else the process's resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    # psutil knows the present size on every system, but the largest one on Windows alone
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
-def fitting_size(batch: int, fixed: int, per_clip: int, free: int | None) -> int:
+def fitting_size(batch: int, fixed: int, per_clip: int, free: int) -> int:
     """The largest of batch, batch/2, batch/4 ... whose backward pass fits; 1 if none does.
 
     Parameters
@@ -74,11 +77,11 @@ def fitting_size(batch: int, fixed: int, per_clip: int, free: int | None) -> int
         Clips of an optimiser step.
     fixed, per_clip : int
         Bytes kept whatever the number of clips (class prompts), and for every clip.
-    free : int or None
-        Bytes that may be taken; None for no limit.
+    free : int
+        Bytes that may be taken.
     """
     size = batch
-    while free is not None and size > 1 and MARGIN * (fixed + size * per_clip) > SHARE * free:
+    while size > 1 and MARGIN * (fixed + size * per_clip) > SHARE * free:
         size = halved(size)
     return size
 
@@ -89,16 +92,30 @@ def halved(size: int) -> int:
 
 
 def measured_size(method: Method, batch: Batch, size: int) -> tuple[int, int, bool]:
-    """Clips per backward pass that fit, bytes kept per clip, and whether all `size` clips would fit twice over.
+    """Measure how many clips fit into one backward pass, by passes over one and two clips.
 
-    Measured by passes over one and two clips of `batch`.
+    Parameters
+    ----------
+    method : Method
+        In training mode.
+    batch : Batch
+        Clips to measure with; with less than two, `size` is taken to fit.
+    size : int
+        Clips of an optimiser step.
+
+    Returns
+    -------
+    fitting : int
+        Clips per backward pass.
+    per_clip : int
+        Bytes that autograd keeps for a clip.
+    twice : bool
+        Whether all `size` clips would fit twice over.
     """
     if len(batch.row) < 2 or size < 2:
         return size, 0, True
     one, two = (kept_bytes(method, batch.split(count)[0]) for count in (1, 2))
     per_clip = max(0, two - one)
     free = free_bytes(batch.label.device)
-    once, twice = (
-        fitting_size(size, one - per_clip, per_clip, None if free is None else free // copies) for copies in (1, 2)
-    )
+    once, twice = (fitting_size(size, one - per_clip, per_clip, free // copies) for copies in (1, 2))
     return once, per_clip, twice == size

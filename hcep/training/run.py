@@ -1,8 +1,10 @@
-"""One run, method x openness x split x seed: its data, its device, and how its method is built."""
+"""One run, method x openness x split x seed: its data, its device, its resume state, its method and its predictions."""
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +13,10 @@ from typing import Any
 import torch
 
 from hcep.errors import HcepError
+from hcep.files import digest, sha256_file
 from hcep.media.store import open_stores
-from hcep.model.method import Batch, Method, Sizes
+from hcep.model.method import Batch, Method, Prediction, Sizes
+from hcep.progress import progress
 from hcep.protocol.make_split import Split, read_split
 from hcep.training.devices import choose_device, note_slow_precision
 from hcep.training.features_file import FeaturesFileFeed
@@ -55,23 +59,73 @@ def check_side(side: int, encoders: Any, index: Path) -> None:
 
 
 class Run:
-    """What training and scoring of a run share: data, device, and how its method is built."""
+    """What `train`, `tune` and `score` share of one run.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        Where the run reads from.
+    method_class : type of Method
+        Its method.
+    settings : dict
+        What the loop and the method read.
+    seed : int
+        Of the method's start values and of the order of clips.
+
+    Attributes
+    ----------
+    device : torch.device
+        Where the run takes place; a slot on it is held as long as this object lives.
+    split : Split
+        Who is trained on and who is tested.
+    store : ClipStore or JoinedStore
+        The cache of the task's datasets.
+    """
 
     def __init__(self, inputs: Inputs, method_class: type[Method], settings: dict[str, Any], seed: int) -> None:
         self.inputs, self.method_class, self.settings, self.seed = inputs, method_class, settings, seed
-        # cached features train in seconds: an accelerator that no job has reserved is left alone
+        # methods on cached features train in seconds, so they leave an accelerator to the jobs that need one
         auto = settings["device"] == "auto" and inputs.encoders is None
-        self.reservation = choose_device("cpu" if auto else settings["device"])
-        self.device = self.reservation.device
-        if inputs.encoders is not None:
-            note_slow_precision(self.device, settings["precision"])
+        self._reservation = choose_device("cpu" if auto else settings["device"])
+        self.device = self._reservation.device
         self.split: Split = read_split(inputs.split)
         self.store = open_stores(inputs.index)
+        self._numbered = 0
+        self._folders: list[Path] = []
+
+    def with_settings(self, settings: dict[str, Any]) -> Run:
+        """A run with other settings on the same data and device; `forget` of either removes the states of both."""
+        other = copy.copy(self)
+        other.settings, other._numbered = settings, 0
+        return other
+
+    def folder(self, work: Path, *job: str) -> Path:
+        """Folder of the resume state of a job, below `work`.
+
+        Its name is a digest of everything that decides the result, so that a state is never continued under other
+        conditions: `job` (its kind, the method's name in the results, the digest of the code), seed, settings, kind of
+        device, index, split, features and encoder weights.
+        """
+        read = [self.store.digest, self.inputs.encoder["sha256"]]
+        read += [sha256_file(path) for path in (self.inputs.split, *self.inputs.features)]
+        found = work / digest([job, self.seed, self.settings, self.device.type, read])
+        self._folders.append(found)
+        return found
+
+    def forget(self) -> None:
+        """Remove the resume states, once the results are written."""
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def feed(self, clips: Sequence[str]) -> Feed:
-        """The clips of one part with their class ids."""
+        """Clips with their class ids, numbered on from the clips of this run's feeds before."""
         place = {name: i for i, name in enumerate(self.split.known)}
-        labels = [place.get(self.split.labels[clip], -1) for clip in clips]
+        feed = self._feed(clips, [place.get(self.split.labels[clip], -1) for clip in clips])
+        feed.first = self._numbered
+        self._numbered += len(clips)
+        return feed
+
+    def _feed(self, clips: Sequence[str], labels: Sequence[int]) -> Feed:
         if supplied := self.method_class.features_of:
             missing, width = missing_mask(self.store.flags(clips)), self.method_class.features_width
             files = self.inputs.features
@@ -84,11 +138,12 @@ class Run:
         return MediaFeed(self.store, clips, labels, self.inputs.encoders.text.tokenize, self.device, resident)
 
     def build(self, feed: Feed) -> Method:
-        """The method at its start values, which depend on the seed alone."""
+        """The method at its start values, which depend on the seed alone; `feed` shows the sizes of its inputs."""
         sample = feed.batch(torch.zeros(1, dtype=torch.int64))
         torch.manual_seed(self.seed)
         method = self.method_class(self.split.known, self._sizes(sample), self.inputs.encoders, self.settings)
         if self.inputs.encoders is not None:
+            note_slow_precision(self.device, self.settings["precision"])
             for module in self.inputs.encoders.modules():
                 module.to(self.device)
         return method.to(self.device)
@@ -103,3 +158,40 @@ class Run:
         check_side(side, encoders, self.inputs.index[0])
         samples = int(sample.waveform.shape[1])
         return Sizes(int(frames), int(side), samples, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
+
+    def predict(
+        self, method: Method, feed: Feed, positions: Sequence[int] | None = None, title: str = ""
+    ) -> Prediction:
+        """Logits, score and features of clips, on the CPU.
+
+        Parameters
+        ----------
+        method : Method
+            Trained; it is put into evaluation mode.
+        feed : Feed
+            Clips.
+        positions : sequence of int, optional
+            Which clips of the feed, at least one; default: all.
+        title : str
+            What the log calls this; nothing is logged without it.
+        """
+        method.eval()
+        order = torch.arange(len(feed)) if positions is None else torch.tensor(positions, dtype=torch.int64)
+        size = self.settings["batch_size"]
+        batches = feed.batches(size, order)
+        shown = progress(batches, -(-len(order) // size), title, "batch") if title else batches
+        # fetched at the end: after every batch an accelerator would wait for the next one to be asked for
+        return on_cpu([method.predict(batch) for batch in shown])
+
+    def accuracy(self, method: Method, feed: Feed) -> float:
+        """Share of a feed's clips whose largest logit is that of their class."""
+        return int((self.predict(method, feed).logits.argmax(1) == feed.labels).sum()) / len(feed)
+
+
+def on_cpu(parts: Sequence[Prediction]) -> Prediction:
+    """The predictions of several batches as one, on the CPU."""
+    return Prediction(
+        torch.cat([part.logits.cpu() for part in parts]),
+        torch.cat([part.score.cpu() for part in parts]),
+        {name: torch.cat([part.features[name].cpu() for part in parts]) for name in parts[0].features},
+    )

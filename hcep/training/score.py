@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores, write_scores
 from hcep.files import write_json
-from hcep.model.method import MODALITIES, Method, Prediction
-from hcep.progress import progress
+from hcep.model.method import MODALITIES, Method
 from hcep.training.checkpoint import read_checkpoint
-from hcep.training.feed import Feed
-from hcep.training.loop import memory_gb
-from hcep.training.run import Inputs, Run
+from hcep.training.memory import peak_memory_gb
+from hcep.training.run import Inputs, Run, on_cpu
 
 
 def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: Path, timing: Path) -> None:
@@ -40,24 +36,25 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
     run = Run(inputs, method_class, settings, metadata["seed"])
     if metadata["classes"] != list(run.split.known):
         raise HcepError("was trained on other classes than the split names", file=checkpoint, remedy="train again")
+    if not run.split.train or not (run.split.test_known or run.split.test_unknown):
+        raise HcepError("the split has no training clip or no test clip", file=inputs.split)
     clips = [*run.split.train, *run.split.test_known, *run.split.test_unknown]
     feed = run.feed(clips)
     method = run.build(feed)
     method.load_state_dict(state)
-    method.eval()
     title = f"score {metadata['method']} {run.split.openness} {run.split.split}"
-    trained = len(run.split.train)
-    outputs = _predict(method, feed, range(trained), f"{title}, training clips")
+    trained, count = len(run.split.train), len(clips) - len(run.split.train)
+    first = run.predict(method, feed, range(trained), f"{title}, training clips")
     start = time.perf_counter()
-    outputs += _predict(method, feed, range(trained, len(clips)), f"{title}, test clips")
+    then = run.predict(method, feed, range(trained, len(clips)), f"{title}, test clips")
     seconds = time.perf_counter() - start
-    count = len(clips) - trained
+    found = on_cpu([first, then])
     took = {"method": metadata["method"], "known": len(run.split.known), "clips": count, "seconds": seconds}
-    took |= {"clips_per_s": count / seconds, "memory_gb": memory_gb(feed.device), "device": str(feed.device)}
+    took |= {"clips_per_s": count / seconds, "memory_gb": peak_memory_gb(feed.device), "device": str(feed.device)}
     write_json(timing, took)
-    logits = torch.cat([out.logits.double() for out in outputs]).numpy()
+    logits = found.logits.double().numpy()
     classes = np.array(run.split.known)
-    names = [name for name in (*MODALITIES, "fused") if name in outputs[0].features]
+    names = [name for name in (*MODALITIES, "fused") if name in found.features]
     kinds = sorted(set(run.store.text_kinds(clips)) - {"none"}) or ["none"]
     write_scores(
         output,
@@ -71,8 +68,8 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
             flags=np.array(run.store.flags(clips)),
             known=feed.labels.numpy() >= 0,
             logits=logits,
-            score=torch.cat([out.score.double() for out in outputs]).numpy(),
-            features={name: torch.cat([out.features[name].float() for out in outputs]).numpy() for name in names},
+            score=found.score.double().numpy(),
+            features={name: found.features[name].float().numpy() for name in names},
             classes=tuple(run.split.known),
             method=metadata["method"],
             task=run.split.task,
@@ -87,15 +84,3 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
             remarks=run.split.remarks,
         ),
     )
-
-
-def _predict(method: Method, feed: Feed, positions: Sequence[int], title: str) -> list[Prediction]:
-    """Predictions of these clips, all of them on the CPU before it returns."""
-    size = method.settings["batch_size"]
-    batches = feed.batches(size, torch.tensor(positions, dtype=torch.int64))
-    found = [method.predict(batch) for batch in progress(batches, -(-len(positions) // size), title, "batch")]
-    # fetched at the end: after every batch an accelerator would wait for the next one to be asked for
-    return [
-        Prediction(out.logits.cpu(), out.score.cpu(), {name: value.cpu() for name, value in out.features.items()})
-        for out in found
-    ]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from pathlib import Path
+
+import psutil
 
 
 def process_seconds() -> float:
-    """Seconds since this process was started (Linux), or since its clock began to count (elsewhere)."""
-    stat = Path("/proc/self/stat")
-    if not stat.is_file():
-        return time.perf_counter()
-    # the name before the bracket may hold anything; the 20th field behind it is the start in ticks since boot
-    ticks = int(stat.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19])
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    """Seconds since this process was started."""
+    started = psutil.Process().create_time()
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return time.time() - started
+    # Linux tells the boot time in whole seconds; it is part of `started`, and without it the age is exact
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - (started - psutil.boot_time())
 
 
 class StartUp:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from hcep.errors import HcepError
-from hcep.files import digest, sha256_file, write_table
+from hcep.files import write_table
 from hcep.model.method import Method
 from hcep.training.checkpoint import save_checkpoint, versions
 from hcep.training.loop import Monitor, Trainer
@@ -66,16 +64,12 @@ def train(
     run = Run(inputs, method_class, settings, seed)
     if not run.split.train:
         raise HcepError("the split has no training clip", file=inputs.split)
-    torch.use_deterministic_algorithms(run.device.type == "cpu")
-    data = [run.store.digest, sha256_file(inputs.split), inputs.encoder["sha256"], *map(sha256_file, inputs.features)]
-    fingerprint = digest([name, seed, settings, code, run.device.type, data])
     feed = run.feed(run.split.train)
     startup.done("reading")
     method = run.build(feed)
     title = f"train {name} {run.split.openness} {run.split.split} seed{seed}"
-    trainer = Trainer(
-        method, feed, settings, seed, work / fingerprint, _monitor(run, settings, len(feed), judge), title
-    )
+    folder = run.folder(work, "train", name, code)
+    trainer = Trainer(method, feed, settings, seed, folder, _monitor(run, judge), title)
     rows = trainer.run(lambda: startup.say("building and encoding what is constant"))
     metadata = {
         "method": name,
@@ -94,37 +88,35 @@ def train(
     columns = list(dict.fromkeys(key for row in rows for key in row))
     write_table(history, columns, [{key: f"{value:.8g}" for key, value in row.items()} for row in rows])
     save_checkpoint(model, method.state_dict(), metadata)
-    shutil.rmtree(work / fingerprint, ignore_errors=True)
+    run.forget()
     if rows:
         print(f"{title}: {len(rows)} epochs, loss {rows[-1]['loss']:.4f}", file=sys.stderr)
 
 
-def _monitor(run: Run, settings: dict[str, Any], first: int, judge: Judge | None) -> Monitor | None:
+def _monitor(run: Run, judge: Judge | None) -> Monitor | None:
     """What to look at after each epoch: nothing, held-out known clips, or (marked in every table) the test clips."""
-    selection = settings["selection"]
-    clips = list(run.split.val)
+    selection = run.settings["selection"]
     if selection == "best_on_test":
         if judge is None:
             raise ValueError("best_on_test needs a judge")
-        clips = [*run.split.test_known, *run.split.test_unknown]
-    elif selection == "val_known" and not clips:
-        raise HcepError(
-            "selection: val_known needs held-out clips", file=run.inputs.split, remedy="set the task's val_fraction"
-        )
-    if not clips:
+        tested = run.feed([*run.split.test_known, *run.split.test_unknown])
+
+        def judged(method: Method) -> dict[str, float]:
+            found = run.predict(method, tested)
+            prediction = found.logits.argmax(1).numpy()
+            return judge(found.score.numpy(), tested.labels.numpy(), prediction, len(run.split.known))
+
+        return judged
+    if not run.split.val:
+        if selection == "val_known":
+            raise HcepError(
+                "selection: val_known needs held-out clips", file=run.inputs.split, remedy="set the task's val_fraction"
+            )
         return None
-    feed = run.feed(clips)
-    feed.first = first
+    held_out = run.feed(run.split.val)
 
     def look(method: Method) -> dict[str, float]:
-        outputs = [method.predict(batch) for batch in feed.batches(settings["batch_size"])]
-        prediction = torch.cat([out.logits for out in outputs]).argmax(1).cpu().numpy()
-        label = feed.labels.numpy()
-        if selection == "best_on_test" and judge is not None:
-            return judge(
-                torch.cat([out.score for out in outputs]).cpu().numpy(), label, prediction, len(run.split.known)
-            )
-        row = {"val_accuracy": float((prediction == label).mean())}
-        return row | ({"selected": row["val_accuracy"]} if selection == "val_known" else {})
+        accuracy = run.accuracy(method, held_out)
+        return {"val_accuracy": accuracy} | ({"selected": accuracy} if selection == "val_known" else {})
 
     return look

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import json
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hcep.errors import HcepError
-from hcep.files import digest, sha256_file, write_json
+from hcep.files import write_json
 from hcep.model.method import Method
 from hcep.protocol.make_split import Split
 from hcep.protocol.partition import held_out
@@ -55,43 +51,37 @@ def tune(
     Raises
     ------
     HcepError
-        When every point diverges.
+        When every point diverges, or the grid has several devices.
     """
+    if "device" in grid:
+        raise HcepError(
+            "its grid names `device`, but all points run on the same one", file=name, remedy="leave it out of `tune`"
+        )
     points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     rows: list[dict[str, Any]] = []
-    split: Split | None = None
-    places = []
+    whole = Run(inputs, method_class, settings, seed)
+    whole.split = with_validation(whole.split, seed)
     for number, point in enumerate(points, 1):
-        values = settings | point | {"selection": "last"}
-        run = Run(inputs, method_class, values, seed)
-        split = run.split = with_validation(run.split, seed)
+        run = whole.with_settings(settings | point | {"selection": "last"})
         title = f"tune {name} {number}/{len(points)} {json.dumps(point)}"
-        place = work / digest(
-            [
-                *("tune", name, seed, values, code, run.device.type, run.store.digest),
-                *(sha256_file(inputs.split), inputs.encoder["sha256"]),
-            ]
-        )
-        places.append(place)
         try:
-            accuracy = _accuracy(run, values, seed, place, title)
-            rows.append({**point, "val_accuracy": accuracy})
+            rows.append({**point, "val_accuracy": _accuracy(run, run.folder(work, "tune", name, code), title)})
         except Diverged as error:
             print(f"{title}: {error.cause}", file=sys.stderr)
             rows.append({**point, "diverged": error.cause})
     tried = [row for row in rows if "val_accuracy" in row]
-    if not tried or split is None:
+    if not tried:
         raise HcepError("every point of the grid diverged", file=name, remedy="add smaller rates to its `tune`")
+    held = len(whole.split.val)
     best = max(tried, key=lambda row: row["val_accuracy"])
     equal = sum(row["val_accuracy"] == best["val_accuracy"] for row in tried)
     print(
         f"tune {name}: chose {json.dumps({key: best[key] for key in grid})}, right on {best['val_accuracy']:.1%} of "
-        f"{len(split.val)} held-out clips" + (f"; {equal} points are equal, the first was taken" if equal > 1 else ""),
+        f"{held} held-out clips" + (f"; {equal} points are equal, the first was taken" if equal > 1 else ""),
         file=sys.stderr,
     )
-    write_json(output, {"chosen": {key: best[key] for key in grid}, "grid": rows, "held_out": len(split.val)})
-    for place in places:
-        shutil.rmtree(place, ignore_errors=True)
+    write_json(output, {"chosen": {key: best[key] for key in grid}, "grid": rows, "held_out": held})
+    whole.forget()
 
 
 def with_validation(split: Split, seed: int) -> Split:
@@ -107,14 +97,9 @@ def with_validation(split: Split, seed: int) -> Split:
     return split._replace(train=train, val=tuple(sorted(val)))
 
 
-def _accuracy(run: Run, settings: dict[str, Any], seed: int, work: Path, title: str) -> float:
+def _accuracy(run: Run, folder: Path, title: str) -> float:
     """Accuracy on the validation clips after the last epoch."""
     feed = run.feed(run.split.train)
     method = run.build(feed)
-    Trainer(method, feed, copy.deepcopy(settings), seed, work, name=title).run()
-    method.eval()
-    held = run.feed(run.split.val)
-    held.first = len(feed)
-    outputs = [method.predict(batch) for batch in held.batches(settings["batch_size"])]
-    prediction = torch.cat([out.logits for out in outputs]).argmax(1).cpu()
-    return int((prediction == held.labels).sum()) / len(held)
+    Trainer(method, feed, run.settings, run.seed, folder, name=title).run()
+    return run.accuracy(method, run.feed(run.split.val))
