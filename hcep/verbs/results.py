@@ -18,7 +18,6 @@ def _aggregate_arguments(parser: argparse.ArgumentParser) -> None:
     add_paths(parser, "runs", nargs="+", help="run folders")
     parser.add_argument("--paper", type=Path, help="paper_results.csv")
     parser.add_argument("--protocol", default="", help="what the task chose where the paper leaves a choice")
-    add_settings(parser, "replicates", "confidence", "seed", optional=("acceptance",))
     add_paths(parser, "runs-table", "summary", "comparisons", "corpora", help="CSV to write")
 
 
@@ -26,9 +25,8 @@ def aggregate(args: Arguments) -> None:
     """All runs of a task: runs.csv, summary.csv, comparisons.csv and corpora.csv."""
     from hcep.evaluation.aggregate import aggregate as run
 
-    settings = {key: args.settings[key] for key in ("replicates", "confidence", "seed")}
     outputs = (args.runs_table, args.summary, args.comparisons)
-    run(args.runs, args.paper, args.task, *outputs, corpora_csv=args.corpora, protocol=args.protocol, **settings)
+    run(args.runs, args.paper, args.task, *outputs, corpora_csv=args.corpora, protocol=args.protocol)
 
 
 def _paper_arguments(parser: argparse.ArgumentParser) -> None:

@@ -188,13 +188,14 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     add_paths(parser, "metrics", help="metrics.json to write")
     add_paths(parser, "curves", help="curves.csv to write")
     add_paths(parser, "thresholds", help="thresholds.csv to write")
+    add_paths(parser, "replicates", help="replicates.h5 to write: the bootstrap's draws, for aggregate")
 
 
 def evaluate(args: Arguments) -> None:
     """AUROC, OSCR and the other metrics of a run with bootstrap intervals, its curves and thresholds."""
     from hcep.evaluation.evaluate import evaluate as run
 
-    run(args.scores, args.metrics, args.curves, args.thresholds, **args.settings)
+    run(args.scores, args.metrics, args.curves, args.thresholds, args.replicates, **args.settings)
 
 
 def _posthoc_arguments(parser: argparse.ArgumentParser) -> None:
@@ -205,7 +206,7 @@ def _posthoc_arguments(parser: argparse.ArgumentParser) -> None:
 
 def posthoc(args: Arguments) -> None:
     """Other scores from a run's saved logits and features (energy, Mahalanobis, ViM, ...), without training."""
-    from hcep.training.posthoc import posthoc as run
+    from hcep.evaluation.posthoc import posthoc as run
 
     run(args.scores, args.output, **{key: args.settings[key] for key in ("replicates", "confidence", "seed")})
 

@@ -3,7 +3,7 @@
 
 rule aggregate:
     input:
-        runs=of_runs("metrics.json", "scores.h5", "history.csv"),
+        runs=of_runs("metrics.json", "replicates.h5", "scores.h5", "history.csv"),
         paper="config/paper_results.csv",
     output:
         runs="results/{task}/runs.csv",
@@ -25,7 +25,6 @@ rule aggregate:
     conda:
         "../../envs/hcep.yaml"
     params:
-        settings=settings_text(config["evaluation"]),
         folders=runs_of,
         protocol=protocol_text,
         code=digest_of("evaluation.aggregate"),
@@ -33,7 +32,7 @@ rule aggregate:
         "summary of {wildcards.task}"
     shell:
         "hcep aggregate --task {wildcards.task} --runs {params.folders:q} --paper {input.paper:q}"
-        " --protocol {params.protocol:q} --settings {params.settings:q} --runs-table {output.runs:q} --summary {output.summary:q}"
+        " --protocol {params.protocol:q} --runs-table {output.runs:q} --summary {output.summary:q}"
         " --comparisons {output.comparisons:q} --corpora {output.corpora:q} 2> {log:q}"
 
 

@@ -119,6 +119,7 @@ rule evaluate:
         metrics="results/{task}/{method}/{openness}/{split}/seed{seed}/metrics.json",
         curves="results/{task}/{method}/{openness}/{split}/seed{seed}/curves.csv",
         thresholds="results/{task}/{method}/{openness}/{split}/seed{seed}/thresholds.csv",
+        replicates="results/{task}/{method}/{openness}/{split}/seed{seed}/replicates.h5",
     log:
         "logs/evaluate/{task}/{method}/{openness}/{split}/seed{seed}.log",
     conda:
@@ -131,7 +132,7 @@ rule evaluate:
         "evaluate {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
     shell:
         "hcep evaluate --scores {input:q} --settings {params.settings:q} --metrics {output.metrics:q}"
-        " --curves {output.curves:q} --thresholds {output.thresholds:q} 2> {log:q}"
+        " --curves {output.curves:q} --thresholds {output.thresholds:q} --replicates {output.replicates:q} 2> {log:q}"
 
 
 rule posthoc:
@@ -146,7 +147,7 @@ rule posthoc:
     threads: 1
     params:
         settings=settings_text(config["evaluation"]),
-        code=digest_of("training.posthoc"),
+        code=digest_of("evaluation.posthoc"),
     message:
         "post-hoc scores of {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split}"
     shell:
