@@ -11,12 +11,10 @@ from pytorch_ood.detector import Entropy, MaxSoftmax, ViM
 from sample_scores import make_scores
 
 from hcep.errors import HcepError
+from hcep.evaluation import posthoc as module
 from hcep.evaluation.bootstrap import bootstrap
 from hcep.evaluation.metrics import open_set, open_set_metrics
-from hcep.evaluation.scores import group_keys, write_scores
-from hcep.files import read_table
-from hcep.training import posthoc as module
-from hcep.training.posthoc import (
+from hcep.evaluation.posthoc import (
     COLUMNS,
     LOGIT_SCORES,
     Parts,
@@ -30,6 +28,8 @@ from hcep.training.posthoc import (
     vim,
     vim_score,
 )
+from hcep.evaluation.scores import group_keys, write_scores
+from hcep.files import read_table
 
 ALL = ["own", "max_softmax", "max_logit", "energy", "entropy", "mahalanobis", "knn", "vim"]
 

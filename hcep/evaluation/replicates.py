@@ -135,5 +135,7 @@ def _refuse_changed(file: Path, metrics: dict[str, Any], written: dict[str, Any]
     for name in dict.fromkeys([*written, *metrics]):
         ours, theirs = metrics.get(name), written.get(name)
         if ours != theirs:
-            cause = f"{name} is {ours}, but the scores give {theirs}: these are not the metrics of the scores beside them"
+            cause = (
+                f"{name} is {ours}, but the scores give {theirs}: these are not the metrics of the scores beside them"
+            )
             raise HcepError(cause, file=file, remedy=AGAIN)
