@@ -260,7 +260,7 @@ def test_stale_and_foreign_metrics_are_refused(tmp_path):
         tables(tmp_path, [folder], task="demo")
     for change in ({"remarks": ["none"]}, {"oscr": metrics["oscr"] | {"lo": 0.1}}, {"added": 1}):
         file.write_text(json.dumps(metrics | change))
-        with pytest.raises(HcepError, match=f"{next(iter(change))} is .*the scores give.*run the evaluate step"):
+        with pytest.raises(HcepError, match=rf"{next(iter(change))} is .*the scores give.*run the evaluate step"):
             tables(tmp_path, [folder], task="demo")
     file.write_text("{}")
     with pytest.raises(HcepError, match="not a metrics file"):
@@ -275,13 +275,13 @@ def test_replaced_scores_and_replicates_are_refused(tmp_path):
     scores = make_run(folder, openness="k8u2")
     kept = (folder / "scores.h5").read_bytes(), (folder / "replicates.h5").read_bytes()
     write_scores(folder / "scores.h5", scores._replace(score=scores.score + 0.01))
-    with pytest.raises(HcepError, match="replaced after they were evaluated.*run the evaluate step") as caught:
+    with pytest.raises(HcepError, match=r"replaced after they were evaluated.*run the evaluate step") as caught:
         tables(tmp_path, [folder], task="demo")
     assert caught.value.file == folder / "scores.h5"
     (folder / "scores.h5").write_bytes(kept[0])
     with h5py.File(folder / "replicates.h5", "r+") as handle:
         handle["replicates/auroc"][3] += 1e-6
-    with pytest.raises(HcepError, match="replicates are not those of metrics.json.*run the evaluate step") as caught:
+    with pytest.raises(HcepError, match=r"replicates are not those of metrics\.json.*run the evaluate step") as caught:
         tables(tmp_path, [folder], task="demo")
     assert caught.value.file == folder / "replicates.h5"
     # those of another run

@@ -35,9 +35,9 @@ def evaluate(
     scores : path
         ``scores.h5``.
     metrics, curves, thresholds, replicates_h5 : path
-        Files to write: ``metrics.json`` (fractions, each metric with ``value``, ``lo``, ``hi``), ``curves.csv`` (columns
-        ``threshold,tpr,ccr,fpr``, the first row is (0, 0) with threshold inf), ``thresholds.csv``, and ``replicates.h5``
-        (every metric's bootstrap replicates, which `aggregate` averages and compares).
+        Files to write: ``metrics.json`` (fractions, each metric with ``value``, ``lo``, ``hi``), ``curves.csv``
+        (columns ``threshold,tpr,ccr,fpr``, the first row is (0, 0) with threshold inf), ``thresholds.csv``, and
+        ``replicates.h5`` (every metric's bootstrap replicates, which `aggregate` averages and compares).
     replicates : int
         Number of bootstrap replicates.
     confidence : float

@@ -180,13 +180,16 @@ class Ranking:
 def open_set_metrics(data: OpenSet) -> dict[str, float]:
     """All metrics of `METRICS` on one sort, as fractions.
 
-    ``auroc``: probability that a known clip outranks an unknown one. ``oscr``: area under CCR over FPR (Dhamija et al.,
-    "Reducing Network Agnostophobia", 2018), which is the probability that a correctly classified known clip outranks an
-    unknown one, hence the AUROC after every misclassified known clip has been put below all unknown clips. ``accuracy``
-    and ``macro_f1``: over known clips and known classes; a class with neither a clip nor a prediction has no F1 and is
-    left out. ``aupr_known`` and ``aupr_unknown``: average precision with that side as positives (the unknown side ranked
-    by the negated score). ``fpr95``: share of unknown clips accepted at the largest threshold that accepts at least 95 %
-    of the known clips. Ties count half in ``auroc`` and ``oscr``.
+    Returns
+    -------
+    dict of metric name to float
+        ``auroc`` is the probability that a known clip outranks an unknown one. ``oscr`` is the area under CCR over FPR
+        (Dhamija et al., "Reducing Network Agnostophobia", 2018): the AUROC after every misclassified known clip has
+        been put below all unknown clips. Ties count half in both. ``accuracy`` and ``macro_f1`` are over the known
+        clips; a class with neither a clip nor a prediction has no F1 and is left out. ``aupr_known`` and
+        ``aupr_unknown`` are average precisions with that side as positives, the unknown side ranked by the negated
+        score. ``fpr95`` is the share of unknown clips accepted at the largest threshold that accepts at least 95 % of
+        the known clips.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""replicates.h5: the bootstrap replicates of an evaluated run, and the seal that binds them to metrics.json and scores.h5.
+"""replicates.h5: the bootstrap replicates of an evaluated run, bound by digests to metrics.json and scores.h5.
 
 `evaluate` draws once; whoever averages or compares runs reads the draws from here.
 """
