@@ -115,17 +115,17 @@ METHODS: Final = {
     ),
 }
 
-# figure name -> function(sources, output, *, title)
+# figure name -> function(sources, title) that returns the figure
 FIGURES: Final = {
-    "curves": "hcep.figures.curves:draw_curves",
-    "scores": "hcep.figures.score_histogram:draw_score_histogram",
-    "summary_bars": "hcep.figures.summary_bars:draw_summary_bars",
-    "training": "hcep.figures.training:draw_training",
-    "thresholds": "hcep.figures.thresholds:draw_thresholds",
+    "curves": "hcep.figures.curves:curves_figure",
+    "scores": "hcep.figures.score_histogram:score_histogram_figure",
+    "summary_bars": "hcep.figures.summary_bars:summary_bars_figure",
+    "training": "hcep.figures.training:training_figure",
+    "thresholds": "hcep.figures.thresholds:thresholds_figure",
 }
 
 # drawn from a table of the paper instead of a task
-TABLE_FIGURES: Final = {"fig4": "hcep.figures.fig4:draw_fig4"}
+TABLE_FIGURES: Final = {"fig4": "hcep.figures.fig4:fig4_figure"}
 
 
 def pick(kind: str, name: str, table: Mapping[str, T]) -> T:

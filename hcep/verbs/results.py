@@ -88,7 +88,9 @@ def _figure_arguments(parser: argparse.ArgumentParser) -> None:
 
 def figure(args: Arguments) -> None:
     """Draw one figure of a task."""
-    registry.load(FIGURES[args.name])(args.sources, args.output, title=args.task)
+    from hcep.figures.style import draw_figure
+
+    draw_figure(registry.load(FIGURES[args.name]), args.sources, args.output, title=args.task)
 
 
 def _qc_arguments(parser: argparse.ArgumentParser) -> None:
