@@ -25,7 +25,7 @@ DATASETS: Final = {
 
 
 class FigureEntry(NamedTuple):
-    """A figure: its function(sources, output, *, title), and the files that it reads.
+    """A figure: its function(sources, title), which returns it, and the files that it reads.
 
     They are files of every run of a task, or with `of_task` files of the task itself.
     """
@@ -36,15 +36,15 @@ class FigureEntry(NamedTuple):
 
 
 FIGURES: Final = {
-    "curves": FigureEntry("hcep.figures.curves:draw_curves", ("curves.csv", "metrics.json")),
-    "scores": FigureEntry("hcep.figures.score_histogram:draw_score_histogram", ("scores.h5",)),
-    "summary_bars": FigureEntry("hcep.figures.summary_bars:draw_summary_bars", ("summary.csv",), of_task=True),
-    "training": FigureEntry("hcep.figures.training:draw_training", ("history.csv",)),
-    "thresholds": FigureEntry("hcep.figures.thresholds:draw_thresholds", ("thresholds.csv", "metrics.json")),
+    "curves": FigureEntry("hcep.figures.curves:curves_figure", ("curves.csv", "metrics.json")),
+    "scores": FigureEntry("hcep.figures.score_histogram:score_histogram_figure", ("scores.h5",)),
+    "summary_bars": FigureEntry("hcep.figures.summary_bars:summary_bars_figure", ("summary.csv",), of_task=True),
+    "training": FigureEntry("hcep.figures.training:training_figure", ("history.csv",)),
+    "thresholds": FigureEntry("hcep.figures.thresholds:thresholds_figure", ("thresholds.csv", "metrics.json")),
 }
 
 # drawn from a table of the paper instead of a task
-TABLE_FIGURES: Final = {"fig4": "hcep.figures.fig4:draw_fig4"}
+TABLE_FIGURES: Final = {"fig4": "hcep.figures.fig4:fig4_figure"}
 
 
 def pick(kind: str, name: str, table: Mapping[str, T]) -> T:

@@ -333,12 +333,13 @@ STAGES: dict[str, Stage] = {
             writes("metrics", "metrics.json to write"),
             writes("curves", "curves.csv to write"),
             writes("thresholds", "thresholds.csv to write"),
+            writes("replicates-h5", "replicates.h5 to write: the bootstrap's draws, for aggregate", "output.replicates"),
         ),
         Keys(EVALUATION, ("replicates", "confidence", "seed", "acceptance")),
         ("hcep.evaluation.evaluate",),
     ),
     "posthoc": Stage(
-        "hcep.training.posthoc:posthoc",
+        "hcep.evaluation.posthoc:posthoc",
         "Other scores from a run's saved logits and features (energy, Mahalanobis, ViM, ...), without training.",
         (
             reads("scores", "scores.h5 of a run"),
@@ -346,7 +347,7 @@ STAGES: dict[str, Stage] = {
             writes("output", "posthoc.csv to write"),
         ),
         Keys(EVALUATION, ("replicates", "confidence", "seed")),
-        ("hcep.training.posthoc",),
+        ("hcep.evaluation.posthoc",),
     ),
     "aggregate": Stage(
         "hcep.verbs.results:aggregate",
@@ -356,12 +357,10 @@ STAGES: dict[str, Stage] = {
             value("runs", "run folders", Path, nargs="+", place="params.folders"),
             PAPER._replace(default=None),
             value("protocol", "what the task chose where the paper leaves a choice", default=""),
-            SETTINGS,
             writes("runs-table", "CSV to write", "output.runs"),
             *(writes(name, "CSV to write") for name in ("summary", "comparisons", "corpora")),
         ),
-        Keys(EVALUATION, ("replicates", "confidence", "seed")),
-        ("hcep.evaluation.aggregate",),
+        code=("hcep.evaluation.aggregate",),
     ),
     "versus_paper": Stage(
         "hcep.evaluation.versus_paper:versus_paper",

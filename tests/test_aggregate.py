@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from sample_scores import make_scores
 
 from hcep.errors import HcepError
+from hcep.evaluation import bootstrap as bootstrap_module
+from hcep.evaluation import metrics as metrics_module
+from hcep.evaluation import runs as runs_module
 from hcep.evaluation.aggregate import COMPARISON_COLUMNS, SUMMARY_COLUMNS, aggregate
 from hcep.evaluation.bootstrap import bootstrap, paired_p
 from hcep.evaluation.evaluate import evaluate
@@ -23,13 +27,14 @@ LEVELS = ("k2u8", "k8u2")
 SPLITS = ("split1", "split2")
 METHODS = {"hcep": 1.2, "frozen_prompts": 1.0, "arpl_mm": 0.4}
 REPLICATES = 60
+OUTPUTS = ("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5")
 
 
 def make_run(folder, *, history=None, clips=0, **fields):
     """An evaluated run in `folder`; `clips` fixes the test clips, so runs of one split share them."""
     scores = make_scores(n=30, clips=clips, **fields)
     write_scores(folder / "scores.h5", scores)
-    paths = [folder / name for name in ("metrics.json", "curves.csv", "thresholds.csv")]
+    paths = [folder / name for name in OUTPUTS]
     evaluate(folder / "scores.h5", *paths, replicates=REPLICATES, seed=0)
     if history is not None:
         write_table(folder / "history.csv", list(history[0]), history)
@@ -56,7 +61,7 @@ def make_grid(root, *, task="mafw", methods=METHODS, levels=LEVELS, seeds=(1, 2)
 
 def tables(root, folders, *, paper=PAPER, task="mafw", **options):
     paths = [root / name for name in ("runs.csv", "summary.csv", "comparisons.csv")]
-    aggregate(folders, paper, task, *paths, replicates=REPLICATES, seed=0, **options)
+    aggregate(folders, paper, task, *paths, **options)
     return [read_table(path) for path in paths]
 
 
@@ -245,6 +250,7 @@ def test_stale_and_foreign_metrics_are_refused(tmp_path):
     make_run(folder, openness="k8u2")
     with pytest.raises(HcepError, match="expected 'mafw'"):
         tables(tmp_path, [folder])
+    assert tables(tmp_path, [folder], task="demo")
     file, metrics = folder / "metrics.json", metrics_of(folder)
     file.write_text(json.dumps(metrics | {"auroc": metrics["auroc"] | {"value": 0.5}}))
     with pytest.raises(HcepError, match="the scores give"):
@@ -252,12 +258,84 @@ def test_stale_and_foreign_metrics_are_refused(tmp_path):
     file.write_text(json.dumps(metrics | {"seed": 9}))
     with pytest.raises(HcepError, match="metrics are of run"):
         tables(tmp_path, [folder], task="demo")
+    for change in ({"remarks": ["none"]}, {"oscr": metrics["oscr"] | {"lo": 0.1}}, {"added": 1}):
+        file.write_text(json.dumps(metrics | change))
+        with pytest.raises(HcepError, match=rf"{next(iter(change))} is .*the scores give.*run the evaluate step"):
+            tables(tmp_path, [folder], task="demo")
     file.write_text("{}")
     with pytest.raises(HcepError, match="not a metrics file"):
         tables(tmp_path, [folder], task="demo")
     file.unlink()
     with pytest.raises(HcepError, match="does not exist"):
         tables(tmp_path, [folder], task="demo")
+
+
+def test_replaced_scores_and_replicates_are_refused(tmp_path):
+    folder = tmp_path / "a"
+    scores = make_run(folder, openness="k8u2")
+    kept = (folder / "scores.h5").read_bytes(), (folder / "replicates.h5").read_bytes()
+    write_scores(folder / "scores.h5", scores._replace(score=scores.score + 0.01))
+    with pytest.raises(HcepError, match=r"replaced after they were evaluated.*run the evaluate step") as caught:
+        tables(tmp_path, [folder], task="demo")
+    assert caught.value.file == folder / "scores.h5"
+    (folder / "scores.h5").write_bytes(kept[0])
+    with h5py.File(folder / "replicates.h5", "r+") as handle:
+        handle["replicates/auroc"][3] += 1e-6
+    with pytest.raises(HcepError, match=r"replicates are not those of metrics\.json.*run the evaluate step") as caught:
+        tables(tmp_path, [folder], task="demo")
+    assert caught.value.file == folder / "replicates.h5"
+    # those of another run
+    make_run(tmp_path / "b", openness="k8u2", seed=2)
+    (folder / "replicates.h5").write_bytes((tmp_path / "b" / "replicates.h5").read_bytes())
+    with pytest.raises(HcepError, match="metrics are of run"):
+        tables(tmp_path, [folder], task="demo")
+    for content, cause in ((b"no HDF5", "not a readable file of replicates"), (None, "does not exist")):
+        (folder / "replicates.h5").unlink()
+        if content is not None:
+            (folder / "replicates.h5").write_bytes(content)
+        with pytest.raises(HcepError, match=f"{cause}.*run the evaluate step"):
+            tables(tmp_path, [folder], task="demo")
+    (folder / "replicates.h5").write_bytes(kept[1])
+    assert tables(tmp_path, [folder], task="demo")
+    (folder / "scores.h5").unlink()
+    with pytest.raises(HcepError, match="does not exist"):
+        tables(tmp_path, [folder], task="demo")
+
+
+def test_runs_of_other_bootstrap_settings_are_refused(tmp_path):
+    options = {"replicates": REPLICATES, "seed": 0, "confidence": 0.95}
+    make_run(tmp_path / "a", openness="k8u2", method="hcep")
+    make_run(tmp_path / "b", openness="k8u2", method="arpl_mm")
+    paths = [tmp_path / "b" / name for name in OUTPUTS]
+    for name, key, value in (
+        *(("replicates", "replicates", 50), ("seed", "bootstrap_seed", 1), ("confidence", "confidence", 0.9)),
+    ):
+        evaluate(tmp_path / "b" / "scores.h5", *paths, **(options | {name: value}))
+        with pytest.raises(HcepError, match=f"{key} is {value}, but {options[name]} in ") as caught:
+            tables(tmp_path, [tmp_path / "a", tmp_path / "b"], task="demo")
+        assert caught.value.file == tmp_path / "b" / "metrics.json"
+        assert str(tmp_path / "a" / "metrics.json") in str(caught.value)
+
+
+def test_aggregating_reads_no_score_and_draws_nothing(grid, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("only evaluate may do this")
+
+    monkeypatch.setattr(runs_module, "read_scores", refuse)
+    monkeypatch.setattr(bootstrap_module, "group_draws", refuse)
+    monkeypatch.setattr(metrics_module.Ranking, "__init__", refuse)
+    tables(tmp_path, grid[1])
+    for name in ("runs.csv", "summary.csv", "comparisons.csv", "corpora.csv"):
+        assert (tmp_path / name).read_bytes() == (grid[0] / name).read_bytes()
+
+
+def test_the_intervals_have_the_confidence_of_the_evaluation(tmp_path):
+    make_run(tmp_path / "a", openness="k8u2")
+    paths = [tmp_path / "a" / name for name in OUTPUTS]
+    evaluate(tmp_path / "a" / "scores.h5", *paths, replicates=REPLICATES, confidence=0.5)
+    runs, summary, _ = tables(tmp_path, [tmp_path / "a"], task="demo")
+    for part in ("_lo", "_hi"):
+        assert float(summary[0][f"auroc{part}"]) == pytest.approx(float(runs[0][f"auroc{part}"]), abs=0.006)
 
 
 def test_versus_paper_lists_every_printed_number(grid, tmp_path):

@@ -40,6 +40,7 @@ def test_verbs_are_the_rules():
 def test_a_users_error_is_one_line_and_debug_shows_the_traceback(tmp_path):
     command = [sys.executable, "-m", "hcep.cli"]
     rest = ["evaluate", "--scores", str(tmp_path / "none.h5"), "--metrics", "a", "--curves", "b", "--thresholds", "c"]
+    rest += ["--replicates", "d"]
     settings = {"replicates": 100, "confidence": 0.95, "seed": 0, "acceptance": [0.95]}
     rest += ["--settings", json.dumps(settings)]
     plain = subprocess.run([*command, *rest], capture_output=True, text=True)

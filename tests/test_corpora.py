@@ -99,7 +99,7 @@ def test_drawing_from_more_groups_leaves_the_default_alone():
 
 def write_run(folder, scores):
     write_scores(folder / "scores.h5", scores)
-    paths = [folder / name for name in ("metrics.json", "curves.csv", "thresholds.csv")]
+    paths = [folder / name for name in ("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5")]
     evaluate(folder / "scores.h5", *paths, replicates=REPLICATES, seed=0)
     return json.loads(paths[0].read_text())
 
@@ -123,7 +123,7 @@ def test_unknown_clips_of_another_corpus_alone_make_no_pair(tmp_path):
 
 def tables(root, folders, **options):
     paths = [root / name for name in ("runs.csv", "summary.csv", "comparisons.csv")]
-    aggregate(folders, None, "cross", *paths, replicates=REPLICATES, seed=0, **options)
+    aggregate(folders, None, "cross", *paths, **options)
     return [read_table(path) for path in (paths[0], paths[1], root / "corpora.csv")]
 
 

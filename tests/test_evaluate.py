@@ -12,13 +12,15 @@ import pytest
 from sample_scores import make_scores
 
 from hcep.errors import HcepError
+from hcep.evaluation.bootstrap import bootstrap
 from hcep.evaluation.evaluate import evaluate
 from hcep.evaluation.metrics import METRICS, open_set, open_set_metrics
-from hcep.evaluation.scores import read_scores, write_scores
+from hcep.evaluation.replicates import read_evaluated
+from hcep.evaluation.scores import group_keys, read_scores, write_scores
 from hcep.evaluation.thresholds import ACCEPTANCE, choose_thresholds, threshold_table
 from hcep.files import read_table, sha256_file
 
-OUTPUTS = ("metrics.json", "curves.csv", "thresholds.csv")
+OUTPUTS = ("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5")
 
 
 def run_evaluate(folder, scores, **options):
@@ -115,7 +117,7 @@ def test_bad_shapes_are_refused(tmp_path, fields, cause):
         write_scores(tmp_path / "scores.h5", make_scores(**fields))
 
 
-def test_evaluate_writes_the_three_files(tmp_path):
+def test_evaluate_writes_metrics_curves_and_thresholds(tmp_path):
     scores = make_scores()
     metrics, curves, thresholds = run_evaluate(tmp_path, scores)
     wanted = open_set_metrics(open_set(scores))
@@ -130,6 +132,46 @@ def test_evaluate_writes_the_three_files(tmp_path):
     assert np.trapezoid(points["ccr"], points["fpr"]) == pytest.approx(wanted["oscr"])
     assert [row["acceptance"] for row in thresholds if row["default"] == "true"] == ["0.95"]
     assert len(thresholds) == len(ACCEPTANCE)
+
+
+def test_replicates_are_those_of_the_bootstrap_behind_the_intervals(tmp_path):
+    scores = make_scores()
+    written = run_evaluate(tmp_path, scores, confidence=0.8)[0]
+    metrics, values = read_evaluated(tmp_path)
+    draws = bootstrap(open_set(scores), group_keys(scores)[scores.part == "test"], replicates=100, seed=0).values
+    assert metrics == written and tuple(values) == METRICS
+    for name in METRICS:
+        assert values[name].dtype == np.float64
+        np.testing.assert_array_equal(values[name], draws[name])
+        low, high = np.percentile(values[name], [10, 90])
+        assert (metrics[name]["lo"], metrics[name]["hi"]) == pytest.approx((low, high), abs=1e-15)
+    assert metrics["digests"]["scores"] == sha256_file(tmp_path / "scores.h5")
+
+
+def test_the_digest_of_the_test_clips_sees_names_labels_groups_and_classes_alone(tmp_path):
+    scores = make_scores()
+    test = np.flatnonzero(scores.part == "test")
+    renamed, regrouped = scores.clip.copy(), scores.group.copy()
+    renamed[test[3]], regrouped[test[3]] = "other", "speaker99"
+    swapped = scores.label.copy()
+    swapped[test[1]] = "shame" if swapped[test[1]] == "disgust" else "disgust"
+    training = scores.group.copy()
+    training[0] = "speaker99"
+    order = np.random.default_rng(0).permutation(len(scores.clip))
+    fields = {name: value[order] for name, value in scores._asdict().items() if isinstance(value, np.ndarray)}
+    shuffled = scores._replace(**fields, features={})
+
+    def digest_of(name, **changed):
+        base = changed.pop("base", scores)
+        return run_evaluate(tmp_path / name, base._replace(**changed))[0]["digests"]["test_clips"]
+
+    plain = digest_of("plain")
+    assert digest_of("score", score=scores.score + 1) == digest_of("order", base=shuffled) == plain
+    assert digest_of("training", group=training) == plain
+    more = {"classes": (*scores.classes, "pride"), "logits": np.zeros((180, 4))}
+    others = [digest_of("clip", clip=renamed), digest_of("group", group=regrouped), digest_of("label", label=swapped)]
+    others.append(digest_of("classes", **more))
+    assert len({plain, *others}) == 5
 
 
 def test_groups_of_two_datasets_stay_apart(tmp_path):
@@ -152,6 +194,7 @@ def test_training_clips_do_not_enter_the_metrics(tmp_path):
     scores = make_scores()
     moved = scores._replace(score=np.where(scores.part == "train", 99.0, scores.score))
     first, second = run_evaluate(tmp_path / "a", scores)[0], run_evaluate(tmp_path / "b", moved)[0]
+    assert first["digests"].pop("scores") != second["digests"].pop("scores")
     assert first == second
 
 
@@ -217,7 +260,7 @@ def test_bad_threshold_arguments_raise(train, rates, cause):
 def test_the_stage_does_not_import_torch():
     code = (
         "import sys, hcep.evaluation.evaluate, hcep.evaluation.aggregate, hcep.evaluation.versus_paper\n"
-        "import hcep.evaluation.corpora, hcep.evaluation.tables\n"
+        "import hcep.evaluation.corpora, hcep.evaluation.tables, hcep.evaluation.posthoc\n"
         "sys.exit(any(name.split('.')[0] in ('torch', 'snakemake') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

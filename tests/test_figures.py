@@ -7,6 +7,7 @@ import html.parser
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores, write_scores
-from hcep.figures.curves import GRID, curves_figure, draw_curves
+from hcep.figures.curves import GRID, curves_figure
 from hcep.figures.qc_page import write_qc_page
-from hcep.figures.score_histogram import draw_score_histogram, score_histogram_figure
-from hcep.figures.style import PALETTE, figure_style, save_figure, series_styles
-from hcep.figures.summary_bars import draw_summary_bars, summary_bars_figure
+from hcep.figures.score_histogram import score_histogram_figure
+from hcep.figures.style import PALETTE, draw_figure, figure_style, save_figure, series_styles
+from hcep.figures.summary_bars import summary_bars_figure
 from hcep.figures.summary_page import SHOWN, write_summary_page
-from hcep.figures.thresholds import draw_thresholds, thresholds_figure
-from hcep.figures.training import draw_training, training_figure
+from hcep.figures.thresholds import thresholds_figure
+from hcep.figures.training import training_figure
 from hcep.files import write_json, write_table
 
 THRESHOLDS = ["acceptance", "threshold", "default", "test_tpr", "test_ccr", "test_fpr"]
@@ -112,11 +113,11 @@ def summary(tmp_path: Path) -> Path:
 
 
 DRAW: dict[str, Callable[..., None]] = {
-    "curves": draw_curves,
-    "scores": draw_score_histogram,
-    "training": draw_training,
-    "thresholds": draw_thresholds,
-    "summary_bars": draw_summary_bars,
+    "curves": partial(draw_figure, curves_figure),
+    "scores": partial(draw_figure, score_histogram_figure),
+    "training": partial(draw_figure, training_figure),
+    "thresholds": partial(draw_figure, thresholds_figure),
+    "summary_bars": partial(draw_figure, summary_bars_figure),
 }
 
 
@@ -151,17 +152,17 @@ def test_same_bytes_on_every_run(name: str, ending: str, runs: list[Path], summa
 
 
 def test_svg_holds_no_date_and_no_request(runs: list[Path], tmp_path: Path) -> None:
-    draw_curves(runs, tmp_path / "c.svg", title="<script>alert(1)</script> & $x_1$")
+    draw_figure(curves_figure, runs, tmp_path / "c.svg", title="<script>alert(1)</script> & $x_1$")
     text = (tmp_path / "c.svg").read_text()
     assert "<dc:date>" not in text and "<script" not in text
     assert not re.search(r'(?:href|src)="(?!#)', text)
-    draw_curves(runs, tmp_path / "other.svg", title="other")
+    draw_figure(curves_figure, runs, tmp_path / "other.svg", title="other")
     assert (tmp_path / "other.svg").read_text() != text
 
 
 def test_other_endings_are_refused(runs: list[Path], tmp_path: Path) -> None:
     with pytest.raises(HcepError, match=r"cannot draw a \.bmp.*name it \.svg"):
-        draw_curves(runs, tmp_path / "c.bmp")
+        draw_figure(curves_figure, runs, tmp_path / "c.bmp")
     assert not (tmp_path / "c.bmp").exists()
 
 
@@ -290,7 +291,7 @@ def test_panel_without_unknown_clips_is_refused(tmp_path: Path) -> None:
 
 
 def test_bars_intervals_and_paper_are_the_tables(summary: Path) -> None:
-    auroc, oscr = summary_bars_figure(summary).axes
+    auroc, oscr = summary_bars_figure([summary]).axes
     assert [bar.get_height() for bar in auroc.patches] == [80, 81, 70, 71]
     assert [bar.get_height() for bar in oscr.patches] == [60, 61, 50, 51]
     whiskers = [tuple(part.get_segments()[0][:, 1]) for part in auroc.collections]
@@ -304,7 +305,7 @@ def test_bars_intervals_and_paper_are_the_tables(summary: Path) -> None:
 def test_empty_value_in_the_summary_is_refused(summary: Path) -> None:
     edit(summary, lambda rows: rows[2].update(oscr=""))
     with pytest.raises(HcepError, match=r"summary\.csv, row 4: oscr is '', no number"):
-        summary_bars_figure(summary)
+        summary_bars_figure([summary])
 
 
 # --- training ------------------------------------------------------------------------------------------------------

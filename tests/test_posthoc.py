@@ -7,16 +7,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from pytorch_ood.detector import Entropy, MaxSoftmax, ViM
+from pytorch_ood.detector import KNN, EnergyBased, Entropy, Mahalanobis, MaxLogit, MaxSoftmax, ViM
 from sample_scores import make_scores
 
 from hcep.errors import HcepError
+from hcep.evaluation import posthoc as module
 from hcep.evaluation.bootstrap import bootstrap
 from hcep.evaluation.metrics import open_set, open_set_metrics
-from hcep.evaluation.scores import group_keys, write_scores
-from hcep.files import read_table
-from hcep.training import posthoc as module
-from hcep.training.posthoc import (
+from hcep.evaluation.posthoc import (
     COLUMNS,
     LOGIT_SCORES,
     Parts,
@@ -30,6 +28,8 @@ from hcep.training.posthoc import (
     vim,
     vim_score,
 )
+from hcep.evaluation.scores import group_keys, write_scores
+from hcep.files import read_table
 
 ALL = ["own", "max_softmax", "max_logit", "energy", "entropy", "mahalanobis", "knn", "vim"]
 
@@ -71,6 +71,32 @@ def test_logit_scores_agree_with_pytorch_ood_where_it_neither_rounds_nor_clips()
     inputs = torch.from_numpy(logits)
     np.testing.assert_allclose(np.exp(LOGIT_SCORES["max_softmax"](logits)), -MaxSoftmax.score(inputs), atol=1e-14)
     np.testing.assert_allclose(negative_entropy(logits), -Entropy.score(inputs), atol=1e-13)
+    np.testing.assert_array_equal(LOGIT_SCORES["max_logit"](logits), -MaxLogit.score(inputs))
+    np.testing.assert_allclose(LOGIT_SCORES["energy"](logits), -EnergyBased.score(inputs), atol=1e-14)
+
+
+def test_feature_scores_agree_with_pytorch_ood():
+    parts, _, _ = make_parts()
+    features, label = torch.from_numpy(parts.features), torch.from_numpy(parts.label)
+    train = features[torch.from_numpy(parts.train)]
+    knn = KNN(None, k=50).fit_features(train, label)
+    np.testing.assert_allclose(nearest_neighbours(parts)[0], -knn.predict_features(features).numpy(), atol=1e-14)
+    # its Mahalanobis makes its matrices in torch's default type
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        theirs = -Mahalanobis(None).fit_features(train, label).predict_features(features).numpy()
+    finally:
+        torch.set_default_dtype(before)
+    np.testing.assert_allclose(mahalanobis(parts)[0], theirs, rtol=1e-12)
+
+
+def test_a_feature_of_zeros_has_neighbours():
+    parts, _, _ = make_parts()
+    features = parts.features.copy()
+    features[-1] = 0
+    # unit vectors are one away from it
+    assert nearest_neighbours(parts._replace(features=features))[0][-1] == pytest.approx(-1)
 
 
 def test_confident_clips_keep_their_order():
@@ -96,7 +122,6 @@ def test_mahalanobis_is_half_the_distance_to_the_nearest_mean():
     values, note = mahalanobis(parts)
     np.testing.assert_allclose(values, wanted, rtol=1e-9)
     assert values.dtype == np.float64 and note == ""
-    assert torch.get_default_dtype() == torch.float32
     few = Parts(parts.logits, parts.features, np.arange(120) < 7, np.array([0, 1, 2, 0, 1, 2, 0]))
     assert "7 training clips in 6 dimensions is singular" in mahalanobis(few)[1]
 

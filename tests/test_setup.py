@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -58,6 +62,38 @@ def test_every_dependency_is_locked_at_a_version_that_it_allows():
         version = pinned.get(canonicalize_name(requirement.name))
         assert version is not None, f"{requirement.name} is not in requirements.lock"
         assert requirement.specifier.contains(version, prereleases=True), f"{requirement} against {version}"
+
+
+def third_party(path) -> set[str]:
+    """Top-level packages outside the standard library and this project that a module imports, anywhere in it."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"hcep"}
+
+
+IMPORTED = set().union(*(third_party(path) for path in (REPOSITORY / "hcep").rglob("*.py")))
+
+
+def distributions(package: str) -> set[str]:
+    """Distributions that bring a package: more than one may share a namespace."""
+    return {canonicalize_name(name) for name in packages_distributions()[package]}
+
+
+@pytest.mark.parametrize("dependency", [Requirement(line).name for line in project()["dependencies"]])
+def test_every_declared_dependency_is_imported(dependency):
+    if dependency == "snakemake":
+        # it runs the package, which knows nothing of it; its functions are imported by the workflow alone
+        assert re.search(r"^from snakemake\b", (REPOSITORY / "workflow" / "Snakefile").read_text(), re.MULTILINE)
+        assert dependency not in IMPORTED
+    else:
+        assert any(canonicalize_name(dependency) in distributions(package) for package in IMPORTED)
+
+
+@pytest.mark.parametrize("package", sorted(IMPORTED))
+def test_every_imported_package_is_declared(package):
+    declared = {canonicalize_name(Requirement(line).name) for line in project()["dependencies"]}
+    assert distributions(package) & declared
 
 
 def test_snakemake_is_as_new_as_the_workflow_asks_for():

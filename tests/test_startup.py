@@ -76,11 +76,12 @@ def test_runs_are_evaluated_and_summed_up_without_a_model(tmp_path):
     write_scores(run / "scores.h5", make_scores())
     settings = {"replicates": 100, "confidence": 0.95, "seed": 0, "acceptance": [0.95]}
     results = ["--metrics", run / "metrics.json", "--curves", run / "curves.csv"]
+    results += ["--thresholds", run / "thresholds.csv", "--replicates", run / "replicates.h5"]
     tables = [part for name in TABLES for part in (f"--{name}", tmp_path / name)]
     rest = ["--settings", json.dumps(settings)]
     found = imported(
-        ["evaluate", "--scores", run / "scores.h5", *results, "--thresholds", run / "thresholds.csv", *rest],
-        ["aggregate", "--task", "demo", "--runs", run, *tables, *rest],
+        ["evaluate", "--scores", run / "scores.h5", *results, *rest],
+        ["aggregate", "--task", "demo", "--runs", run, *tables],
     )
     assert found == [] and (tmp_path / "summary").read_text().count("hcep") == 2
 

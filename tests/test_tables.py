@@ -15,7 +15,8 @@ from hcep.evaluation.headline import relative_gains
 from hcep.evaluation.table_inputs import SUMMARY_KEYS
 from hcep.evaluation.tables import COLUMNS, write_paper_table
 from hcep.evaluation.versus_paper import read_printed
-from hcep.figures.fig4 import draw_fig4, fig4_figure
+from hcep.figures.fig4 import fig4_figure
+from hcep.figures.style import draw_figure
 from hcep.files import read_table, write_table
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -294,7 +295,7 @@ def fig4(tmp_path):
 
 
 def test_fig4_shows_the_table(fig4):
-    figure = fig4_figure(fig4, "demo")
+    figure = fig4_figure([fig4], "demo")
     left, right = figure.axes
     heights = [[bar.get_height() for bar in bars] for bars in left.containers]
     assert heights == [[60, 70, 75], [40, 50, 55]]
@@ -314,10 +315,10 @@ def test_fig4_shows_the_table(fig4):
 
 def test_fig4_is_the_same_bytes_and_draws_what_was_not_run(fig4, tmp_path):
     for name in ("a.svg", "b.svg"):
-        draw_fig4([fig4], tmp_path / name, title="demo")
+        draw_figure(fig4_figure, [fig4], tmp_path / name, title="demo")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     make(tmp_path, TABLES["fig4"], [], "empty")
-    draw_fig4(tmp_path / "empty.csv", tmp_path / "empty.svg")
+    draw_figure(fig4_figure, [tmp_path / "empty.csv"], tmp_path / "empty.svg")
     assert (tmp_path / "empty.svg").stat().st_size > 1000
 
 
@@ -325,9 +326,9 @@ def test_fig4_explains_faulty_input(fig4, tmp_path):
     rows = read_table(fig4)
     write_table(tmp_path / "odd.csv", list(rows[0]), [row | {"ours": "high"} for row in rows])
     with pytest.raises(HcepError, match="row 2: ours is 'high', no number"):
-        draw_fig4(tmp_path / "odd.csv", tmp_path / "x.svg")
+        draw_figure(fig4_figure, [tmp_path / "odd.csv"], tmp_path / "x.svg")
     write_table(tmp_path / "half.csv", list(rows[0]), [row for row in rows if row["section"] == "a"])
     with pytest.raises(HcepError, match="no row of section b"):
-        draw_fig4(tmp_path / "half.csv", tmp_path / "x.svg")
+        draw_figure(fig4_figure, [tmp_path / "half.csv"], tmp_path / "x.svg")
     with pytest.raises(HcepError, match="is drawn, not 2"):
-        draw_fig4([fig4, fig4], tmp_path / "x.svg")
+        draw_figure(fig4_figure, [fig4, fig4], tmp_path / "x.svg")

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import shutil
 import tempfile
-import wave
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -19,6 +18,7 @@ from typing import NamedTuple
 
 import ffmpeg
 import numpy as np
+import soundfile
 
 from hcep.demo import face, voice
 from hcep.demo.face import SIDE, draw_face
@@ -190,7 +190,7 @@ def write_clip(clip: DemoClip, folder: Path, seed: int) -> None:
         streams = [picture]
         if clip.has_sound:
             path = Path(scratch) / "voice.wav"
-            _write_wave(path, sound)
+            soundfile.write(path, np.round(sound * 32767).astype(np.int16), RATE, "PCM_16")
             streams.append(ffmpeg.input(f"file:{path}"))
             settings |= {"c:a": "aac", "b:a": "64k", "flags:a": "+bitexact"}
         job = ffmpeg.output(*streams, f"file:{target}", **settings).global_args("-hide_banner", "-loglevel", "error")
@@ -262,11 +262,3 @@ def generate_demo(
 def _drain(results: Iterator[None], total: int) -> None:
     for _ in progress(results, total, "generate_demo"):
         pass
-
-
-def _write_wave(path: Path, sound: np.ndarray) -> None:
-    with wave.open(str(path), "wb") as handle:
-        handle.setnchannels(1)
-        handle.setsampwidth(2)
-        handle.setframerate(RATE)
-        handle.writeframes(np.round(sound * 32767).astype("<i2").tobytes())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hcep.errors import HcepError
-from hcep.evaluation.bootstrap import CONFIDENCE, REPLICATES, interval, paired_p
+from hcep.evaluation.bootstrap import interval, paired_p
 from hcep.evaluation.corpora import APART, PER_CORPUS, known_name
 from hcep.evaluation.metrics import METRICS
 from hcep.evaluation.runs import Cell, Run, level_cell, mean_cell, read_runs
@@ -60,16 +60,16 @@ def aggregate(
     corpora_csv: str | Path | None = None,
     protocol: str = "",
     references: Sequence[str] = REFERENCES,
-    replicates: int = REPLICATES,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
 ) -> None:
-    """Aggregate all runs of one task; methods keep the order in which they first appear.
+    """Average and compare all evaluated runs of one task; methods keep the order in which they first appear.
+
+    Nothing is computed from scores again: point values are those of metrics.json, intervals those of the averaged
+    replicates.h5, with the confidence that the runs were evaluated with.
 
     Parameters
     ----------
     runs : sequence of path
-        Run folders with scores.h5, metrics.json and, where the method trains, history.csv.
+        Run folders with metrics.json, replicates.h5, scores.h5 and, where the method trains, history.csv.
     paper : path, optional
         The paper's printed results; without it, and for other tasks, the paper columns stay empty.
     task : str
@@ -89,15 +89,15 @@ def aggregate(
         What the task chose where the paper leaves a choice, for the column of that name.
     references : sequence of str
         Methods to compare with.
-    replicates, confidence, seed
-        Of the bootstrap.
 
     Raises
     ------
     HcepError
-        A run is missing, listed twice, of another task, stale, or has other test clips than its peers.
+        A run is missing, listed twice, of another task, stale, evaluated with other settings than its peers, or has
+        other test clips.
     """
-    read = read_runs(runs, task, replicates=replicates, seed=seed)
+    read = read_runs(runs, task)
+    confidence = read[0].metrics["confidence"]
     cells = _cells(read)
     printed = {} if paper is None else read_paper(paper, task)
     history = list(dict.fromkeys(name for run in read for name in run.history))
@@ -140,7 +140,7 @@ def _marks(runs: Sequence[Run]) -> dict[str, str]:
     return {
         "text_kind": _distinct(run.metrics["text_kind"] for run in runs),
         "stand_in": _flag(any(run.metrics["stand_in"] for run in runs)),
-        "selection": _distinct(run.selection for run in runs),
+        "selection": _distinct(run.metrics["selection"] for run in runs),
     }
 
 
@@ -209,15 +209,15 @@ def _note(cell: Cell) -> str:
     notes = []
     if any(run.metrics["stand_in"] for run in cell.runs):
         notes.append("stand-in encoders or composite data")
-    if any(run.selection == "best_on_test" for run in cell.runs):
+    if any(run.metrics["selection"] == "best_on_test" for run in cell.runs):
         notes.append("epoch selected on test clips")
-    notes += dict.fromkeys(remark for run in cell.runs for remark in run.metrics.get("remarks", ()))
+    notes += dict.fromkeys(remark for run in cell.runs for remark in run.metrics["remarks"])
     fewest = min(run.metrics["n_groups"] for run in cell.runs)
     if fewest == 1:
         notes.append("one test group: no interval")
     elif fewest < FEW_GROUPS:
         notes.append(f"{fewest} test groups: intervals tend to be too narrow")
-    dropped = max(run.dropped for run in cell.runs)
+    dropped = max(run.metrics["replicates_dropped"] for run in cell.runs)
     if dropped:
         notes.append(f"up to {dropped} bootstrap replicates dropped per run")
     names = dict.fromkeys(name for run in cell.runs for name in run.history if name.startswith("movement_"))

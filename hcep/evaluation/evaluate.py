@@ -1,4 +1,4 @@
-"""One run's scores -> metrics with intervals, curves and thresholds."""
+"""One run's scores -> metrics with intervals, bootstrap replicates, curves and thresholds."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any
 from hcep.errors import HcepError
 from hcep.evaluation.bootstrap import CONFIDENCE, REPLICATES, bootstrap, interval
 from hcep.evaluation.corpora import corpora_of, corpus_metrics
-from hcep.evaluation.metrics import METRICS, open_set, open_set_curve, open_set_metrics
-from hcep.evaluation.scores import Scores, group_keys, read_scores
+from hcep.evaluation.metrics import Floats, open_set, open_set_curve, open_set_metrics
+from hcep.evaluation.replicates import digests, write_replicates
+from hcep.evaluation.scores import IDENTITY, Scores, group_keys, read_scores
 from hcep.evaluation.thresholds import ACCEPTANCE, COLUMNS, threshold_table
 from hcep.files import write_json, write_table
-
-IDENTITY = ("task", "method", "openness", "split", "seed")
 
 
 def evaluate(
@@ -22,6 +21,7 @@ def evaluate(
     metrics: str | Path,
     curves: str | Path,
     thresholds: str | Path,
+    replicates_h5: str | Path,
     *,
     replicates: int = REPLICATES,
     confidence: float = CONFIDENCE,
@@ -34,15 +34,16 @@ def evaluate(
     ----------
     scores : path
         ``scores.h5``.
-    metrics, curves, thresholds : path
-        Written: ``metrics.json`` (fractions, each metric with ``value``, ``lo``, ``hi``), ``curves.csv`` (columns
-        ``threshold,tpr,ccr,fpr``, first row (0, 0) with threshold inf) and ``thresholds.csv``.
+    metrics, curves, thresholds, replicates_h5 : path
+        Files to write: ``metrics.json`` (fractions, each metric with ``value``, ``lo``, ``hi``), ``curves.csv``
+        (columns ``threshold,tpr,ccr,fpr``, the first row is (0, 0) with threshold inf), ``thresholds.csv``, and
+        ``replicates.h5`` (every metric's bootstrap replicates, which `aggregate` averages and compares).
     replicates : int
-        Bootstrap replicates.
+        Number of bootstrap replicates.
     confidence : float
-        Of the percentile intervals.
+        Confidence of the percentile intervals.
     seed : int
-        Of the bootstrap draws.
+        Seed of the bootstrap draws.
     acceptance : sequence of float
         Shares of training clips that the thresholds accept.
 
@@ -54,29 +55,35 @@ def evaluate(
     source = Path(scores)
     run = read_scores(source, features=False)
     try:
-        result = summarise(run, replicates=replicates, confidence=confidence, seed=seed)
+        result, values = summarise(run, replicates=replicates, confidence=confidence, seed=seed)
         test = open_set(run)
         rows = threshold_table(run.score[run.part == "train"], test, acceptance)
-        inside = test.known
-        correct = (test.label == test.prediction)[inside]
-        curve = open_set_curve(test.score[inside], correct, test.score[~inside])
     except HcepError as error:
         raise HcepError(error.cause, file=source, row=error.row, remedy=error.remedy) from error
-    write_json(metrics, result)
-    points = zip(*(values.tolist() for values in curve), strict=True)
+    result["digests"] = digests(run, source, values)
+    curve = open_set_curve(test)
+    points = zip(*(column.tolist() for column in curve), strict=True)
     write_table(curves, curve._fields, (dict(zip(curve._fields, point, strict=True)) for point in points))
     write_table(thresholds, COLUMNS, rows)
+    write_replicates(replicates_h5, result, values)
+    write_json(metrics, result)
 
 
-def summarise(run: Scores, *, replicates: int, confidence: float, seed: int) -> dict[str, Any]:
-    """Content of metrics.json: identity, counts, and every metric as ``{"value", "lo", "hi"}`` (fractions).
+def summarise(
+    run: Scores, *, replicates: int, confidence: float, seed: int
+) -> tuple[dict[str, Any], dict[str, Floats]]:
+    """Content of metrics.json but for its digests, and the replicates of every metric.
 
-    With known test clips of several corpora also ``n_known_<corpus>``, the metrics of `corpus_metrics`, and
+    The content is the run's identity, counts, and every metric as ``{"value", "lo", "hi"}`` (fractions). With known
+    test clips of several corpora it also has ``n_known_<corpus>``, the metrics of `corpus_metrics`, and
     ``corpus_positive``, the corpus whose clips are the positive side of ``corpus_auroc``.
     """
     test = open_set(run)
     values = open_set_metrics(test)
     draws = bootstrap(test, group_keys(run)[run.part == "test"], replicates=replicates, seed=seed)
+    extra = corpus_metrics(run, replicates=replicates, seed=seed)
+    values |= {name: metric.value for name, metric in extra.items()}
+    drawn = draws.values | {name: metric.replicates for name, metric in extra.items()}
     result: dict[str, Any] = {name: getattr(run, name) for name in IDENTITY}
     result |= {
         "classes": list(run.classes),
@@ -90,20 +97,17 @@ def summarise(run: Scores, *, replicates: int, confidence: float, seed: int) -> 
         "text_kind": run.text_kind,
         "stand_in": run.stand_in,
         "selection": str(run.settings.get("selection", "")),
+        "epoch": run.settings.get("epoch"),
         "replicates": replicates,
         "replicates_dropped": draws.dropped,
         "confidence": confidence,
         "bootstrap_seed": seed,
     }
-    for name in METRICS:
-        low, high = interval(draws.values[name], confidence)
-        result[name] = {"value": values[name], "lo": low, "hi": high}
-    extra = corpus_metrics(run, replicates=replicates, seed=seed)
-    for name, (value, replicate_values) in extra.items():
-        low, high = interval(replicate_values, confidence)
+    for name, value in values.items():
+        low, high = interval(drawn[name], confidence)
         result[name] = {"value": value, "lo": low, "hi": high}
     if extra:
         known = run.dataset[(run.part == "test") & run.known]
         result |= {f"n_known_{corpus}": int((known == corpus).sum()) for corpus in result["corpora"]}
         result["corpus_positive"] = result["corpora"][0]
-    return result
+    return result, drawn

@@ -180,6 +180,17 @@ class Ranking:
 def open_set_metrics(data: OpenSet) -> dict[str, float]:
     """All metrics of `METRICS` on one sort, as fractions.
 
+    Returns
+    -------
+    dict of metric name to float
+        ``auroc`` is the probability that a known clip outranks an unknown one. ``oscr`` is the area under CCR over FPR
+        (Dhamija et al., "Reducing Network Agnostophobia", 2018): the AUROC after every misclassified known clip has
+        been put below all unknown clips. Ties count half in both. ``accuracy`` and ``macro_f1`` are over the known
+        clips; a class with neither a clip nor a prediction has no F1 and is left out. ``aupr_known`` and
+        ``aupr_unknown`` are average precisions with that side as positives, the unknown side ranked by the negated
+        score. ``fpr95`` is the share of unknown clips accepted at the largest threshold that accepts at least 95 % of
+        the known clips.
+
     Raises
     ------
     HcepError
@@ -189,17 +200,8 @@ def open_set_metrics(data: OpenSet) -> dict[str, float]:
     return {name: float(value[0]) for name, value in values.items()}
 
 
-def open_set_curve(known: ArrayLike, correct: ArrayLike, unknown: ArrayLike) -> Curve:
+def open_set_curve(data: OpenSet) -> Curve:
     """TPR, CCR and FPR at every distinct score, accepting iff score >= threshold (HCEP, Algorithm 1).
-
-    Parameters
-    ----------
-    known : (n_known,) array
-        Scores of known clips.
-    correct : (n_known,) bool array
-        Whether a known clip's predicted class is its own.
-    unknown : (n_unknown,) array
-        Scores of unknown clips.
 
     Returns
     -------
@@ -209,106 +211,16 @@ def open_set_curve(known: ArrayLike, correct: ArrayLike, unknown: ArrayLike) -> 
     Raises
     ------
     HcepError
-        A score is not finite, or one side is empty.
+        A score is not finite, or there is no known or no unknown clip.
     """
-    ranking, counts = _two_sides(known, unknown, correct)
+    ranking = Ranking(data)
+    counts = ranking.counts(np.ones(1), np.ones(1))
     return Curve(
         np.append(np.inf, ranking.threshold),
         np.append(0.0, counts.known / counts.known[-1]),
         np.append(0.0, counts.correct / counts.known[-1]),
         np.append(0.0, counts.unknown / counts.unknown[-1]),
     )
-
-
-def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
-    """Probability that a known clip outranks an unknown one, ties counting half.
-
-    Parameters
-    ----------
-    known, unknown : (n_known,), (n_unknown,) arrays
-        Scores of both sides.
-
-    Raises
-    ------
-    HcepError
-        A score is not finite, or one side is empty.
-    """
-    counts = _two_sides(known, unknown)[1]
-    return float(_area(counts.known, counts.known, counts.unknown))
-
-
-def oscr(known: ArrayLike, correct: ArrayLike, unknown: ArrayLike) -> float:
-    """Area under CCR over FPR: a correctly classified known clip outranks an unknown one, ties counting half.
-
-    Dhamija et al., Reducing Network Agnostophobia, 2018, with half credit for ties, so that the value is the AUROC
-    after every misclassified known clip has been put below all unknown clips.
-
-    Parameters
-    ----------
-    known, correct, unknown : arrays
-        As in `open_set_curve`.
-
-    Raises
-    ------
-    HcepError
-        A score is not finite, or one side is empty.
-    """
-    counts = _two_sides(known, unknown, correct)[1]
-    return float(_area(counts.correct, counts.known, counts.unknown))
-
-
-def aupr_known(known: ArrayLike, unknown: ArrayLike) -> float:
-    """Average precision with known clips as positives (scikit-learn's `average_precision_score`)."""
-    counts = _two_sides(known, unknown)[1]
-    return float(_average_precision(counts.known, counts.unknown))
-
-
-def aupr_unknown(known: ArrayLike, unknown: ArrayLike) -> float:
-    """Average precision with unknown clips as positives, ranked by the negated score."""
-    return float(_average_precision(*_from_below(_two_sides(known, unknown)[1])))
-
-
-def fpr95(known: ArrayLike, unknown: ArrayLike) -> float:
-    """Share of unknown clips accepted at the largest threshold that accepts at least 95 % of the known clips."""
-    return float(_fpr95(_two_sides(known, unknown)[1]))
-
-
-def accuracy(label: ArrayLike, prediction: ArrayLike) -> float:
-    """Closed-set accuracy over known clips; labels and predictions are class ids."""
-    truth, guess = _same_length(label, prediction)
-    return float((truth == guess).mean())
-
-
-def macro_f1(label: ArrayLike, prediction: ArrayLike, n_classes: int) -> float:
-    """Mean F1 over the known classes, on known clips.
-
-    A class with neither a clip nor a prediction has no F1 and is left out (scikit-learn's default). Ids are
-    0 ... n_classes-1.
-    """
-    truth, guess = _same_length(label, prediction)
-    hits = np.bincount(truth[truth == guess], minlength=n_classes)
-    counts = (np.bincount(values, minlength=n_classes) for values in (truth, guess))
-    return float(_macro_f1(hits.astype(np.float64), *(values.astype(np.float64) for values in counts)))
-
-
-def _same_length(label: ArrayLike, prediction: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    truth, guess = np.asarray(label, dtype=np.intp), np.asarray(prediction, dtype=np.intp)
-    if truth.shape != guess.shape or truth.ndim != 1:
-        raise HcepError(f"labels and predictions differ in shape: {truth.shape} and {guess.shape}")
-    if not len(truth):
-        raise HcepError("accuracy and F1 need at least one known clip")
-    return truth, guess
-
-
-def _two_sides(known: ArrayLike, unknown: ArrayLike, correct: ArrayLike | None = None) -> tuple[Ranking, Counts]:
-    inside, outside = np.asarray(known, dtype=np.float64), np.asarray(unknown, dtype=np.float64)
-    right = np.ones(len(inside), dtype=bool) if correct is None else np.asarray(correct, dtype=bool)
-    if right.shape != inside.shape:
-        raise HcepError(f"scores and correctness of known clips differ in shape: {inside.shape} and {right.shape}")
-    label = np.append(np.zeros(len(inside), dtype=np.intp), np.full(len(outside), -1, dtype=np.intp))
-    prediction = np.append((~right).astype(np.intp), np.zeros(len(outside), dtype=np.intp))
-    ranking = Ranking(OpenSet(np.append(inside, outside), label == 0, label, prediction, 2))
-    return ranking, ranking.counts(np.ones(1), np.ones(1))
 
 
 def _refuse_non_finite(values: Floats, what: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,16 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hcep.errors import HcepError
-from hcep.evaluation.bootstrap import bootstrap
-from hcep.evaluation.corpora import corpora_of, corpus_metrics
-from hcep.evaluation.evaluate import IDENTITY
-from hcep.evaluation.metrics import Floats, open_set, open_set_metrics
-from hcep.evaluation.scores import Scores, clip_keys, group_keys, read_scores
+from hcep.evaluation.metrics import Floats
+from hcep.evaluation.replicates import read_evaluated, tested_clips
+from hcep.evaluation.scores import IDENTITY, read_scores
 from hcep.files import read_table
 from hcep.progress import progress
 
 HISTORY_PREFIXES = ("movement_", "gap_")
-_AGAIN = "run the evaluate step of this run again"
+BOOTSTRAP = ("replicates", "confidence", "bootstrap_seed")
 
 
 class Run(NamedTuple):
@@ -34,13 +30,9 @@ class Run(NamedTuple):
     metrics : mapping
         Content of metrics.json.
     replicates : dict of metric name to (R,) float64
-        NaN marks a dropped replicate; those of `corpus_metrics` too, where the run has several corpora.
-    dropped : int
-        Number of those.
+        Bootstrap replicates of all metrics of the run; NaN marks a dropped replicate.
     history : dict of column to str
-        Movement and gap columns of the last row of history.csv; empty without that file.
-    selection : str
-        How the epoch was selected, empty when the scores do not say.
+        Movement and gap columns of the kept epoch's row of history.csv; empty without that file.
     """
 
     folder: Path
@@ -51,102 +43,69 @@ class Run(NamedTuple):
     seed: int
     metrics: Mapping[str, Any]
     replicates: dict[str, Floats]
-    dropped: int
     history: dict[str, str]
-    selection: str
 
 
-Clips = dict[str, tuple[str, str]]
-
-
-def read_runs(folders: Sequence[str | Path], task: str, *, replicates: int, seed: int) -> list[Run]:
-    """Read evaluated runs of one task and draw their paired bootstrap replicates.
+def read_runs(folders: Sequence[str | Path], task: str) -> list[Run]:
+    """Read the evaluated runs of one task; nothing is computed again.
 
     Parameters
     ----------
     folders : sequence of path
-        Each with scores.h5, metrics.json and, where the method trains, history.csv.
+        Each with metrics.json, replicates.h5, scores.h5 and, where the method trains, history.csv.
     task : str
         The task that all runs must belong to.
-    replicates, seed : int
-        Of the bootstrap; runs with the same test groups share their draws.
 
     Raises
     ------
     HcepError
-        No run; a file is missing or unreadable; metrics.json does not belong to scores.h5; a run is of another task;
-        two runs of one openness level and split have different classes or test clips (the clip is named).
+        No run; a file is missing, unreadable or stale; a run is of another task; two runs were evaluated with other
+        settings of the bootstrap; two runs of one openness level and split have different classes or test clips (the
+        clip is named).
     """
     if not folders:
         raise HcepError(f"no run of task {task} to aggregate", remedy="list at least one run folder")
     runs: list[Run] = []
-    first: dict[tuple[str, str], tuple[Path, tuple[str, ...], Clips]] = {}
+    first: dict[tuple[str, str], Run] = {}
     for folder in progress(map(Path, folders), len(folders), "aggregate", "run"):
-        scores = read_scores(folder / "scores.h5", features=False)
-        if scores.task != task:
-            raise HcepError(f"the run is of task {scores.task!r}, expected {task!r}", file=folder / "scores.h5")
-        extra = corpus_metrics(scores, replicates=replicates, seed=seed)
-        values = open_set_metrics(open_set(scores)) | {name: metric.value for name, metric in extra.items()}
-        metrics = _read_metrics(folder / "metrics.json", scores, values)
-        clips, classes = _test_clips(scores), tuple(sorted(scores.classes))
-        other = first.setdefault((scores.openness, scores.split), (folder, classes, clips))
-        _refuse_other_clips(folder, classes, clips, other)
-        test = scores.part == "test"
-        draws = bootstrap(open_set(scores), group_keys(scores)[test], replicates=replicates, seed=seed)
-        identity = {name: getattr(scores, name) for name in IDENTITY}
-        history = _kept_history(folder / "history.csv", scores.settings.get("epoch"))
-        selection = str(scores.settings.get("selection", ""))
-        runs.append(
-            Run(
-                folder,
-                **identity,
-                metrics=metrics,
-                replicates=draws.values | {name: metric.replicates for name, metric in extra.items()},
-                dropped=draws.dropped,
-                history=history,
-                selection=selection,
-            )
-        )
+        metrics, replicates = read_evaluated(folder)
+        if metrics["task"] != task:
+            raise HcepError(f"the run is of task {metrics['task']!r}, expected {task!r}", file=folder / "metrics.json")
+        history = _kept_history(folder / "history.csv", metrics["epoch"])
+        identity = {name: metrics[name] for name in IDENTITY}
+        run = Run(folder, **identity, metrics=metrics, replicates=replicates, history=history)
+        runs.append(run)
+        _refuse_other_bootstrap(run, runs[0])
+        _refuse_other_clips(run, first.setdefault((run.openness, run.split), run))
     check_grid(runs)
     return runs
 
 
-def _read_metrics(file: Path, scores: Scores, recomputed: Mapping[str, float]) -> Mapping[str, Any]:
-    try:
-        metrics = json.loads(file.read_text(encoding="utf-8"))
-        found = [metrics[name] for name in IDENTITY]
-        values = {name: float(metrics[name]["value"]) for name in recomputed}
-        marks = (metrics["text_kind"], metrics["stand_in"], metrics["left_out"], metrics["corpora"])
-    except FileNotFoundError as error:
-        raise HcepError("the file does not exist", file=file, remedy=_AGAIN) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise HcepError(f"not a metrics file ({error!r})", file=file, remedy=_AGAIN) from error
-    wanted = [getattr(scores, name) for name in IDENTITY]
-    if found != wanted or marks != (scores.text_kind, scores.stand_in, [*scores.left_out], [*corpora_of(scores)]):
-        raise HcepError(f"the metrics are of run {found}, the scores beside them of {wanted}", file=file, remedy=_AGAIN)
-    for name, value in recomputed.items():
-        if not math.isclose(value, values[name], abs_tol=1e-9):
-            raise HcepError(f"{name} is {values[name]}, but the scores give {value}", file=file, remedy=_AGAIN)
-    return metrics
+def _refuse_other_bootstrap(run: Run, other: Run) -> None:
+    for name in BOOTSTRAP:
+        ours, theirs = run.metrics[name], other.metrics[name]
+        if ours != theirs:
+            raise HcepError(
+                f"{name} is {ours}, but {theirs} in {other.folder / 'metrics.json'}",
+                file=run.folder / "metrics.json",
+                remedy="evaluate both runs with the same settings",
+            )
 
 
-def _test_clips(scores: Scores) -> Clips:
-    test = scores.part == "test"
-    keys, groups = clip_keys(scores)[test].tolist(), group_keys(scores)[test].tolist()
-    return dict(zip(keys, zip(scores.label[test].tolist(), groups, strict=True), strict=True))
-
-
-def _refuse_other_clips(
-    folder: Path, classes: tuple[str, ...], clips: Clips, other: tuple[Path, tuple[str, ...], Clips]
-) -> None:
-    if classes != other[1]:
-        raise HcepError(f"the known classes {classes} differ from {other[1]} of {other[0]}", file=folder / "scores.h5")
-    if clips == other[2]:
+def _refuse_other_clips(run: Run, other: Run) -> None:
+    """Runs of one openness level and split are paired: they must have the same classes, test clips and groups."""
+    file = run.folder / "scores.h5"
+    classes, others = (tuple(sorted(one.metrics["classes"])) for one in (run, other))
+    if classes != others:
+        raise HcepError(f"the known classes {classes} differ from {others} of {other.folder}", file=file)
+    if run.metrics["digests"]["test_clips"] == other.metrics["digests"]["test_clips"]:
         return
-    clip = min(key for key in clips.keys() | other[2].keys() if clips.get(key) != other[2].get(key))
+    # only now the clips themselves are read, to name one
+    here, there = (tested_clips(read_scores(one.folder / "scores.h5", features=False)) for one in (run, other))
+    clip = min(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
     raise HcepError(
-        f"the test clips differ from those of {other[0]}: {clips.get(clip)} here, {other[2].get(clip)} there",
-        file=folder / "scores.h5",
+        f"the test clips differ from those of {other.folder}: {here.get(clip)} here, {there.get(clip)} there",
+        file=file,
         row=f"clip {clip.partition(chr(31))[2]}",
         remedy="score both runs on the same split",
     )

@@ -16,6 +16,7 @@ from hcep.files import atomic_path
 
 TEXT_COLUMNS = ("dataset", "clip", "part", "label", "group", "prediction", "flags")
 PARTS = ("train", "test")
+IDENTITY = ("task", "method", "openness", "split", "seed")
 FEATURES = ("text", "vision", "audio", "fused")
 _AGAIN = "run the score step of this run again"
 

@@ -21,22 +21,23 @@ from hcep.figures.run_files import (
     sorted_openness,
     spread,
 )
-from hcep.figures.style import GREY, LEGEND_LINE, figure_style, finish, legend_below, panels, save_figure, series_styles
+from hcep.figures.style import GREY, LEGEND_LINE, finish, legend_below, panels, series_styles
 
 ROWS = (("tpr", "auroc", "TPR: known accepted"), ("ccr", "oscr", "CCR: known accepted\nand right class"))
 # common false positive rates at which the curves of several runs are averaged
 GRID = np.linspace(0.0, 1.0, 401)
 
 
-def draw_curves(runs: Sequence[str | Path], output: str | Path, *, title: str = "") -> None:
-    """Draw the curves of all runs: a column per openness, TPR above, CCR below, a line per method.
+def curves_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
+    """The curves of all runs: a column per openness, TPR above, CCR below, a line per method.
+
+    A line is the mean over splits at equal FPR, after the seeds of every split were averaged; a band is the range over
+    splits. The number in the legend is the mean area in metrics.json, in percent.
 
     Parameters
     ----------
     runs : sequence of path
         Run folders with ``curves.csv`` and ``metrics.json``.
-    output : path
-        Picture to write (.svg, .png or .pdf).
     title : str
         Above the figure, e.g. the task.
 
@@ -44,16 +45,6 @@ def draw_curves(runs: Sequence[str | Path], output: str | Path, *, title: str = 
     ------
     HcepError
         A file is missing or unreadable, or a curve is not one.
-    """
-    with figure_style():
-        save_figure(curves_figure(runs, title), output)
-
-
-def curves_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
-    """The figure that `draw_curves` writes.
-
-    A line is the mean over splits at equal FPR (seeds of a split first averaged), a band the range over splits, the
-    number in the legend the mean area of metrics.json in percent.
     """
     read = read_run_files(runs)
     levels = sorted_openness(run.openness for run in read)

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hcep.errors import HcepError
-from hcep.figures.run_files import number, read_rows
-from hcep.figures.style import PALETTE, figure_style, finish, panels, save_figure
+from hcep.figures.run_files import number, one_table, read_rows
+from hcep.figures.style import PALETTE, finish, panels
 
 METRICS = (("auroc", "AUROC", PALETTE[0]), ("oscr", "OSCR", PALETTE[1]))
 NEEDED = ("section", "row", "metric", "ours", "lo", "hi", "paper", "stand_in")
@@ -23,15 +23,15 @@ APART = 0.19
 Points = dict[str, dict[str, dict[str, float]]]
 
 
-def draw_fig4(table: str | Path | Sequence[str | Path], output: str | Path, *, title: str = "") -> None:
-    """Draw bars for the settings of section ``a`` and lines over the numbers of tokens of section ``b``.
+def fig4_figure(table: Sequence[str | Path], title: str = "") -> Figure:
+    """Bars for the settings of section ``a`` and lines over the numbers of tokens of section ``b``.
+
+    A diamond is the paper's value, a whisker the interval.
 
     Parameters
     ----------
-    table : path, or a sequence of one path
+    table : sequence of one path
         ``fig4.csv``, written by `hcep.evaluation.tables.write_paper_table`.
-    output : path
-        Picture to write (.svg, .png or .pdf).
     title : str
         Above the figure, e.g. the task.
 
@@ -40,13 +40,7 @@ def draw_fig4(table: str | Path | Sequence[str | Path], output: str | Path, *, t
     HcepError
         The table is missing, lacks a column or a section, or holds a cell that is not a number.
     """
-    with figure_style():
-        save_figure(fig4_figure(_one(table), title), output)
-
-
-def fig4_figure(table: str | Path, title: str = "") -> Figure:
-    """The figure that `draw_fig4` writes; a diamond is the paper's value, a whisker the interval."""
-    file = Path(table)
+    file = one_table(table, "fig4.csv")
     rows = read_rows(file, NEEDED)
     sections = {name: _points(file, [item for item in rows if item[1]["section"] == name]) for name in (BARS, TOKENS)}
     for name, points in sections.items():
@@ -64,14 +58,6 @@ def fig4_figure(table: str | Path, title: str = "") -> Figure:
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
     finish(figure, title, stand_in=any(row["stand_in"] == "true" for _, row in rows))
     return figure
-
-
-def _one(table: str | Path | Sequence[str | Path]) -> str | Path:
-    if isinstance(table, str | Path):
-        return table
-    if len(table) != 1:
-        raise HcepError(f"one fig4.csv is drawn, not {len(table)}", remedy="draw one figure per table")
-    return table[0]
 
 
 def _points(file: Path, rows: Sequence[tuple[int, dict[str, str]]]) -> Points:

@@ -13,20 +13,22 @@ from matplotlib.ticker import MaxNLocator
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores, read_scores
 from hcep.figures.run_files import Floats, openness_title, sorted_openness
-from hcep.figures.style import KNOWN, UNKNOWN, figure_style, finish, panels, save_figure
+from hcep.figures.style import KNOWN, UNKNOWN, finish, panels
 
 BINS = 30
 
 
-def draw_score_histogram(runs: Sequence[str | Path], output: str | Path, *, title: str = "") -> None:
-    """Draw score distributions: a row per method, a column per openness.
+def score_histogram_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
+    """Distributions of the scores: a row per method, a column per openness.
+
+    The test clips of all splits and seeds are pooled. The bars of each side sum to 100 %, so that the sides compare
+    whatever their sizes. Where all scores of a method are at most 0, they are log probabilities and their exponentials
+    are shown.
 
     Parameters
     ----------
     runs : sequence of path
         Run folders with ``scores.h5``.
-    output : path
-        Picture to write (.svg, .png or .pdf).
     title : str
         Above the figure, e.g. the task.
 
@@ -34,16 +36,6 @@ def draw_score_histogram(runs: Sequence[str | Path], output: str | Path, *, titl
     ------
     HcepError
         A scores file is missing or unusable, or a panel has no known or no unknown test clip.
-    """
-    with figure_style():
-        save_figure(score_histogram_figure(runs, title), output)
-
-
-def score_histogram_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
-    """The figure that `draw_score_histogram` writes.
-
-    Test clips of all splits and seeds are pooled; each side's bars sum to 100 %, so that the sides compare whatever
-    their sizes. Where all scores of a method are at most 0, they are log probabilities and shown as exponentials.
     """
     if not runs:
         raise HcepError("no run to draw", remedy="name at least one run folder")

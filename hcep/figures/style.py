@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -99,6 +99,35 @@ def save_figure(figure: Figure, output: str | Path) -> None:
         )
     with atomic_path(output) as temporary:
         figure.savefig(temporary, metadata=dict(_NO_METADATA[output.suffix]))
+
+
+def draw_figure(
+    figure_of: Callable[[Sequence[str | Path], str], Figure],
+    sources: Sequence[str | Path],
+    output: str | Path,
+    *,
+    title: str = "",
+) -> None:
+    """Make one figure in the style of all and write it.
+
+    Parameters
+    ----------
+    figure_of : callable
+        A function of `hcep.registry.FIGURES`: sources and title give the figure.
+    sources : sequence of path
+        Run folders, or a table, as the function says.
+    output : path
+        Picture to write (.svg, .png or .pdf).
+    title : str
+        Above the figure, e.g. the task.
+
+    Raises
+    ------
+    HcepError
+        A source is missing or unusable, or the output has another ending.
+    """
+    with figure_style():
+        save_figure(figure_of(sources, title), output)
 
 
 def series_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:

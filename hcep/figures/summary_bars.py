@@ -10,9 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hcep.errors import HcepError
-from hcep.figures.run_files import number, openness_title, read_rows, sorted_openness
-from hcep.figures.style import GREY, HATCHES, PALETTE, figure_style, finish, panels, save_figure
+from hcep.figures.run_files import number, one_table, openness_title, read_rows, sorted_openness
+from hcep.figures.style import GREY, HATCHES, PALETTE, finish, panels
 
 METRICS = (("auroc", "AUROC (%)"), ("oscr", "OSCR (%)"))
 MEAN = "mean"
@@ -20,15 +19,15 @@ MEAN = "mean"
 Cell = Mapping[str, float]
 
 
-def draw_summary_bars(summary: str | Path | Sequence[str | Path], output: str | Path, *, title: str = "") -> None:
-    """Draw one group of bars per openness, one bar per method, AUROC above OSCR.
+def summary_bars_figure(summary: Sequence[str | Path], title: str = "") -> Figure:
+    """One group of bars per openness, one bar per method, AUROC above OSCR.
+
+    A diamond is the paper's value, a whisker the interval.
 
     Parameters
     ----------
-    summary : path, or a sequence of one path
+    summary : sequence of one path
         ``summary.csv``, in percent.
-    output : path
-        Picture to write (.svg, .png or .pdf).
     title : str
         Above the figure, e.g. the task.
 
@@ -37,13 +36,7 @@ def draw_summary_bars(summary: str | Path | Sequence[str | Path], output: str | 
     HcepError
         The table is missing, empty, lacks a column, or holds a cell that is not a number.
     """
-    with figure_style():
-        save_figure(summary_bars_figure(_one(summary), title), output)
-
-
-def summary_bars_figure(summary: str | Path, title: str = "") -> Figure:
-    """The figure that `draw_summary_bars` writes; a diamond is the paper's value, a whisker the interval."""
-    file = Path(summary)
+    file = one_table(summary, "summary.csv")
     names = [f"{metric}{part}" for metric, _ in METRICS for part in ("", "_lo", "_hi")]
     rows = read_rows(file, ["method", "openness", *names])
     methods = list(dict.fromkeys(row["method"] for _, row in rows))
@@ -64,14 +57,6 @@ def summary_bars_figure(summary: str | Path, title: str = "") -> Figure:
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
     finish(figure, title, stand_in=any(row.get("stand_in") == "true" for _, row in rows))
     return figure
-
-
-def _one(summary: str | Path | Sequence[str | Path]) -> str | Path:
-    if isinstance(summary, str | Path):
-        return summary
-    if len(summary) != 1:
-        raise HcepError(f"one summary.csv is drawn, not {len(summary)}", remedy="draw one figure per task")
-    return summary[0]
 
 
 def _draw_bars(

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hcep.errors import HcepError
+from hcep.evaluation.thresholds import DEFAULT_ACCEPTANCE
 from hcep.figures.run_files import RunFiles, openness_title, read_numbers, read_run_files, sorted_openness, spread
-from hcep.figures.style import GREY, PALETTE, figure_style, finish, panels, save_figure
+from hcep.figures.style import GREY, PALETTE, finish, panels
 
 # column, name in the legend, colour, dashes: the two differences are dashed in the colour of what they are made of
 LINES = (
@@ -21,18 +22,17 @@ LINES = (
     ("tpr_minus_fpr", "TPR − FPR", PALETTE[0], "--"),
     ("ccr_minus_fpr", "CCR − FPR", PALETTE[2], "--"),
 )
-DEFAULT_ACCEPTANCE = 0.95
 
 
-def draw_thresholds(runs: Sequence[str | Path], output: str | Path, *, title: str = "") -> None:
-    """Draw rates on the test clips over the acceptance rate: a row per method, a column per openness.
+def thresholds_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
+    """Rates on the test clips over the acceptance rate: a row per method, a column per openness.
+
+    A line is the mean over splits and seeds, a band their range.
 
     Parameters
     ----------
     runs : sequence of path
         Run folders with ``thresholds.csv`` and ``metrics.json``.
-    output : path
-        Picture to write (.svg, .png or .pdf).
     title : str
         Above the figure, e.g. the task.
 
@@ -41,12 +41,6 @@ def draw_thresholds(runs: Sequence[str | Path], output: str | Path, *, title: st
     HcepError
         A file is missing or unreadable, or the runs of a panel have different acceptance rates.
     """
-    with figure_style():
-        save_figure(thresholds_figure(runs, title), output)
-
-
-def thresholds_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
-    """The figure that `draw_thresholds` writes; a line is the mean over splits and seeds, a band their range."""
     read = read_run_files(runs)
     methods = list(dict.fromkeys(run.method for run in read))
     levels = sorted_openness(run.openness for run in read)

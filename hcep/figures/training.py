@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hcep.errors import HcepError
 from hcep.figures.run_files import Floats, number, runs_by_folder
-from hcep.figures.style import LEGEND_LINE, figure_style, finish, legend_below, panels, save_figure, series_styles
+from hcep.figures.style import LEGEND_LINE, finish, legend_below, panels, series_styles
 from hcep.files import read_table
 
 # row -> y label and which columns of history.csv belong to it
@@ -28,15 +28,15 @@ ROWS = {
 History = dict[str, Floats]
 
 
-def draw_training(runs: Sequence[str | Path], output: str | Path, *, title: str = "") -> None:
-    """Draw the training histories: a column per method, a row for each kind of quantity that was recorded.
+def training_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
+    """The training histories: a column per method, a row for each kind of quantity that was recorded.
+
+    A line is the mean over a method's runs, a band their range.
 
     Parameters
     ----------
     runs : sequence of path
         Run folders ``…/{method}/{openness}/{split}/seed{seed}`` with ``history.csv``.
-    output : path
-        Picture to write (.svg, .png or .pdf).
     title : str
         Above the figure, e.g. the task.
 
@@ -45,12 +45,6 @@ def draw_training(runs: Sequence[str | Path], output: str | Path, *, title: str 
     HcepError
         A folder of another form, a missing file, a row that is not numbers, or no epoch at all.
     """
-    with figure_style():
-        save_figure(training_figure(runs, title), output)
-
-
-def training_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
-    """The figure that `draw_training` writes; a line is the mean over a method's runs, a band their range."""
     methods: dict[str, list[History]] = {}
     for run in runs_by_folder(runs):
         methods.setdefault(run.method, []).append(_history(run.folder / "history.csv"))

@@ -22,12 +22,11 @@ def aggregate(
     summary: Path,
     comparisons: Path,
     corpora: Path,
-    **settings: Any,
 ) -> None:
     """All runs of a task in four tables."""
     from hcep.evaluation.aggregate import aggregate as run
 
-    run(runs, paper, task, runs_table, summary, comparisons, corpora_csv=corpora, protocol=protocol, **settings)
+    run(runs, paper, task, runs_table, summary, comparisons, corpora_csv=corpora, protocol=protocol)
 
 
 def complexity(
@@ -71,8 +70,10 @@ def complexity(
 
 def figure(name: str, task: str, sources: Sequence[Path], output: Path) -> None:
     """Draw one figure of a task."""
+    from hcep.figures.style import draw_figure
+
     figures = {key: entry.target for key, entry in registry.FIGURES.items()} | registry.TABLE_FIGURES
-    registry.load(registry.pick("figure", name, figures))(sources, output, title=task)
+    draw_figure(registry.load(registry.pick("figure", name, figures)), sources, output, title=task)
 
 
 def table(

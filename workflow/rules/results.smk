@@ -3,7 +3,7 @@
 
 rule aggregate:
     input:
-        runs=runs.of_runs("metrics.json", "scores.h5", "history.csv"),
+        runs=runs.of_runs("metrics.json", "replicates.h5", "scores.h5", "history.csv"),
         paper="config/paper_results.csv",
     output:
         runs="results/{task}/runs.csv",
@@ -25,7 +25,6 @@ rule aggregate:
     conda:
         "../../envs/hcep.yaml"
     params:
-        settings=EVALUATION,
         folders=runs.folders,
         protocol=runs.protocol,
         code=stage_digest("aggregate"),

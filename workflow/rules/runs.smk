@@ -110,6 +110,7 @@ rule evaluate:
         metrics="results/{task}/{method}/{openness}/{split}/seed{seed}/metrics.json",
         curves="results/{task}/{method}/{openness}/{split}/seed{seed}/curves.csv",
         thresholds="results/{task}/{method}/{openness}/{split}/seed{seed}/thresholds.csv",
+        replicates="results/{task}/{method}/{openness}/{split}/seed{seed}/replicates.h5",
     log:
         "logs/evaluate/{task}/{method}/{openness}/{split}/seed{seed}.log",
     conda:

@@ -3,7 +3,7 @@
 
 use rule aggregate as aggregate_table with:
     input:
-        runs=tables.of_runs("metrics.json", "scores.h5", "history.csv"),
+        runs=tables.of_runs("metrics.json", "replicates.h5", "scores.h5", "history.csv"),
         paper="config/paper_results.csv",
     output:
         runs="results/{task}/tables/{table}/runs.csv",
@@ -13,7 +13,6 @@ use rule aggregate as aggregate_table with:
     log:
         "logs/aggregate_table/{task}/{table}.log",
     params:
-        settings=EVALUATION,
         folders=tables.folders,
         protocol=runs.protocol,
         code=stage_digest("aggregate"),

@@ -1,33 +1,31 @@
 """Post-hoc open-set scores of a trained run, from its logits and features alone: nothing is trained again.
 
-Largest logit, energy, Mahalanobis and nearest neighbours are pytorch-ood's detectors (0.4.0). Three scores are computed
-here in float64 by the same definitions, since pytorch-ood's lose what open-set ranks need: its max-softmax is the
-probability, which rounds to 1; its entropy clips probabilities at 1e-7, which ties confident clips; its ViM is float32.
+All scores are computed in float64 by the definitions of pytorch-ood's detectors (0.4.0), the tests' reference. Three of
+its detectors lose what open-set ranks need: its max-softmax is the probability, which rounds to 1; its entropy clips
+probabilities at 1e-7, which ties confident clips; its ViM is float32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from pytorch_ood.detector import KNN, EnergyBased, Mahalanobis, MaxLogit
 from scipy.special import logsumexp
+from sklearn.neighbors import NearestNeighbors
 
 from hcep.errors import HcepError
 from hcep.evaluation.bootstrap import CONFIDENCE, REPLICATES, bootstrap, interval
 from hcep.evaluation.metrics import Floats, log_max_softmax, open_set, open_set_metrics
-from hcep.evaluation.scores import FEATURES, Scores, group_keys, read_scores
+from hcep.evaluation.scores import FEATURES, IDENTITY, Scores, group_keys, read_scores
 from hcep.files import write_table
 
 METRICS = ("auroc", "oscr", "fpr95")
 OWN = "own"
 COLUMNS = (
-    *("task", "method", "openness", "split", "seed", "score", "feature"),
+    *(*IDENTITY, "score", "feature"),
     *(f"{name}{part}" for name in METRICS for part in ("", "_lo", "_hi")),
     *("note", "text_kind", "stand_in", "selection"),
 )
@@ -88,7 +86,7 @@ def posthoc(
     run = read_scores(source)
     test = run.part == "test"
     groups = group_keys(run)[test]
-    identity: dict[str, Any] = {name: getattr(run, name) for name in ("task", "method", "openness", "split", "seed")}
+    identity: dict[str, Any] = {name: getattr(run, name) for name in IDENTITY}
     identity |= {"text_kind": run.text_kind, "stand_in": "true" if run.stand_in else "false"}
     identity["selection"] = run.settings.get("selection", "")
     rows = []
@@ -149,38 +147,39 @@ def negative_entropy(logits: Floats) -> Floats:
 
 def max_logit(logits: Floats) -> Floats:
     """Largest raw logit (Hendrycks et al., "Scaling Out-of-Distribution Detection for Real-World Settings", 2022)."""
-    return -MaxLogit.score(torch.from_numpy(logits)).numpy()
+    return logits.max(axis=1)
 
 
 def negative_energy(logits: Floats) -> Floats:
     """Log-sum-exp of the logits (Liu et al., "Energy-based Out-of-distribution Detection", NeurIPS 2020), T = 1."""
-    return -EnergyBased.score(torch.from_numpy(logits)).numpy()
+    return logsumexp(logits, axis=1)
 
 
 def mahalanobis(parts: Parts) -> tuple[Floats, str]:
     """Minus half the squared distance to the nearest class mean, shared covariance (Lee et al., NeurIPS 2018).
 
-    pytorch-ood's covariance is the scatter matrix plus 1e-6 on its diagonal: n times the covariance, the same order.
+    The covariance is the scatter matrix plus 1e-6 on its diagonal: n times the covariance, which gives the same order.
     """
-    features, label = torch.from_numpy(parts.features), torch.from_numpy(parts.label)
-    with _float64():
-        detector = Mahalanobis(None).fit_features(features[torch.from_numpy(parts.train)], label)
-        values = -detector.predict_features(features).numpy()
-    n, d = int(parts.train.sum()), parts.features.shape[1]
-    rank = n - len(np.unique(parts.label))
+    train, d = parts.features[parts.train], parts.features.shape[1]
+    classes = np.unique(parts.label)
+    means = [train[parts.label == k].mean(axis=0) for k in classes]
+    centred = [train[parts.label == k] - mean for k, mean in zip(classes, means, strict=True)]
+    precision = np.linalg.inv(sum((part.T @ part for part in centred), np.zeros((d, d))) + 1e-6 * np.eye(d))
+    apart = [parts.features - mean for mean in means]
+    distance = np.min([((part @ precision) * part).sum(axis=1) for part in apart], axis=0)
+    n, rank = len(train), len(train) - len(classes)
     singular = f"the covariance of {n} training clips in {d} dimensions is singular, its ridge of 1e-6 decides"
-    return values, singular if rank < d else ""
+    return -0.5 * distance, singular if rank < d else ""
 
 
 def nearest_neighbours(parts: Parts) -> tuple[Floats, str]:
     """Minus the distance to the 50th nearest training clip, unit length (Sun et al., 2022); all clips where fewer."""
     k = min(NEIGHBOURS, int(parts.train.sum()))
-    detector = KNN(None, k=k)
-    # one job's cores are its own: pytorch-ood asks for all of the machine's
-    detector.knn.set_params(n_jobs=1)
-    detector.fit_features(torch.from_numpy(parts.features[parts.train]), torch.from_numpy(parts.label))
-    values = -detector.predict_features(torch.from_numpy(parts.features)).numpy()
-    return values, "" if k == NEIGHBOURS else f"k = {k}, all training clips"
+    length = np.linalg.norm(parts.features, axis=1, keepdims=True)
+    # a feature of zeros stays one
+    unit = parts.features / np.maximum(length, 1e-12)
+    distances, _ = NearestNeighbors(n_neighbors=k).fit(unit[parts.train]).kneighbors(unit)
+    return -distances[:, -1], "" if k == NEIGHBOURS else f"k = {k}, all training clips"
 
 
 def vim(parts: Parts) -> tuple[Floats | None, str]:
@@ -226,17 +225,6 @@ def vim_score(features: Floats, train: Floats, weight: Floats, bias: Floats) -> 
     alpha = (train @ weight.T + bias).max(axis=1).mean() / np.linalg.norm(centred @ null, axis=1).mean()
     virtual = alpha * np.linalg.norm((features - origin) @ null, axis=1)
     return logsumexp(features @ weight.T + bias, axis=1) - virtual
-
-
-@contextmanager
-def _float64() -> Iterator[None]:
-    """Pytorch-ood's Mahalanobis makes its matrices in torch's default type."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def _refuse_non_finite(values: Floats, name: str, run: Scores, source: Path) -> None:
