@@ -261,6 +261,29 @@ STAGES: dict[str, Stage] = {
         Keys("hcep.config.methods:Run", ("batch_size", "precision", "device")),
         ("hcep.training.encode",),
     ),
+    "import_features": Stage(
+        "hcep.verbs.data:import_features",
+        "Take the features of one shard's clips from a file that you supply, for methods that train on cached features.",
+        (
+            reads("index", "index.h5 of the dataset"),
+            names("shard", "which shard", metavar="III-of-NNN"),
+            value("encoder", "encoder folder", Path),
+            reads("features", "HDF5 file with clip, text, vision and audio"),
+            writes("output", "HDF5 file to write"),
+        ),
+        code=("hcep.training.import_features",),
+    ),
+    "declare_encoder": Stage(
+        "hcep.encoders.info:declare_encoder",
+        "Make the folder of an encoder whose features you supply: it holds its name and their width, and no weights.",
+        (
+            value("name", "name that results carry", place="wildcards.encoder"),
+            SETTINGS,
+            writes("output", "encoder.json to write"),
+        ),
+        Keys("hcep.config.entries:Encoder", ("width", "stand_in")),
+        ("hcep.encoders.info",),
+    ),
     "draw_splits": Stage(
         "hcep.verbs.runs:draw_splits",
         "Draw distinct class splits for a task and write them to be committed.",

@@ -81,6 +81,11 @@ class Encoder(Settings):
         description="wav2vec 2.0, HuBERT or WavLM on the Hugging Face hub, or a local folder",
     )
     revision: str | None = Field(None, description="commit of the audio model")
+    width: int = Field(0, ge=0, description="with `source: import`: size of every feature, which the file must have")
+    stand_in: bool = Field(
+        False,
+        description="with `source: import`: whether tables mark results on these features as no match for published ones",
+    )
     sha256: dict[str, str] = Field(
         {},
         description="file name → digest that the fetched file must have; copy them from `encoder.json` to pin the "

@@ -61,6 +61,12 @@ class Loop(Run):
     )
 
 
+class Head(Settings):
+    """Methods on the fused feature."""
+
+    head_dim: int = Field(0, ge=0, description="width of the fused feature; 0: that of the text's feature")
+
+
 class Missing(Settings):
     """Methods that fuse three modalities."""
 
@@ -195,21 +201,21 @@ class Hcep(Loop, Cosine, Missing, Score, Words):
     )
 
 
-class ArplMM(Loop, Missing, RivalScore):
+class ArplMM(Loop, Head, Missing, RivalScore):
     """The paper's multimodal baseline: ARPL on the fused feature."""
 
     target = "hcep.rivals.arpl_mm:ArplMM"
     inputs = "features"
 
 
-class Linear(Loop, Missing, Score):
+class Linear(Loop, Head, Missing, Score):
     """A linear softmax on the fused feature."""
 
     target = "hcep.rivals.linear:Linear"
     inputs = "features"
 
 
-class CpnMM(Loop, Missing, RivalOptimiser, RivalScore):
+class CpnMM(Loop, Head, Missing, RivalOptimiser, RivalScore):
     """CPN on the fused feature."""
 
     target = "hcep.rivals.cpn_mm:CpnMM"
@@ -222,14 +228,14 @@ class CpnMM(Loop, Missing, RivalOptimiser, RivalScore):
     )
 
 
-class LplMM(Loop, Missing, RivalScore):
+class LplMM(Loop, Head, Missing, RivalScore):
     """LPL on the fused feature."""
 
     target = "hcep.rivals.lpl_mm:LplMM"
     inputs = "features"
 
 
-class CssrMM(Loop, CssrLogits, Missing, RivalScore):
+class CssrMM(Loop, CssrLogits, Head, Missing, RivalScore):
     """CSSR on the fused feature."""
 
     target = "hcep.rivals.cssr_mm:CssrMM"

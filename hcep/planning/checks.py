@@ -33,8 +33,12 @@ def check_config(config: Config) -> None:
         _at(place, registry.load(target), entry.root, entry.options | {"text": entry.text})
         for path in (entry.root, str(entry.options.get("file", "")), *entry.features_files.values()):
             _at(place, _no_wildcard, path)
-        for encoder in entry.features_files:
-            _at(f"{place}.features_files", config.encoder, encoder)
+        for encoder_name in entry.features_files:
+            _at(f"{place}.features_files", config.encoder, encoder_name)
+    for name, encoder in config.encoders.items():
+        if encoder.source == "import" and not encoder.width:
+            remedy = "set `width` to the size of its features"
+            raise HcepError("imported features need a width", file="config", row=f"encoders.{name}", remedy=remedy)
     for name, method in config.methods.items():
         _at(f"methods.{name}", base_method, method.base)
         _at(f"methods.{name}.tune", _tuned_values, method.tune)

@@ -171,6 +171,23 @@ class ClipPlan:
         )
         return path
 
+    def encoders(self, *sources: str) -> str:
+        """The names of the encoders from these sources, as a constraint of a wildcard that may match none."""
+        names = [name for name, entry in self.config.encoders.items() if entry.source in sources]
+        return "|".join(names) or "(?!)"
+
+    def features_file(self, wildcards: Wildcards) -> str:
+        """The user's file of features of an imported encoder."""
+        path = self.config.features_file(wildcards.dataset, wildcards.encoder)
+        output = f"resources/{wildcards.dataset}/features/{wildcards.encoder}/{wildcards.shard}.h5"
+        to_be_read([path], output, self.engine)
+        return path
+
+    def declared_settings(self, wildcards: Wildcards) -> str:
+        """What is declared of an encoder whose features are imported."""
+        entry = self.config.encoder(wildcards.encoder)
+        return settings_text({"width": entry.width, "stand_in": entry.stand_in})
+
     def encode_settings(self, wildcards: Wildcards) -> str:
         """Of `training`, what encoding reads; the small encoders of the package always run on the CPU."""
         values = {"precision": "fp32", "device": "auto"} | {
@@ -191,7 +208,7 @@ class ClipPlan:
 
     def encoder_settings(self, wildcards: Wildcards) -> str:
         """The encoder entry."""
-        return settings_text(dict(self.config.encoder(wildcards.encoder)))
+        return settings_text(self.config.encoder(wildcards.encoder).model_dump(exclude={"width", "stand_in"}))
 
 
 def package_data(name: str) -> str:

@@ -185,6 +185,9 @@ class RunPlan:
             # learning rate, epochs and the like change no count
             own = {key: value for key, value in settings.items() if key not in Loop.model_fields}
             chosen[name] = {"base": self.config.method(name).base, "settings": own}
+            encoder = self.config.encoder_of(task, name)
+            if self.config.encoder(encoder).source == "import":
+                chosen[name] |= {"encoder": encoder, "width": self.config.encoder(encoder).width}
         return settings_text({"frames": dataset.frames, "samples": dataset.samples, "methods": chosen})
 
     def costs_code(self, methods: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -38,6 +38,15 @@ COLUMNS = (
     "device",
     "note",
 )
+
+
+class Counted(NamedTuple):
+    """A method to count: its class and settings; for imported features also their encoder and the width of each."""
+
+    method_class: type[Method]
+    settings: dict[str, Any]
+    encoder: str = ""
+    width: int = 0
 
 
 def parameters(module: torch.nn.Module, *, learnable: bool) -> int:
@@ -88,7 +97,7 @@ def complexity(
     info: dict[str, Any],
     frames: int,
     samples: int,
-    methods: Mapping[str, tuple[type[Method], dict[str, Any]]],
+    methods: Mapping[str, Counted],
     known: Sequence[int],
     paper: Path | None,
 ) -> list[dict[str, Any]]:
@@ -101,7 +110,7 @@ def complexity(
     frames, samples : int
         F and A of the dataset entry.
     methods : mapping
-        Name to class and settings.
+        Name to what is counted.
     known : sequence of int
         Values of K.
     paper : path, optional
@@ -116,15 +125,15 @@ def complexity(
     sizes = Sizes(frames, encoders.vision.size, samples, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
     printed = _printed(paper)
     rows = []
-    for name, (method_class, settings) in methods.items():
+    for name, (method_class, settings, own_encoder, width) in methods.items():
         settings = settings | {"precision": "fp32"}
+        own_sizes = sizes._replace(text=width, vision=width, audio=width) if own_encoder else sizes
         frozen = sum(parameters(getattr(encoders, tower), learnable=False) for tower in method_class.towers)
         frozen += "text" in method_class.towers  # one more: CLIP's logit scale, which is in neither tower
         classes = [f"class {i}" for i in range(max(known))]
-        supplied = method_class.features_of
-        flops = None if supplied else count_flops(method_class, classes, sizes, encoders, settings)
+        flops = None if own_encoder else count_flops(method_class, classes, sizes, encoders, settings)
         for count in known:
-            method = _build(method_class, classes[:count], sizes, encoders, settings)
+            method = _build(method_class, classes[:count], own_sizes, encoders, settings)
             learnable = parameters(method, learnable=True)
             row: dict[str, Any] = {
                 "method": name,
@@ -136,9 +145,9 @@ def complexity(
                 "gflop_per_clip": "" if flops is None else f"{flops / 1e9:.3f}",
                 "encoder": info["name"] if method_class.towers else "",
             }
-            if supplied:
+            if own_encoder:
                 # the features come from a file, and the encoder that made them is not here to be counted
-                row |= {"frozen": "", "frozen_m": "", "encoder": supplied}
+                row |= {"frozen": "", "frozen_m": "", "encoder": own_encoder}
             # printed counts are those of encoders of the paper's size
             if (name, count) in printed and info["clip"]["embed_dim"] == 512:
                 row["paper_m"] = printed[name, count]
@@ -159,42 +168,8 @@ def count_learnable(
 def _build(
     method_class: type[Method], classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]
 ) -> Method:
-    if width := method_class.features_width:
-        sizes = sizes._replace(text=width, vision=width, audio=width)
     with torch.device("meta"):
         return method_class(classes, sizes, encoders if method_class.inputs == "media" else None, settings)
-
-
-def default_methods() -> dict[str, dict[str, Any]]:
-    """HCEP and its baseline, with the paper's values of the settings that decide a count."""
-    hcep = {
-        "audio_pool": "all",
-        "audio_prompt": "prepend",
-        "class_text": "fixed",
-        "class_text_prompted": False,
-        "cosine_scale": 100,
-        "emo_features": "fused",
-        "emo_points": "text",
-        "guide": "text",
-        "inference": "osr",
-        "loss_reduction": "mean",
-        "losses": ["emo", "osr"],
-        "missing": "neutral",
-        "normalise_features": False,
-        "pixel_normalisation": False,
-        "point_features": "head",
-        "points": "prompted",
-        "prompt_tokens": 2,
-        "prompt_words": "facial expression",
-        "prompts": "learned",
-        "sample_prompts": True,
-        "score": "log_softmax",
-        "text_prompt": "embedding",
-        "vision_prompt": "shallow",
-        "words": {},
-    }
-    arpl = {"missing": "neutral", "rival_score": "official"}
-    return {"hcep": {"base": "hcep", "settings": hcep}, "arpl_mm": {"base": "arpl_mm", "settings": arpl}}
 
 
 def add_timings(rows: Sequence[dict[str, Any]], timings: Sequence[Path]) -> None:

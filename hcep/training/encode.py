@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import torch
 
 from hcep.encoders.folder import Encoders
@@ -31,8 +33,7 @@ def encode(index: Path, shard: str, output: Path, encoders: Encoders, settings: 
     shard : str
         Its name, such as ``007-of-064``.
     output : path
-        HDF5: ``clip`` and ``flags`` (n,), float32 ``text``, ``vision`` and ``audio`` (n, D) with D of each encoder;
-        attributes ``encoder`` (digests of its weights, as JSON) and ``index`` (digest).
+        HDF5 file to write, see `write_features`.
     encoders : Encoders
         Moved to the device.
     settings : dict
@@ -59,11 +60,33 @@ def encode(index: Path, shard: str, output: Path, encoders: Encoders, settings: 
     with torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bf16"):
         for batch in progress(batches, -(-len(clips) // settings["batch_size"]), f"encode {shard}", "batch"):
             parts.append(encode_media(encoders, batch))  # they stay on the device: fetching them would wait for it
+    joined = (torch.cat(values).cpu().numpy() for values in zip(*parts, strict=True))
+    write_features(output, store, clips, dict(zip(MODALITIES, joined, strict=True)), encoders.info)
+
+
+def write_features(
+    output: Path, store: ClipStore, clips: Sequence[str], features: Mapping[str, np.ndarray], info: Mapping[str, Any]
+) -> None:
+    """Write the features of n clips.
+
+    Parameters
+    ----------
+    output : path
+        HDF5: ``clip`` and ``flags`` (n,), float32 ``text``, ``vision`` and ``audio`` (n, D) with D of each encoder;
+        attributes ``encoder`` (digests of its weights, as JSON) and ``index`` (digest).
+    store : ClipStore
+        The cache that the clips are of.
+    clips : sequence of str
+    features : mapping
+        Modality -> float32 (n, D).
+    info : mapping
+        ``encoder.json``.
+    """
     with atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
         text = h5py.string_dtype()
         file.create_dataset("clip", data=clips, dtype=text, shape=(len(clips),))
         file.create_dataset("flags", data=store.flags(clips), dtype=text, shape=(len(clips),))
-        for name, values in zip(MODALITIES, zip(*parts, strict=True), strict=True):
-            file.create_dataset(name, data=torch.cat(values).cpu().numpy())
-        file.attrs["encoder"] = json.dumps(encoders.info["sha256"], sort_keys=True)
+        for name in MODALITIES:
+            file.create_dataset(name, data=features[name])
+        file.attrs["encoder"] = json.dumps(info["sha256"], sort_keys=True)
         file.attrs["index"] = store.digest

@@ -20,8 +20,8 @@ import numpy as np
 
 from hcep.errors import HcepError
 from hcep.media.store import ClipStore
+from hcep.methods.method import MODALITIES
 from hcep.training.encode import write_features
-from hcep.training.feed import FEATURES
 
 LAYOUT = "see docs/methods.md for the layout of a features file"
 
@@ -52,7 +52,7 @@ def import_features(index: Path, shard: str, info: dict[str, Any], features: Pat
     clips = store.clips(shard)
     values = read_features(features, clips, info["name"], info["width"])
     norms = ", ".join(
-        f"{name} {np.linalg.norm(values[name], axis=1).mean() if clips else 0:.3g}" for name in FEATURES
+        f"{name} {np.linalg.norm(values[name], axis=1).mean() if clips else 0:.3g}" for name in MODALITIES
     )
     print(f"{features}: {len(clips)} clips of shard {shard} read, mean norm {norms}", file=sys.stderr)
     write_features(output, store, clips, values, info)
@@ -63,12 +63,12 @@ def read_features(path: Path, clips: Sequence[str], encoder: str, width: int) ->
     try:
         with h5py.File(path, "r", locking=False) as file:
             names = _clip_names(file, path, encoder)
-            for name in FEATURES:
+            for name in MODALITIES:
                 _check_column(file[name], name, (len(names), width), path)
             rows = _rows_of(clips, names, path)
             order = np.argsort(rows)  # HDF5 reads rows in rising order only
             back = np.argsort(order)
-            values = {name: file[name][rows[order]][back] for name in FEATURES}
+            values = {name: file[name][rows[order]][back] for name in MODALITIES}
     except FileNotFoundError as error:
         raise HcepError(
             "is missing",
@@ -91,7 +91,7 @@ def read_features(path: Path, clips: Sequence[str], encoder: str, width: int) ->
 
 def _clip_names(file: h5py.File, path: Path, encoder: str) -> list[str]:
     """Clip ids of a file whose layout and encoder are the expected ones."""
-    lacking = [name for name in ("clip", *FEATURES) if not isinstance(file.get(name), h5py.Dataset)]
+    lacking = [name for name in ("clip", *MODALITIES) if not isinstance(file.get(name), h5py.Dataset)]
     if lacking:
         raise HcepError(f"has no dataset {', '.join(lacking)}", file=path, remedy=LAYOUT)
     made_with = file.attrs.get("encoder")

@@ -19,8 +19,7 @@ from hcep.model.method import Batch, Method, Prediction, Sizes
 from hcep.progress import progress
 from hcep.protocol.make_split import Split, read_split
 from hcep.training.devices import choose_device, note_slow_precision
-from hcep.training.features_file import FeaturesFileFeed
-from hcep.training.feed import FeatureFeed, Feed, MediaFeed, missing_mask
+from hcep.training.feed import FeatureFeed, Feed, MediaFeed
 
 
 @dataclass(frozen=True)
@@ -126,10 +125,6 @@ class Run:
         return feed
 
     def _feed(self, clips: Sequence[str], labels: Sequence[int]) -> Feed:
-        if supplied := self.method_class.features_of:
-            missing, width = missing_mask(self.store.flags(clips)), self.method_class.features_width
-            files = self.inputs.features
-            return FeaturesFileFeed(files, clips, labels, missing, self.device, encoder=supplied, width=width)
         if self.inputs.encoders is None:
             encoder = json.dumps(self.inputs.encoder["sha256"], sort_keys=True)
             made_with = {"encoder": [encoder], "index": self.store.digests}

@@ -194,3 +194,11 @@ def encode(index: Path, shard: str, encoder: Path, output: Path, **settings: Any
     from hcep.training.encode import encode as run
 
     run(index, shard, output, load_encoders(encoder), settings)
+
+
+def import_features(index: Path, shard: str, encoder: Path, features: Path, output: Path) -> None:
+    """Take the features of one shard's clips from a user's file."""
+    from hcep.encoders.info import read_info
+    from hcep.training.import_features import import_features as run
+
+    run(index, shard, read_info(encoder), features, output)

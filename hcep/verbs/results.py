@@ -41,7 +41,7 @@ def complexity(
     from hcep.config.entries import Dataset
     from hcep.encoders.fetch import full_size_info
     from hcep.encoders.info import read_info
-    from hcep.training.complexity import add_timings, print_complexity, write_complexity
+    from hcep.training.complexity import Counted, add_timings, print_complexity, write_complexity
     from hcep.training.complexity import complexity as run
 
     folder = encoder.parent if encoder and encoder.name == "encoder.json" else encoder
@@ -52,7 +52,12 @@ def complexity(
         settings = {"frames": sizes["frames"].default, "samples": sizes["samples"].default, "methods": methods}
     check_keys(settings, ("frames", "samples", "methods"))
     chosen = {
-        name: (registry.load(base_method(value["base"]).target), value["settings"])
+        name: Counted(
+            registry.load(base_method(value["base"]).target),
+            value["settings"],
+            value.get("encoder", ""),
+            value.get("width", 0),
+        )
         for name, value in settings["methods"].items()
     }
     counted = f"{settings['frames']} frames and {settings['samples']} samples of sound a clip"

@@ -174,6 +174,8 @@ rule encode:
         encoder=clips.shard_encoder,
     output:
         output="resources/{dataset}/features/{encoder}/{shard}.h5",
+    wildcard_constraints:
+        encoder=clips.encoders("package", "hub", "random"),
     log:
         "logs/encode/{dataset}/{encoder}/{shard}.log",
     conda:
@@ -189,3 +191,25 @@ rule encode:
         "encode {wildcards.dataset} with {wildcards.encoder}, shard {wildcards.shard}"
     shell:
         shell_command("encode")
+
+
+rule import_features:
+    input:
+        index="resources/{dataset}/index.h5",
+        features=clips.features_file,
+        encoder="resources/encoders/{encoder}/encoder.json",
+    output:
+        output="resources/{dataset}/features/{encoder}/{shard}.h5",
+    wildcard_constraints:
+        encoder=clips.encoders("import"),
+    log:
+        "logs/import_features/{dataset}/{encoder}/{shard}.log",
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        encoder=subpath(input.encoder, parent=True),
+        code=stage_digest("import_features"),
+    message:
+        "features of {wildcards.encoder} for {wildcards.dataset}, shard {wildcards.shard}"
+    shell:
+        shell_command("import_features")

@@ -61,6 +61,8 @@ rule fetch_encoders:
         info="resources/encoders/{encoder}/encoder.json",
         clip="resources/encoders/{encoder}/clip.safetensors",
         audio="resources/encoders/{encoder}/audio.safetensors",
+    wildcard_constraints:
+        encoder=clips.encoders("package", "hub", "random"),
     log:
         "logs/fetch_encoders/{encoder}.log",
     localrule: True
@@ -75,6 +77,25 @@ rule fetch_encoders:
         "fetch encoder {wildcards.encoder}"
     shell:
         shell_command("fetch_encoders")
+
+
+rule declare_encoder:
+    output:
+        output="resources/encoders/{encoder}/encoder.json",
+    wildcard_constraints:
+        encoder=clips.encoders("import"),
+    log:
+        "logs/declare_encoder/{encoder}.log",
+    localrule: True
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        settings=clips.declared_settings,
+        code=stage_digest("declare_encoder"),
+    message:
+        "declare encoder {wildcards.encoder}, whose features are imported"
+    shell:
+        shell_command("declare_encoder")
 
 
 ruleorder: pretrain_demo_encoders > fetch_encoders

@@ -136,7 +136,7 @@ rule posthoc:
         "../../envs/hcep.yaml"
     threads: 1
     params:
-        settings=EVALUATION,
+        settings=settings_text(CONFIG.evaluation.model_dump(exclude={"acceptance"})),
         code=stage_digest("posthoc"),
     message:
         "post-hoc scores of {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split}"
