@@ -21,6 +21,7 @@ import yaml
 from train import NAMES, ROOT, device_name
 
 from hcep import registry
+from hcep.config.methods import METHODS, base_method
 from hcep.model.method import MODALITIES, Sizes
 from hcep.training.feed import FeatureFeed
 from hcep.training.loop import Trainer
@@ -53,7 +54,7 @@ def measure(method: str, path: Path, clips: list[str], args: argparse.Namespace)
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     settings = config["training"] | config["methods"][method] | {"epochs": args.epochs}
     torch.manual_seed(0)
-    built = registry.load(registry.method(settings["base"]).target)(NAMES[:KNOWN], SIZES, None, settings).to(device)
+    built = registry.load(base_method(settings["base"]).target)(NAMES[:KNOWN], SIZES, None, settings).to(device)
     start = time.perf_counter()
     Trainer(built, feed, settings, 0, path.parent / f"work_{method}", name=method).run()
     epoch = (time.perf_counter() - start) / args.epochs

@@ -29,7 +29,7 @@ from synthetic import captions, write_shards, write_videos
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from hcep import registry
+from hcep.config.methods import base_method
 from hcep.encoders.fast import norms
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
@@ -54,7 +54,7 @@ def say(**line: Any) -> None:
 def settings_of(precision: str, device: str, batch: int) -> dict[str, Any]:
     """The default settings of a run of HCEP."""
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    keys = {*registry.LOOP_SETTINGS, *registry.method("hcep").settings}
+    keys = base_method("hcep").model_fields
     values = {key: value for key, value in config["training"].items() if key in keys} | {"words": {}}
     return values | {"precision": precision, "device": device, "batch_size": batch}
 

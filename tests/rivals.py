@@ -9,6 +9,7 @@ from small import CLASSES, SIZES, MemoryFeed, media_batch, settings_for, small_e
 from torch import Tensor
 
 from hcep import registry
+from hcep.config.methods import base_method
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import Encoders
 from hcep.model.method import Batch, Method, Sizes
@@ -19,7 +20,7 @@ from hcep.training.loop import Trainer
 def build(base: str, encoders: Encoders, seed: int = 0, classes=CLASSES, **changes) -> Method:
     """A method of small size after its `begin`, in training mode."""
     torch.manual_seed(seed)
-    method = registry.load(registry.method(base).target)(classes, SIZES, encoders, settings_for(base, **changes))
+    method = registry.load(base_method(base).target)(classes, SIZES, encoders, settings_for(base, **changes))
     method.begin([])
     return method
 
@@ -28,7 +29,7 @@ def trainer(base: str, encoders: Encoders, work: Path, clips: int = 5, **changes
     """A run of a method over clips in memory."""
     torch.manual_seed(0)
     settings = settings_for(base, **changes)
-    method = registry.load(registry.method(base).target)(CLASSES, SIZES, encoders, settings)
+    method = registry.load(base_method(base).target)(CLASSES, SIZES, encoders, settings)
     return Trainer(method, MemoryFeed(media_batch(encoders, clips)), settings, 0, work)
 
 
@@ -74,7 +75,7 @@ def full_size(base: str, known: int, **changes) -> Method:
     sizes = Sizes(8, 224, 80_000, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
     settings = settings_for(base, cssr_depth=40, cssr_widen=4, **changes)
     with torch.device("meta"):
-        return registry.load(registry.method(base).target)([str(k) for k in range(known)], sizes, encoders, settings)
+        return registry.load(base_method(base).target)([str(k) for k in range(known)], sizes, encoders, settings)
 
 
 def gradients(method: Method, batch: Batch) -> dict[str, Tensor]:

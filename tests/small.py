@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from hcep import registry
+from hcep.config.methods import base_method
 from hcep.encoders.fetch import CLIP_MEAN, CLIP_STD
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
 from hcep.model.method import Batch, Sizes
@@ -85,13 +85,14 @@ SETTINGS: dict[str, Any] = {
     "hesp_step_norm": 50,
     "fine_tune": True,
     "missing": "neutral",
+    "head_dim": 0,
     "words": WORDS,
 }
 
 
 def settings_for(base: str, **changes: Any) -> dict[str, Any]:
     """What a run of this base method reads, and nothing else."""
-    keys = {*registry.LOOP_SETTINGS, *registry.method(base).settings}
+    keys = base_method(base).model_fields
     return {key: value for key, value in (SETTINGS | changes).items() if key in keys}
 
 

@@ -27,13 +27,13 @@ def message(text: str, verb: str = "") -> str:
 @pytest.mark.parametrize(
     ("config", "place", "cause", "remedy"),
     [
-        ({"trainning": {}}, "config", "'trainning' was unexpected", "config.schema.yaml"),
-        ({"training": {"lrr": 1}}, "config, training", "'lrr' was unexpected", "config.schema.yaml"),
+        ({"trainning": {}}, "config", "'trainning' was unexpected", "config/README.md"),
+        ({"training": {"lrr": 1}}, "config, training", "'lrr' was unexpected", "config/README.md"),
         (
             {"task_definitions": {"tiny": {"training": {"lr": "high"}}}},
             "config, task_definitions.tiny.training.lr",
             "'high' is not of type 'number'",
-            "config.schema.yaml",
+            "config/README.md",
         ),
         ({"training": {"lr": "5e-4"}}, "config, training.lr", "'5e-4' is not of type 'number'", "write 0.0005"),
         (

@@ -11,6 +11,7 @@ import torch
 from small import CLASSES, SIZES, MemoryFeed, feature_batch, settings_for
 
 from hcep import registry
+from hcep.config.methods import METHODS
 from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import read_manifest
 from hcep.training.loop import Trainer
@@ -35,7 +36,7 @@ def example(monkeypatch, tmp_path):
 
 def test_the_method_learns_and_scores(example, monkeypatch, tmp_path):
     entry = registry.MethodEntry(example("NearestMean"), "features", ("missing",))
-    monkeypatch.setitem(registry.METHODS, "nearest_mean", entry)
+    monkeypatch.setitem(METHODS, "nearest_mean", entry)
     settings = settings_for("nearest_mean", epochs=20, lr=0.05)
     torch.manual_seed(0)
     method = registry.load(entry.target)(CLASSES, SIZES, None, settings)

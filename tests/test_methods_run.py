@@ -12,10 +12,10 @@ import yaml
 from conftest import shared_folder
 from workspace import REPOSITORY, copy_workspace, locked
 
-from hcep import registry
+from hcep.config.methods import base_method
 from hcep.cli import main
 from hcep.evaluation.scores import read_scores
-from hcep.protocol.settings import run_settings, tuning_grid
+from hcep.config.whole import Config
 
 pytestmark = pytest.mark.slow
 
@@ -41,12 +41,12 @@ def demo_small(tmp_path_factory, laid_out) -> Path:
 @pytest.mark.parametrize("method", sorted(CONFIG["methods"]))
 def test_method_runs_with_finite_scores(method, demo_small, tmp_path, capfd):
     base = CONFIG["methods"][method]["base"]
-    entry = registry.method(base)
-    if entry.features_of:
-        pytest.skip("needs a features file of the user's; tests/test_rivals_features.py makes one")
-    if tuning_grid(CONFIG, method):
+    entry = base_method(base)
+    if WHOLE.method(method).encoder:
+        pytest.skip("needs a features file of the user's; tests/test_import_features.py makes one")
+    if WHOLE.method(method).tune:
         pytest.skip("is its base with a chosen rate; tests/test_runs.py tunes")
-    settings = run_settings(CONFIG, "demo_small", method)
+    settings = WHOLE.run_settings("demo_small", method)
     features = sorted(demo_small.glob("resources/demo_small/features/demo/*.h5")) if entry.inputs == "features" else []
     inputs = ["--base", base, "--split", demo_small / "results/demo_small/splits/k8u2/split1.json"]
     inputs += ["--index", demo_small / "resources/demo_small/index.h5", "--features", *features]

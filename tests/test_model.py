@@ -10,6 +10,7 @@ import torch
 from small import CLASSES, SETTINGS, SIZES, feature_batch, media_batch, settings_for, small_encoders
 
 from hcep import registry
+from hcep.config.methods import METHODS
 from hcep.evaluation.metrics import log_max_softmax as numpy_log_max_softmax
 from hcep.model.dpol import emotion_logits, opposing_logits
 from hcep.model.hcep import HCEP, PIXEL_AND_WAVE
@@ -280,14 +281,14 @@ def test_linear_by_hand():
 
 
 def test_registry_says_what_the_classes_say():
-    for base, entry in registry.METHODS.items():
+    for base, entry in METHODS.items():
         cls = registry.load(entry.target)
         assert cls.inputs == entry.inputs, base
 
 
 def test_methods_read_no_setting_that_they_do_not_declare(encoders):
     # a KeyError here means that a setting would be lost from the run's record
-    for base, entry in registry.METHODS.items():
+    for base, entry in METHODS.items():
         cls = registry.load(entry.target)
         media = entry.inputs == "media"
         method = cls(CLASSES, SIZES, encoders if media else None, settings_for(base))

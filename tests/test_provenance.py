@@ -84,7 +84,7 @@ def test_one_method_is_outside_the_closure_of_another():
 
 
 def test_methods_on_cached_features_import_neither_open_clip_nor_transformers():
-    for entry in registry.METHODS.values():
+    for entry in METHODS.values():
         if entry.inputs != "features":
             continue
         module = registry.module_of(entry.target)

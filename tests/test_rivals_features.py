@@ -11,6 +11,7 @@ import torch
 from small import CLASSES, INFO, SIZES, MemoryFeed, feature_batch, settings_for
 
 from hcep import registry
+from hcep.config.methods import base_method
 from hcep.errors import HcepError
 from hcep.model.method import Sizes
 from hcep.model.optimiser import Optimiser, OptimiserGroup
@@ -33,7 +34,7 @@ def narrow_experts(monkeypatch):
 
 def build(base, classes=CLASSES, sizes=SIZES, seed=0, **changes):
     torch.manual_seed(seed)
-    return registry.load(registry.method(base).target)(classes, sizes, None, settings_for(base, **changes)).eval()
+    return registry.load(base_method(base).target)(classes, sizes, None, settings_for(base, **changes)).eval()
 
 
 def total(method, batch):
@@ -53,7 +54,7 @@ def total(method, batch):
     ],
 )
 def test_parameter_counts_of_the_ledger(base, constant, per_class, further, known):
-    cls = registry.load(registry.method(base).target)
+    cls = registry.load(base_method(base).target)
     classes = [f"class {i}" for i in range(known)]
     assert count_learnable(cls, classes, FULL, None, settings_for(base)) == constant + per_class * known + further
 

@@ -14,6 +14,7 @@ import torch
 from small import AUDIO, CLIP, INFO, settings_for
 
 from hcep import registry
+from hcep.config.methods import METHODS, base_method
 from hcep.datasets.manifest_file import Clip, write_manifest
 from hcep.encoders.folder import build_audio, build_clip, load_encoders, save_encoders
 from hcep.encoders.info import read_info
@@ -91,7 +92,7 @@ def cache(tmp_path_factory):
 
 
 def inputs_of(cache, base):
-    media = registry.method(base).inputs == "media"
+    media = base_method(base).inputs == "media"
     features = [] if media else sorted((cache / "features").glob("*.h5"))
     encoders = load_encoders(cache / "encoder") if media else None
     return Inputs(cache / "split.json", [cache / "index.h5"], features, read_info(cache / "encoder"), encoders)
@@ -99,7 +100,7 @@ def inputs_of(cache, base):
 
 def run(cache, folder, base="linear", seed=0, judge=None, **changes):
     inputs = inputs_of(cache, base)
-    cls = registry.load(registry.method(base).target)
+    cls = registry.load(base_method(base).target)
     train(
         inputs, cls, settings_for(base, **changes), name=f"{base}_row", seed=seed, code="c",
         model=folder / "model.safetensors", history=folder / "history.csv", work=folder / "work", judge=judge,
@@ -109,10 +110,7 @@ def run(cache, folder, base="linear", seed=0, judge=None, **changes):
         return read_scores(folder / "scores.h5"), list(csv.DictReader(handle))
 
 
-OURS = sorted(base for base, entry in registry.METHODS.items() if not entry.features_of)
-
-
-@pytest.mark.parametrize("base", OURS)
+@pytest.mark.parametrize("base", sorted(METHODS))
 def test_every_method_trains_and_scores_every_clip_of_its_split(cache, tmp_path, base):
     scores, rows = run(cache, tmp_path, base)
     split = json.loads((cache / "split.json").read_text())
@@ -121,7 +119,7 @@ def test_every_method_trains_and_scores_every_clip_of_its_split(cache, tmp_path,
     assert scores.known.tolist() == [label in split["known"] for label in scores.label]
     wanted = (
         {"text", "vision", "audio", "fused"}
-        if registry.load(registry.method(base).target).towers == MODALITIES
+        if registry.load(base_method(base).target).towers == MODALITIES
         else {"vision"}
     )
     assert set(scores.features) == wanted and scores.stand_in
@@ -278,7 +276,7 @@ def run_tune(cache, folder, grid, base="linear", split="split.json", **changes):
     inputs = inputs_of(cache, base)
     inputs = Inputs(cache / split, inputs.index, inputs.features, inputs.encoder, inputs.encoders)
     tune(
-        inputs, registry.load(registry.method(base).target), settings_for(base, **changes), grid,
+        inputs, registry.load(base_method(base).target), settings_for(base, **changes), grid,
         name=f"{base}_tuned", seed=0, code="c", output=folder / "tuned.json", work=folder / "work",
     )  # fmt: skip
     return json.loads((folder / "tuned.json").read_text())
@@ -407,7 +405,7 @@ def test_where_no_group_can_be_held_out_to_tune_the_remedy_is_the_tasks(cache):
 def test_the_choice_goes_over_the_settings_and_into_the_checkpoint(cache, tmp_path):
     inputs, choice = inputs_of(cache, "linear"), {"chosen": {"lr": 0.0125}, "grid": []}
     train(
-        inputs, registry.load(registry.method("linear").target), settings_for("linear"), tuned=[choice],
+        inputs, registry.load(base_method("linear").target), settings_for("linear"), tuned=[choice],
         name="linear_tuned", seed=0, code="c", model=tmp_path / "model.safetensors",
         history=tmp_path / "history.csv", work=tmp_path / "work",
     )  # fmt: skip

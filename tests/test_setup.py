@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from workspace import REPOSITORY
 
-from hcep.cli import VERBS
+from hcep.stages import STAGES
 
 LOCK = REPOSITORY / "requirements.lock"
 
@@ -114,7 +114,7 @@ def test_commands_of_the_documents_exist():
             for target in re.findall(r"(?:^|[\s`])make ([a-z]+)", piece):
                 assert target in targets, f"{path.name}: make {target}"
             for verb in re.findall(r"(?:^|[\s`])hcep ([a-z_]+)", piece):
-                assert verb in VERBS, f"{path.name}: hcep {verb}"
+                assert verb in STAGES, f"{path.name}: hcep {verb}"
             for profile in re.findall(r"--workflow-profile (\S+?)[\s`]", piece):
                 assert (REPOSITORY / profile / "config.yaml").is_file(), f"{path.name}: {profile}"
 
@@ -123,16 +123,16 @@ def test_every_command_of_a_rule_is_a_verb_and_is_the_rules_name():
     for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
         blocks = re.split(r"^(?:rule|checkpoint) (\w+):", path.read_text(), flags=re.MULTILINE)
         for name, body in zip(blocks[1::2], blocks[2::2], strict=True):
-            verbs = re.findall(r'"hcep (\w+) ', body)
+            verbs = re.findall(r'shell_command\("(\w+)"\)', body)
             assert verbs == [name], f"{path.name}: rule {name} runs {verbs}"
-            assert name in VERBS
+            assert name in STAGES
 
 
 def test_every_rule_logs_and_names_the_environment():
     for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
         blocks = re.split(r"^(?:rule|checkpoint) (\w+):", path.read_text(), flags=re.MULTILINE)
         for name, body in zip(blocks[1::2], blocks[2::2], strict=True):
-            assert f'"logs/{name}' in body and "2> {log:q}" in body, name
+            assert f'"logs/{name}' in body, name
             assert "../../envs/hcep.yaml" in body, name
 
 

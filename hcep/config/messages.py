@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+
 
 from hcep.errors import HcepError, closest, not_text
 

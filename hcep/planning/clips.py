@@ -13,6 +13,7 @@ from hcep import registry
 from hcep.config.entries import Dataset
 from hcep.config.whole import Config
 from hcep.datasets.manifest_file import Clip, read_manifest
+from hcep.errors import HcepError
 from hcep.files import sha256_file
 from hcep.media.shards import shard_names, shard_of
 from hcep.planning.engine import Engine, Wildcards, settings_text, to_be_read
@@ -179,6 +180,9 @@ class ClipPlan:
     def features_file(self, wildcards: Wildcards) -> str:
         """The user's file of features of an imported encoder."""
         path = self.config.features_file(wildcards.dataset, wildcards.encoder)
+        if not Path(path).is_file():
+            remedy = "put it there or name it in the dataset's `features_files`, or leave this method out"
+            raise HcepError(f"the features of {wildcards.encoder} are missing", file=path, remedy=remedy)
         output = f"resources/{wildcards.dataset}/features/{wildcards.encoder}/{wildcards.shard}.h5"
         to_be_read([path], output, self.engine)
         return path
