@@ -21,7 +21,7 @@ import yaml
 from train import NAMES, ROOT, device_name
 
 from hcep import registry
-from hcep.model.method import Sizes
+from hcep.methods.method import Sizes
 from hcep.training.feed import FEATURES, FeatureFeed
 from hcep.training.loop import Trainer
 

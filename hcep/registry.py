@@ -86,32 +86,32 @@ HCEP_SETTINGS: Final = (
 
 # every method of the config names one of these as its `base`; a method gets its settings and the loop's, no others
 METHODS: Final = {
-    "hcep": MethodEntry("hcep.model.hcep:HCEP", "media", HCEP_SETTINGS),
-    "arpl_mm": MethodEntry("hcep.rivals.arpl_mm:ArplMM", "features", ("missing", "rival_score")),
-    "linear": MethodEntry("hcep.rivals.linear:Linear", "features", ("missing", "score")),
+    "hcep": MethodEntry("hcep.methods.hcep:HCEP", "media", HCEP_SETTINGS),
+    "arpl_mm": MethodEntry("hcep.methods.arpl_mm:ArplMM", "features", ("missing", "rival_score")),
+    "linear": MethodEntry("hcep.methods.linear:Linear", "features", ("missing", "score")),
     "cpn_mm": MethodEntry(
-        "hcep.rivals.cpn_mm:CpnMM", "features", ("cpn_delta", "missing", "rival_optimiser", "rival_score")
+        "hcep.methods.cpn_mm:CpnMM", "features", ("cpn_delta", "missing", "rival_optimiser", "rival_score")
     ),
-    "lpl_mm": MethodEntry("hcep.rivals.lpl_mm:LplMM", "features", ("missing", "rival_score")),
-    "cssr_mm": MethodEntry("hcep.rivals.cssr_mm:CssrMM", "features", ("cssr_logits", "missing", "rival_score")),
-    "arpl": MethodEntry("hcep.rivals.arpl:Arpl", "media", ("augmentation", "rival_score")),
+    "lpl_mm": MethodEntry("hcep.methods.lpl_mm:LplMM", "features", ("missing", "rival_score")),
+    "cssr_mm": MethodEntry("hcep.methods.cssr_mm:CssrMM", "features", ("cssr_logits", "missing", "rival_score")),
+    "arpl": MethodEntry("hcep.methods.arpl:Arpl", "media", ("augmentation", "rival_score")),
     "cssr": MethodEntry(
-        "hcep.rivals.cssr:Cssr", "media", ("augmentation", "cssr_depth", "cssr_logits", "cssr_widen", "rival_score")
+        "hcep.methods.cssr:Cssr", "media", ("augmentation", "cssr_depth", "cssr_logits", "cssr_widen", "rival_score")
     ),
     "hesp": MethodEntry(
-        "hcep.rivals.hesp:HESP",
+        "hcep.methods.hesp:HESP",
         "media",
         ("augmentation", "cosine_scale", "hesp_defects", "hesp_step_norm", "rival_score", "words"),
     ),
     "open_vclip": MethodEntry(
-        "hcep.rivals.open_vclip:OpenVclip", "media", ("augmentation", "cosine_scale", "fine_tune", "score", "words")
+        "hcep.methods.open_vclip:OpenVclip", "media", ("augmentation", "cosine_scale", "fine_tune", "score", "words")
     ),
-    "momke": MethodEntry("hcep.rivals.momke:Momke", "features", ("rival_optimiser", "score")),
+    "momke": MethodEntry("hcep.methods.momke:Momke", "features", ("rival_optimiser", "score")),
     "arpl_imagebind": MethodEntry(
-        "hcep.rivals.arpl_features:ArplImageBind", "features", ("missing", "rival_score"), "imagebind"
+        "hcep.methods.arpl_features:ArplImageBind", "features", ("missing", "rival_score"), "imagebind"
     ),
     "arpl_languagebind": MethodEntry(
-        "hcep.rivals.arpl_features:ArplLanguageBind", "features", ("missing", "rival_score"), "languagebind"
+        "hcep.methods.arpl_features:ArplLanguageBind", "features", ("missing", "rival_score"), "languagebind"
     ),
 }
 

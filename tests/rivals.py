@@ -11,7 +11,7 @@ from torch import Tensor
 from hcep import registry
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import Encoders
-from hcep.model.method import Batch, Method, Sizes
+from hcep.methods.method import Batch, Method, Sizes
 from hcep.training.complexity import parameters, shape_only
 from hcep.training.loop import Trainer
 

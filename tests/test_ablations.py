@@ -13,9 +13,9 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 
 from hcep.encoders.fetch import full_size_info
 from hcep.errors import HcepError
-from hcep.model.hcep import HCEP
-from hcep.model.head import arpl_margin
-from hcep.model.method import Sizes
+from hcep.methods.hcep import HCEP
+from hcep.methods.head import arpl_margin
+from hcep.methods.method import Sizes
 from hcep.training.complexity import count_learnable, shape_only
 
 CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config" / "config.yaml").read_text())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hcep.rivals.cssr_score import (
+from hcep.methods.cssr_score import (
     ClassAutoencoders,
     Maps,
     ScoreStatistics,

@@ -8,8 +8,8 @@ from small import CLASSES, SIZES, MemoryFeed, media_batch, note_images, settings
 from torch import nn
 
 from hcep.errors import HcepError
-from hcep.model.hcep import HCEP
-from hcep.model.method import Method
+from hcep.methods.hcep import HCEP
+from hcep.methods.method import Method
 from hcep.training import loop, memory
 from hcep.training.loop import Trainer
 from hcep.training.memory import available_memory, fitting_size, halved, kept_bytes, measured_size

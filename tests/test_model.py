@@ -11,12 +11,12 @@ from small import CLASSES, SETTINGS, SIZES, feature_batch, media_batch, settings
 
 from hcep import registry
 from hcep.evaluation.metrics import log_max_softmax as numpy_log_max_softmax
-from hcep.model.dpol import emotion_logits, opposing_logits
-from hcep.model.hcep import HCEP, PIXEL_AND_WAVE
-from hcep.model.head import FusionHead, arpl_distance
-from hcep.model.method import Features, log_max_softmax
-from hcep.rivals.arpl_mm import ArplMM
-from hcep.rivals.linear import Linear
+from hcep.methods.arpl_mm import ArplMM
+from hcep.methods.dpol import emotion_logits, opposing_logits
+from hcep.methods.hcep import HCEP, PIXEL_AND_WAVE
+from hcep.methods.head import FusionHead, arpl_distance
+from hcep.methods.linear import Linear
+from hcep.methods.method import Features, log_max_softmax
 
 
 @pytest.fixture(scope="module")

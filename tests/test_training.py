@@ -13,8 +13,8 @@ import torch
 from small import CLASSES, SIZES, MemoryFeed, feature_batch, media_batch, settings_for, small_encoders
 
 from hcep.errors import HcepError
-from hcep.model.hcep import HCEP
-from hcep.rivals.linear import Linear
+from hcep.methods.hcep import HCEP
+from hcep.methods.linear import Linear
 from hcep.training.checkpoint import read_checkpoint, read_state, save_checkpoint
 from hcep.training.feed import missing_mask
 from hcep.training.loop import Trainer, epoch_order, learning_rate_factor

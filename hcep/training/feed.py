@@ -13,9 +13,9 @@ from torch import Tensor
 
 from hcep.errors import HcepError
 from hcep.media.store import ClipStore, JoinedStore
-from hcep.model.method import Batch
+from hcep.methods.method import Batch
 
-MISSING_FLAGS = ("no_text", "no_video", "no_audio")  # in the order of hcep.model.method.MODALITIES
+MISSING_FLAGS = ("no_text", "no_video", "no_audio")  # in the order of hcep.methods.method.MODALITIES
 FEATURES = ("text", "vision", "audio")
 READ_AT_ONCE = 256  # clips, when media move to an accelerator
 DEVICE_SHARE = 4  # media may take this part of an accelerator's free memory

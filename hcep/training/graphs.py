@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.utils._pytree import tree_map
 
 from hcep.encoders.operations import TEXTS
-from hcep.model.method import Batch
+from hcep.methods.method import Batch
 from hcep.training.memory import out_of_memory
 
 

@@ -12,7 +12,7 @@ import torch
 
 from hcep.errors import HcepError
 from hcep.media.store import open_stores
-from hcep.model.method import Batch, Method, Sizes
+from hcep.methods.method import Batch, Method, Sizes
 from hcep.protocol.make_split import Split, read_split
 from hcep.training.devices import choose_device, note_slow_precision
 from hcep.training.features_file import FeaturesFileFeed

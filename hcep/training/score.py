@@ -12,7 +12,7 @@ import torch
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores, write_scores
 from hcep.files import write_json
-from hcep.model.method import MODALITIES, Method, Prediction
+from hcep.methods.method import MODALITIES, Method, Prediction
 from hcep.progress import progress
 from hcep.training.checkpoint import read_checkpoint
 from hcep.training.feed import Feed

@@ -15,7 +15,7 @@ import torch
 
 from hcep.errors import HcepError
 from hcep.files import digest, sha256_file, write_json
-from hcep.model.method import Method
+from hcep.methods.method import Method
 from hcep.protocol.make_split import Split
 from hcep.protocol.partition import held_out
 from hcep.training.loop import Diverged, Trainer

@@ -1,7 +1,7 @@
 """ARPL on frozen CLIP and wav2vec 2.0 features: the paper's Baseline.
 
 Chen, Peng, Wang, Tian: "Adversarial Reciprocal Points Learning for Open Set Recognition", TPAMI 2021; the loss and its
-constants are those of hcep.rivals.arpl_loss.
+constants are those of hcep.methods.head.
 """
 
 from __future__ import annotations
@@ -12,9 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hcep.model.head import FusionHead, arpl_distance
-from hcep.model.method import Batch, Method, Prediction, Sizes, accuracy, cached_features, log_max_softmax, mask_missing
-from hcep.rivals.arpl_loss import POINT_STD, arpl_terms
+from hcep.methods.head import POINT_STD, FusionHead, arpl_distance, arpl_terms
+from hcep.methods.method import (
+    Batch,
+    Method,
+    Prediction,
+    Sizes,
+    accuracy,
+    cached_features,
+    log_max_softmax,
+    mask_missing,
+)
 
 
 class ArplMM(Method):

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hcep.model.method import (
+from hcep.methods.class_means import class_means
+from hcep.methods.method import (
     Batch,
     Features,
     Method,
@@ -28,7 +29,6 @@ from hcep.model.method import (
     log_max_softmax,
     mask_missing,
 )
-from hcep.rivals.class_means import class_means
 
 ANCHOR_SIZE = 5.0
 ANCHOR_WEIGHT = 0.1

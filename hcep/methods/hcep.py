@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hcep.model.cuep import CUEP, SIGNS, OpposingFeatures
-from hcep.model.dpol import emotion_logits, opposing_logits
-from hcep.model.features import encode_media
-from hcep.model.head import POINT_STD, FusionHead, arpl_margin
-from hcep.model.method import (
+from hcep.methods.cuep import CUEP, SIGNS, OpposingFeatures
+from hcep.methods.dpol import emotion_logits, opposing_logits
+from hcep.methods.features import encode_media
+from hcep.methods.head import POINT_STD, FusionHead, arpl_margin
+from hcep.methods.method import (
     MODALITIES,
     Batch,
     Features,
@@ -29,10 +29,10 @@ from hcep.model.method import (
     log_max_softmax,
     mask_missing,
 )
-from hcep.model.optimiser import OptimiserGroup
-from hcep.model.shared import Shared
-from hcep.model.smep import SMEP
-from hcep.model.switches import reached_by_losses, refuse_contradictions
+from hcep.methods.optimiser import OptimiserGroup
+from hcep.methods.shared import Shared
+from hcep.methods.smep import SMEP
+from hcep.methods.switches import reached_by_losses, refuse_contradictions
 
 PIXEL_AND_WAVE = ("delta_v_pos", "delta_v_neg", "delta_a_pos", "delta_a_neg")
 

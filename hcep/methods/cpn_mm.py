@@ -19,10 +19,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hcep.model.head import FusionHead
-from hcep.model.method import Batch, Method, Prediction, Sizes, accuracy, cached_features, log_max_softmax, mask_missing
-from hcep.model.optimiser import OptimiserGroup
-from hcep.rivals.class_means import class_means
+from hcep.methods.class_means import class_means
+from hcep.methods.head import FusionHead
+from hcep.methods.method import (
+    Batch,
+    Method,
+    Prediction,
+    Sizes,
+    accuracy,
+    cached_features,
+    log_max_softmax,
+    mask_missing,
+)
+from hcep.methods.optimiser import OptimiserGroup
 
 CE_WEIGHT = 0.95
 TEMPERATURE = 1.0

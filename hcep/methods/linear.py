@@ -1,7 +1,7 @@
 """Control: a linear softmax classifier on the fusion head over frozen features.
 
-By the identity of eq. 6-8 (hcep.model.dpol.opposing_logits) HCEP's open-set logits are linear in the fused feature too;
-this row shows what the head alone can do. Score: maximum softmax probability (Hendrycks & Gimpel, ICLR 2017).
+By the identity of eq. 6-8 (hcep.methods.dpol.opposing_logits) HCEP's open-set logits are linear in the fused feature
+too; this row shows what the head alone can do. Score: maximum softmax probability (Hendrycks & Gimpel, ICLR 2017).
 """
 
 from __future__ import annotations
@@ -13,8 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hcep.model.head import FusionHead
-from hcep.model.method import Batch, Method, Prediction, Sizes, accuracy, cached_features, log_max_softmax, mask_missing
+from hcep.methods.head import FusionHead
+from hcep.methods.method import (
+    Batch,
+    Method,
+    Prediction,
+    Sizes,
+    accuracy,
+    cached_features,
+    log_max_softmax,
+    mask_missing,
+)
 
 
 class Linear(Method):

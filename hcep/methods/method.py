@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hcep.model.optimiser import Optimiser, OptimiserGroup
+from hcep.methods.optimiser import Optimiser, OptimiserGroup
 
 MODALITIES = ("text", "vision", "audio")
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from hcep.encoders.folder import Encoders
 from hcep.encoders.text import without_padding
-from hcep.model.method import Features
-from hcep.model.smep import PROMPT_STD
+from hcep.methods.method import Features
+from hcep.methods.smep import PROMPT_STD
 
 SIGNS = ("pos", "neg")
 CLASS_TOKENS = 16  # learned tokens of a class text, CoOp's and HESP's number

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hcep.encoders.folder import Encoders
 from hcep.errors import HcepError
-from hcep.model.features import Prompts
+from hcep.methods.features import Prompts
 
 PROMPT_STD = 0.02  # CoOp's start value for context vectors without a word
 

@@ -19,9 +19,9 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from hcep.errors import HcepError
-from hcep.model.method import Batch, Method, Prediction, Sizes, accuracy, log_max_softmax
-from hcep.model.optimiser import OptimiserGroup
-from hcep.rivals.frames import absent_images, frames_of, uniform, zoom_and_flip
+from hcep.methods.frames import absent_images, frames_of, uniform, zoom_and_flip
+from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, log_max_softmax
+from hcep.methods.optimiser import OptimiserGroup
 
 # the 28 sentences of the release, as it combines them; "a example" is its spelling
 SUBJECTS = ("photo", "video", "example", "demonstration")

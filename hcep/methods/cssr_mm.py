@@ -19,9 +19,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hcep.model.head import FusionHead
-from hcep.model.method import Batch, Method, Prediction, Sizes, accuracy, cached_features, log_max_softmax, mask_missing
-from hcep.rivals.class_means import class_means
+from hcep.methods.class_means import class_means
+from hcep.methods.head import FusionHead
+from hcep.methods.method import (
+    Batch,
+    Method,
+    Prediction,
+    Sizes,
+    accuracy,
+    cached_features,
+    log_max_softmax,
+    mask_missing,
+)
 
 LATENT = 64
 GAMMA = 0.1
