@@ -36,7 +36,7 @@ class Clips(NamedTuple):
 
 
 class PlainHCEP(nn.Module):
-    """The method; parameters have the names of `hcep.methods.hcep.HCEP`'s, so that values load from one into the other."""
+    """The method; parameters have the names of `hcep.methods.hcep.HCEP`'s, so that one can load the other's."""
 
     def __init__(self, words: Sequence[str], encoders: Encoders, side: int, samples: int, start: str) -> None:
         super().__init__()
