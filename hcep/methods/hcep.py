@@ -8,7 +8,7 @@ Fig. 4; docs/methods.md lists them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -20,7 +20,6 @@ from hcep.methods.cuep import CUEP, OpposingFeatures
 from hcep.methods.features import encode_media
 from hcep.methods.head import FusionHead
 from hcep.methods.method import (
-    MODALITIES,
     Batch,
     Features,
     Method,
@@ -31,26 +30,10 @@ from hcep.methods.method import (
     mask_missing,
 )
 from hcep.methods.optimiser import OptimiserGroup
-from hcep.methods.parts import Part
+from hcep.methods.parts import NEITHER, Part
 from hcep.methods.shared import Shared
 from hcep.methods.smep import SMEP
-from hcep.methods.streams import EmotionStream, choose_points
-
-
-class ClassSide(NamedTuple):
-    """What clips are compared with: ``(K, m)`` each, points ``(3, K, m)`` if one per modality; None if not in use.
-
-    Attributes
-    ----------
-    target : Tensor or None
-        Class features of eq. 5.
-    positive, negative : Tensor or None
-        ``p_k`` and ``n_k`` of eq. 6 and 7.
-    """
-
-    target: Tensor | None
-    positive: Tensor | None
-    negative: Tensor | None
+from hcep.methods.streams import EmotionStream, Side, Stream, choose_points
 
 
 class HCEP(Method):
@@ -106,15 +89,20 @@ class HCEP(Method):
         # clips that are constant are looked up by number
         self.recordable = not self.clips_are_constant
         self.start = {name: value.detach().clone() for name, value in self._recorded().items()}
-        self._class_side_now: ClassSide | None = None
+        self._sides_now: list[Side] | None = None
         self._shared = Shared()
         self._opposing: OpposingFeatures | None = None
         self._known_features: dict[int, tuple[Tensor, ...]] = {}
 
     @property
+    def streams(self) -> list[Stream]:
+        """The losses in use (`losses`): eq. 5, then eq. 8."""
+        return [stream for stream in (self.emotion, self.points) if stream is not None]
+
+    @property
     def parts(self) -> list[Part]:
-        """Prompts, points and class texts, in the order in which the history records them."""
-        return [part for part in (self.smep, self.points, self.cuep, self.texts) if part is not None]
+        """All that may learn beside the head, in the order in which the history records it."""
+        return [self.smep, *self.streams, self.cuep, self.texts]
 
     @property
     def learn_prompts(self) -> bool:
@@ -123,15 +111,13 @@ class HCEP(Method):
 
     def _choose_learnable(self) -> None:
         """Tell the parts what the streams read, and take gradients off the rest and off frozen prompts."""
-        streams = [stream for stream in (self.emotion, self.points) if stream is not None]
-        self.texts.signs = frozenset().union(*(stream.texts for stream in streams))
-        self.cuep.signs = frozenset().union(*(stream.media for stream in streams))
-        self.head.fuse.requires_grad_(any(stream.fuse for stream in streams))
+        self.texts.signs = NEITHER.union(*(stream.texts for stream in self.streams))
+        self.cuep.signs = NEITHER.union(*(stream.media for stream in self.streams))
+        self.head.fuse.requires_grad_(any(stream.fuse for stream in self.streams))
         for part in self.parts:
             part.requires_grad_(False)
-            if self.learn_prompts or part is self.points:
-                for value in part.reached().values():
-                    value.requires_grad_(True)
+            for value in part.reached().values():
+                value.requires_grad_(self.learn_prompts or part in self.streams)
 
     def _recorded(self) -> dict[str, Tensor]:
         """Tensors whose movement is recorded, by name."""
@@ -217,11 +203,9 @@ class HCEP(Method):
         text = self.class_text()
         return text, self.opposing_features(text)
 
-    def class_side(self, text: tuple[Tensor, Tensor], opposing: OpposingFeatures) -> ClassSide:
-        """Targets of eq. 5 and points of eq. 6 and 7, from class texts and the features of eq. 4."""
-        target = self.emotion.target(self.head, text, opposing) if self.emotion is not None else None
-        positive, negative = self.points(self.head, text, opposing) if self.points is not None else (None, None)
-        return ClassSide(target, positive, negative)
+    def sides(self, text: tuple[Tensor, Tensor], opposing: OpposingFeatures) -> list[Side]:
+        """What each stream compares clips with: targets of eq. 5, points of eq. 6 and 7."""
+        return [stream.side(self.head, text, opposing) for stream in self.streams]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """``loss_emo`` (eq. 5) and ``loss_osr`` (eq. 8), or one of them (`losses`); their sum is eq. 9.
@@ -231,15 +215,10 @@ class HCEP(Method):
         """
         features = self.features(batch)
         fused = self.head(*features)
-        target, positive, negative = self.class_side(*self._shared(self.class_features))
-        terms = {}
-        if self.emotion is not None:
-            logits = self.emotion.logits(self.head, features, fused, target)
-            terms["loss_emo"] = functional.cross_entropy(logits, batch.label, reduction=self.reduction)
-        if self.points is not None:
-            logits = self.points.logits(self.head, features, fused, positive, negative)
-            terms["loss_osr"] = functional.cross_entropy(logits, batch.label, reduction=self.reduction)
-            terms |= self.points.margin(fused, negative, batch.label, self.reduction)
+        terms: dict[str, Tensor] = {}
+        for stream, side in zip(self.streams, self.sides(*self._shared(self.class_features)), strict=True):
+            logits = stream.logits(self.head, features, fused, side)
+            terms |= stream.losses(logits, fused, side, batch.label, self.reduction)
         return terms | {"accuracy": accuracy(logits, batch.label)}
 
     def begin_step(self, parts: int) -> None:
@@ -261,7 +240,7 @@ class HCEP(Method):
 
     def after_step(self, step: int) -> None:
         """Targets and points are stale after a step."""
-        self._class_side_now = None
+        self._sides_now = None
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Prediction:
@@ -269,17 +248,15 @@ class HCEP(Method):
 
         Without the loss of eq. 8 its logits mean nothing, and the cosines of eq. 5 stand in for them.
         """
-        if self._class_side_now is None:
-            self._class_side_now = self.class_side(*self.class_features())
-        target, positive, negative = (None if x is None else x.double() for x in self._class_side_now)
+        if self._sides_now is None:
+            self._sides_now = self.sides(*self.class_features())
         features = self.features(batch)
         fused = self.head(*features)
         found = []
-        if self.points is not None:
-            found.append(self.points.logits(self.head, features, fused.double(), positive, negative))
-        if self.emotion is not None and (self.points is None or self.settings["inference"] == "average"):
-            found.append(self.emotion.logits(self.head, features, fused.double(), target))
-        logits = torch.stack(found).mean(0) if len(found) > 1 else found[0]
+        for stream, side in zip(self.streams, self._sides_now, strict=True):
+            precise = tuple(value.double() for value in side)
+            found.append(stream.logits(self.head, features, fused.double(), precise))
+        logits = torch.stack(found).mean(0) if self.settings["inference"] == "average" else found[-1]
         score = log_max_softmax(logits) if self.settings["score"] == "log_softmax" else logits.max(dim=1).values
         return Prediction(logits, score, {**features._asdict(), "fused": fused})
 
@@ -295,12 +272,9 @@ class HCEP(Method):
             start = self.start[name].to(value.device)
             rows[f"movement_{name}"] = float((value - start).norm() / start.norm())
         text, opposing = self.class_features()
-        side = self.class_side(text, opposing)
         gaps: dict[str, tuple[Tensor, Tensor]] = {}
-        if self.points is not None and side.positive is not None and side.negative is not None:
-            if opposing.positive is not None and opposing.negative is not None:
-                gaps = {m: (getattr(opposing.positive, m), getattr(opposing.negative, m)) for m in MODALITIES}
-            gaps[self.points.gap] = (side.positive, side.negative)
+        for stream, side in zip(self.streams, self.sides(text, opposing), strict=True):
+            gaps |= stream.gaps(side, opposing)
         for name, (positive, negative) in gaps.items():
             rows[f"gap_{name}"] = float(((positive - negative).norm(dim=-1) / positive.norm(dim=-1)).mean())
         return rows

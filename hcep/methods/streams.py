@@ -18,14 +18,53 @@ from hcep.errors import HcepError
 from hcep.methods.cuep import OpposingFeatures
 from hcep.methods.dpol import emotion_logits, opposing_logits
 from hcep.methods.head import POINT_STD, FusionHead, arpl_margin
-from hcep.methods.method import Features
+from hcep.methods.method import MODALITIES, Features
 from hcep.methods.parts import NEGATIVE, NEITHER, POSITIVE, Part, Signs
 
-PointPair = tuple[Tensor | None, Tensor]
+Side = tuple[Tensor, ...]
+Pair = tuple[Tensor, Tensor]
+Losses = dict[str, Tensor]
+Reduction = Literal["mean", "sum"]
 
 
-class EmotionStream:
-    """Eq. 5: a clip against one feature per class.
+class Stream(Part):
+    """One of the two losses, as far as it differs between settings.
+
+    Attributes
+    ----------
+    loss : str
+        Name of its loss in the history.
+    texts, media : set of {"pos", "neg"}
+        The class texts, and the images and waveforms of the classes, that it reads.
+    fuse : bool
+        Whether anything in it passes through the head's last map.
+    """
+
+    group: ClassVar[Literal["head"]] = "head"
+    loss: ClassVar[str]
+    texts: Signs = NEITHER
+    media: Signs = NEITHER
+    fuse: bool = True
+
+    def side(self, head: FusionHead, text: tuple[Tensor, Tensor], opposing: OpposingFeatures) -> Side:
+        """What clips are compared with, each ``(K, m)``, from the class texts and the features of eq. 4."""
+        raise NotImplementedError
+
+    def logits(self, head: FusionHead, features: Features, fused: Tensor, side: Side) -> Tensor:
+        """Logits ``(B, K)`` of clips with these features, fused ``(B, m)``, in the precision of `side`."""
+        raise NotImplementedError
+
+    def losses(self, logits: Tensor, fused: Tensor, side: Side, label: Tensor, reduction: Reduction) -> Losses:
+        """The loss by name: cross-entropy of the logits."""
+        return {self.loss: functional.cross_entropy(logits, label, reduction=reduction)}
+
+    def gaps(self, side: Side, opposing: OpposingFeatures) -> dict[str, Pair]:
+        """Pairs of positive and negative vectors whose distance the history records, by name."""
+        return {}
+
+
+class EmotionStream(Stream):
+    """Eq. 5: the cosine of a clip and one feature per class.
 
     Parameters
     ----------
@@ -37,98 +76,86 @@ class EmotionStream:
         Of the cosine.
     """
 
+    loss: ClassVar[str] = "loss_emo"
     texts: Signs = POSITIVE
 
     def __init__(self, target: str, clip: str, scale: float) -> None:
+        super().__init__()
         self.on_head, self.by_modality, self.scale = target == "head", clip == "modality_mean", scale
         self.media = POSITIVE if self.on_head else NEITHER
         self.fuse = self.on_head or not self.by_modality
 
-    def target(self, head: FusionHead, text: tuple[Tensor, Tensor], opposing: OpposingFeatures) -> Tensor:
-        """Class features ``(K, m)``."""
+    def side(self, head: FusionHead, text: tuple[Tensor, Tensor], opposing: OpposingFeatures) -> Side:
+        """The class feature."""
         if not self.on_head:
-            return text[0]
+            return (text[0],)
         assert opposing.positive is not None
-        return head(*opposing.positive)
+        return (head(*opposing.positive),)
 
-    def logits(self, head: FusionHead, features: Features, fused: Tensor, target: Tensor) -> Tensor:
-        """Logits ``(B, K)`` of eq. 5."""
+    def logits(self, head: FusionHead, features: Features, fused: Tensor, side: Side) -> Tensor:
+        """Logits of eq. 5."""
+        (target,) = side
         if not self.by_modality:
             return emotion_logits(fused, target, self.scale)
         parts = head.parts(*features)
         return torch.stack([emotion_logits(part.to(target.dtype), target, self.scale) for part in parts]).mean(0)
 
 
-class Points(Part):
-    """Eq. 6-8: a clip against a positive and a negative point of every class, or the negative one alone.
+class PointStream(Stream):
+    """Eq. 6-8: distances to ``p_k`` and ``n_k``, or to ``n_k`` alone; its side has two entries, or one."""
 
-    Attributes
-    ----------
-    texts, media : set of {"pos", "neg"}
-        The class texts, and the images and waveforms of the classes, that the points are made of.
-    fuse : bool
-        Whether points or clips pass through the head's last map.
-    gap : str
-        Name of the distance between the two points in the history.
-    """
+    loss: ClassVar[str] = "loss_osr"
+    gap: ClassVar[str] = "fused"  # what the gap between the points is called
 
-    group: ClassVar[Literal["head"]] = "head"
-    texts: Signs = NEITHER
-    media: Signs = NEITHER
-    fuse: ClassVar[bool] = True
-    gap: ClassVar[str] = "fused"
-
-    def forward(self, head: FusionHead, text: tuple[Tensor, Tensor], opposing: OpposingFeatures) -> PointPair:
-        """``p_k`` and ``n_k`` ``(K, m)``; None for a positive point that is not in use."""
-        raise NotImplementedError
-
-    def logits(
-        self, head: FusionHead, features: Features, fused: Tensor, positive: Tensor | None, negative: Tensor
-    ) -> Tensor:
-        """Logits ``(B, K)`` of eq. 8."""
+    def logits(self, head: FusionHead, features: Features, fused: Tensor, side: Side) -> Tensor:
+        """Logits of eq. 8."""
+        positive, negative = side if len(side) == 2 else (None, side[0])
         return opposing_logits(fused, positive, negative)
 
-    def margin(self, fused: Tensor, negative: Tensor, label: Tensor, reduction: Any) -> dict[str, Tensor]:
-        """A further loss term by name, for points that have one."""
-        return {}
+    def gaps(self, side: Side, opposing: OpposingFeatures) -> dict[str, Pair]:
+        """With both points: theirs, and that of each modality of eq. 4 if both signs are encoded."""
+        if len(side) < 2:
+            return {}
+        pairs: dict[str, Pair] = {}
+        if opposing.positive is not None and opposing.negative is not None:
+            pairs.update(zip(MODALITIES, zip(opposing.positive, opposing.negative, strict=True), strict=True))
+        return pairs | {self.gap: (side[0], side[1])}
 
 
-class PromptedPoints(Points):
+class PromptedPoints(PointStream):
     """The head's feature of eq. 4's sides (`point_features: head`)."""
 
     def __init__(self, signs: Signs) -> None:
         super().__init__()
         self.texts = self.media = signs
 
-    def forward(self, head: FusionHead, text: tuple[Tensor, Tensor], opposing: OpposingFeatures) -> PointPair:
+    def side(self, head: FusionHead, text: tuple[Tensor, Tensor], opposing: OpposingFeatures) -> Side:
         """``F_M^+`` and ``F_M^-``."""
-        assert opposing.negative is not None
-        positive = opposing.positive if "pos" in self.media else None
-        return None if positive is None else self.point(head, positive), self.point(head, opposing.negative)
+        used = (opposing.positive if "pos" in self.media else None, opposing.negative)
+        return tuple(self.point(head, features) for features in used if features is not None)
 
-    def point(self, head: FusionHead, side: Features) -> Tensor:
-        """One side's points."""
-        return head(*side)
+    def point(self, head: FusionHead, features: Features) -> Tensor:
+        """The points of one sign."""
+        return head(*features)
 
 
 class ModalityPoints(PromptedPoints):
     """A point per modality, ``(3, K, m)``; eq. 8 is the sum over the modalities (`point_features: modality_sum`)."""
 
-    fuse: ClassVar[bool] = False
+    fuse: bool = False
 
-    def point(self, head: FusionHead, side: Features) -> Tensor:
-        """One side's points."""
-        return torch.stack(head.parts(*side))
+    def point(self, head: FusionHead, features: Features) -> Tensor:
+        """The points of one sign."""
+        return torch.stack(head.parts(*features))
 
-    def logits(
-        self, head: FusionHead, features: Features, fused: Tensor, positive: Tensor | None, negative: Tensor
-    ) -> Tensor:
-        """Logits ``(B, K)`` of eq. 8, summed over the modalities' own distances."""
-        triples = zip(head.parts(*features), [None] * 3 if positive is None else positive, negative, strict=True)
-        return torch.stack([opposing_logits(part.to(n.dtype), p, n) for part, p, n in triples]).sum(0)
+    def logits(self, head: FusionHead, features: Features, fused: Tensor, side: Side) -> Tensor:
+        """Logits of eq. 8, summed over the modalities' own distances."""
+        parts = zip(head.parts(*features), zip(*side, strict=True), strict=True)
+        one = super().logits
+        return torch.stack([one(head, features, part.to(points[-1].dtype), points) for part, points in parts]).sum(0)
 
 
-class TextPoints(Points):
+class TextPoints(PointStream):
     """The class texts themselves (`point_features: text`), of unit length with `normalise_features`."""
 
     gap: ClassVar[str] = "text"
@@ -137,13 +164,13 @@ class TextPoints(Points):
         super().__init__()
         self.texts, self.unit = signs, unit
 
-    def forward(self, head: FusionHead, text: tuple[Tensor, Tensor], opposing: OpposingFeatures) -> PointPair:
+    def side(self, head: FusionHead, text: tuple[Tensor, Tensor], opposing: OpposingFeatures) -> Side:
         """``F_T^+`` and ``F_T^-``."""
-        positive, negative = (functional.normalize(value, dim=-1) if self.unit else value for value in text)
-        return (positive if "pos" in self.texts else None), negative
+        used = text if "pos" in self.texts else text[1:]
+        return tuple(functional.normalize(value, dim=-1) if self.unit else value for value in used)
 
 
-class FreePoints(Points):
+class FreePoints(PointStream):
     """Learned vectors from ARPL's start value: both points, or the negative one alone with ARPL's margin.
 
     Attributes
@@ -166,21 +193,22 @@ class FreePoints(Points):
         return dict(self.named_parameters())
 
     def recorded(self) -> dict[str, Tensor]:
-        """The vectors: a radius starts at 0, which no movement can be measured against."""
+        """The vectors; not the radius, which starts at 0, so that nothing can measure how far it moved."""
         return {"points": self.vectors}
 
-    def forward(self, head: FusionHead, text: tuple[Tensor, Tensor], opposing: OpposingFeatures) -> PointPair:
-        """The vectors themselves."""
-        return (self.vectors[0] if len(self.vectors) == 2 else None), self.vectors[-1]
+    def side(self, head: FusionHead, text: tuple[Tensor, Tensor], opposing: OpposingFeatures) -> Side:
+        """The vectors."""
+        return tuple(self.vectors[i] for i in range(len(self.vectors)))
 
-    def margin(self, fused: Tensor, negative: Tensor, label: Tensor, reduction: Any) -> dict[str, Tensor]:
-        """ARPL's ``loss_margin`` of negative points alone."""
-        if self.radius is None:
-            return {}
-        return {"loss_margin": arpl_margin(fused, negative, label, self.radius, reduction)}
+    def losses(self, logits: Tensor, fused: Tensor, side: Side, label: Tensor, reduction: Reduction) -> Losses:
+        """Cross-entropy, and for negative points alone ARPL's ``loss_margin``."""
+        losses = super().losses(logits, fused, side, label, reduction)
+        if self.radius is not None:
+            losses["loss_margin"] = arpl_margin(fused, side[-1], label, self.radius, reduction)
+        return losses
 
 
-def choose_points(classes: int, dim: int, settings: dict[str, Any]) -> Points | None:
+def choose_points(classes: int, dim: int, settings: dict[str, Any]) -> PointStream | None:
     """The points that `points` and `point_features` name; None without the loss of eq. 8.
 
     Raises
