@@ -27,13 +27,25 @@ DATASETS: Final = {
 class MethodEntry(NamedTuple):
     """A base method: class, what it reads (media, or the features that `encode` caches), and its own settings.
 
-    `features_of` names the encoder whose features the user supplies in a file, for methods on none of ours.
+    `features_of` names the encoder whose features the user supplies in a file, for methods on none of ours. `learns` is
+    False for a method that takes no step, which then reads none of `LEARNING_SETTINGS`; a method that learns or not by
+    a setting of its own has that setting's name there.
     """
 
     target: str
     inputs: Literal["media", "features"]
     settings: tuple[str, ...]
     features_of: str = ""
+    learns: bool | str = True
+
+    @property
+    def readable(self) -> frozenset[str]:
+        """All settings of a run, the loop's included."""
+        return frozenset({*LOOP_SETTINGS, *self.settings}) - (frozenset() if self.learns else LEARNING_SETTINGS)
+
+    def learns_with(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a run with these settings learns anything."""
+        return bool(settings[self.learns]) if isinstance(self.learns, str) else self.learns
 
 
 # what the training loop itself reads, for every method
@@ -52,6 +64,9 @@ LOOP_SETTINGS: Final = (
     "selection",
     "weight_decay",
 )
+
+# those of the loop's settings that nothing reads where nothing is learned
+LEARNING_SETTINGS: Final = frozenset({"epochs", "lr", "lr_decay", "lr_step", "momentum", "weight_decay"})
 
 HCEP_SETTINGS: Final = (
     "audio_pool",
@@ -104,7 +119,10 @@ METHODS: Final = {
         ("augmentation", "cosine_scale", "hesp_defects", "hesp_step_norm", "rival_score", "words"),
     ),
     "open_vclip": MethodEntry(
-        "hcep.methods.open_vclip:OpenVclip", "media", ("augmentation", "cosine_scale", "fine_tune", "score", "words")
+        "hcep.methods.open_vclip:OpenVclip",
+        "media",
+        ("augmentation", "cosine_scale", "fine_tune", "score", "words"),
+        learns="fine_tune",
     ),
     "momke": MethodEntry("hcep.methods.momke:Momke", "features", ("rival_optimiser", "score")),
     "arpl_imagebind": MethodEntry(

@@ -91,7 +91,7 @@ SETTINGS: dict[str, Any] = {
 
 def settings_for(base: str, **changes: Any) -> dict[str, Any]:
     """What a run of this base method reads, and nothing else."""
-    keys = {*registry.LOOP_SETTINGS, *registry.method(base).settings}
+    keys = registry.method(base).readable
     return {key: value for key, value in (SETTINGS | changes).items() if key in keys}
 
 

@@ -285,6 +285,12 @@ def test_registry_says_what_the_classes_say():
     for base, entry in registry.METHODS.items():
         cls = registry.load(entry.target)
         assert cls.inputs == entry.inputs, base
+        settings = settings_for(base)
+        media = small_encoders() if entry.inputs == "media" else None
+        assert cls(CLASSES, SIZES, media, settings).learns == entry.learns_with(settings), base
+    zero_shot = settings_for("open_vclip", fine_tune=False)
+    method = registry.load(registry.method("open_vclip").target)(CLASSES, SIZES, small_encoders(), zero_shot)
+    assert method.learns is registry.method("open_vclip").learns_with(zero_shot) is False
 
 
 def test_methods_read_no_setting_that_they_do_not_declare(encoders):

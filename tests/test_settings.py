@@ -9,7 +9,7 @@ import yaml
 
 from hcep import registry
 from hcep.errors import HcepError
-from hcep.protocol.settings import run_settings
+from hcep.protocol.settings import check_run, run_settings
 
 CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config" / "config.yaml").read_text())
 
@@ -30,7 +30,7 @@ def test_the_defaults_are_the_papers(config):
 @pytest.mark.parametrize("name", list(CONFIG["methods"]))
 def test_a_run_gets_exactly_what_its_method_reads(config, name):
     entry = registry.method(config["methods"][name]["base"])
-    assert set(run_settings(config, "demo", name)) == {*registry.LOOP_SETTINGS, *entry.settings}
+    assert set(run_settings(config, "demo", name)) == {*registry.LOOP_SETTINGS, *entry.settings} == entry.readable
 
 
 def test_later_places_win(config):
@@ -79,3 +79,21 @@ def test_a_setting_without_a_value_is_named(config):
     del config["training"]["missing"]
     with pytest.raises(HcepError, match="no value for missing"):
         run_settings(config, "demo", "linear_msp")
+
+
+def test_no_epochs_are_refused_where_something_is_to_be_learnt(config):
+    check_run(config, "demo", "open_vclip_zs")
+    config["methods"]["open_vclip"]["epochs"] = 0
+    with pytest.raises(HcepError, match="open_vclip has epochs: 0, and would learn nothing"):
+        check_run(config, "demo", "open_vclip")
+
+
+def test_a_method_that_learns_nothing_has_neither_rate_nor_epochs(config, monkeypatch):
+    entry = registry.MethodEntry("means:ClassMeans", "features", ("missing",), learns=False)
+    monkeypatch.setitem(registry.METHODS, "class_means", entry)
+    config["methods"]["class_means"] = {"base": "class_means"}
+    check_run(config, "demo", "class_means")
+    assert not {"epochs", "lr", "lr_step", "momentum"} & set(run_settings(config, "demo", "class_means"))
+    config["methods"]["class_means"]["epochs"] = 0
+    with pytest.raises(HcepError, match="methods: class_means sets 'epochs', which base 'class_means' does not read"):
+        run_settings(config, "demo", "class_means")

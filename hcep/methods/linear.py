@@ -9,44 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from hcep.methods.head import FusionHead
-from hcep.methods.method import (
-    Batch,
-    Method,
-    Prediction,
-    Sizes,
-    accuracy,
-    cached_features,
-    log_max_softmax,
-    mask_missing,
-)
+from hcep.methods.feature_method import FeatureMethod
+from hcep.methods.method import Sizes, log_max_softmax
 
 
-class Linear(Method):
+class Linear(FeatureMethod):
     """Fusion head and one linear layer; settings read: ``score``, ``missing``, and the optimiser's."""
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
-        self.head = FusionHead(sizes)
         self.classifier = nn.Linear(self.head.dim, len(self.classes))
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """``loss_cls``: cross-entropy."""
-        logits = self.classifier(self.head(*mask_missing(cached_features(batch), batch.missing, self.settings)))
-        return {
-            "loss_cls": functional.cross_entropy(logits, batch.label),
-            "accuracy": accuracy(logits, batch.label),
-        }
+    def logits(self, fused: Tensor) -> Tensor:
+        """The layer's output, taken in the precision of its weights."""
+        return self.classifier(fused.to(self.classifier.weight.dtype)).to(fused.dtype)
 
-    @torch.no_grad()
-    def predict(self, batch: Batch) -> Prediction:
-        """Logits; log max-softmax or the largest logit (`score`)."""
-        features = mask_missing(cached_features(batch), batch.missing, self.settings)
-        fused = self.head(*features)
-        logits = self.classifier(fused).double()
-        score = log_max_softmax(logits) if self.settings["score"] == "log_softmax" else logits.max(dim=1).values
-        return Prediction(logits, score, {**features._asdict(), "fused": fused})
+    def score(self, logits: Tensor, fused: Tensor) -> Tensor:
+        """Log max-softmax or the largest logit (`score`)."""
+        return log_max_softmax(logits) if self.settings["score"] == "log_softmax" else logits.amax(dim=1)

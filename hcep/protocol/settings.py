@@ -24,7 +24,7 @@ def run_settings(config: Mapping[str, Any], task: str, name: str) -> dict[str, A
     """
     definition = method_definition(config, name)
     entry = registry.method(definition["base"])
-    readable = {*registry.LOOP_SETTINGS, *entry.settings}
+    readable = entry.readable
     table = task_definition(config, task)
     own = {key: value for key, value in definition.items() if key not in ("base", "tune")}
     for key in definition.get("tune", {}):
@@ -53,7 +53,8 @@ def run_settings(config: Mapping[str, Any], task: str, name: str) -> dict[str, A
 def check_run(config: Mapping[str, Any], task: str, name: str) -> None:
     """Refuse no epochs where something is to be learnt, and epochs chosen on held-out clips where none are."""
     table, settings = task_definition(config, task), run_settings(config, task, name)
-    if settings["epochs"] == 0 and settings.get("fine_tune", True):
+    entry = registry.method(method_definition(config, name)["base"])
+    if settings.get("epochs") == 0 and entry.learns_with(settings):
         raise HcepError(f"{name} has epochs: 0, and would learn nothing", file="config", remedy="give it at least 1")
     if settings["selection"] == "val_known" and not (table.get("val_folds") or table.get("val_fraction")):
         raise HcepError(

@@ -124,7 +124,7 @@ class Trainer:
             self.micro = self._fitting_micro_batch()
         if ready is not None:
             ready()
-        epochs = self.settings["epochs"]
+        epochs = self.settings["epochs"] if self.method.learns else 0
         for epoch in progress(range(first, epochs), epochs, self.name, "epoch", done=first):
             self._epoch(epoch)
             self._save(epoch + 1)
@@ -170,7 +170,7 @@ class Trainer:
     def _fitting_micro_batch(self) -> int:
         """Clips per backward pass that fit into memory, measured on the first two; methods on features need little."""
         size = min(self.settings["batch_size"], len(self.feed))
-        if self.method.inputs == "features" or size < 2 or not self.method.splittable:
+        if self.method.inputs == "features" or size < 2 or not (self.method.splittable and self.method.learns):
             return size
         self.method.train()
         micro, per_clip, twice = measured_size(self.method, self.feed.batch(torch.arange(2)), size)

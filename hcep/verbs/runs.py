@@ -94,7 +94,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 def _method(args: Arguments) -> registry.MethodEntry:
     """The base method, after a check of the run's settings."""
     entry = registry.method(args.base)
-    check_keys(args.settings, {*registry.LOOP_SETTINGS, *entry.settings})
+    check_keys(args.settings, entry.readable)
     return entry
 
 
