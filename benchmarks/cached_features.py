@@ -22,7 +22,7 @@ from train import NAMES, ROOT, device_name
 
 from hcep import registry
 from hcep.config.methods import METHODS, base_method
-from hcep.model.method import MODALITIES, Sizes
+from hcep.methods.method import MODALITIES, Sizes
 from hcep.training.feed import FeatureFeed
 from hcep.training.loop import Trainer
 

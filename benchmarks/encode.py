@@ -26,8 +26,8 @@ from train import device_name
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
 from hcep.media.store import ClipStore
-from hcep.model.features import encode_media
-from hcep.model.method import Batch, Sizes
+from hcep.methods.features import encode_media
+from hcep.methods.method import Batch, Sizes
 from hcep.training.devices import choose_device
 from hcep.training.encode import encode
 from hcep.training.feed import MediaFeed

@@ -28,8 +28,8 @@ from train import NAMES, settings_of
 
 from hcep.encoders.fetch import CLIP_MEAN, CLIP_STD
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
-from hcep.model.hcep import HCEP
-from hcep.model.method import Sizes
+from hcep.methods.hcep import HCEP
+from hcep.methods.method import Sizes
 from hcep.training.feed import MediaFeed
 from hcep.training.loop import Trainer
 

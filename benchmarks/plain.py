@@ -1,7 +1,7 @@
 """HCEP as one would write it first: eager float32, whole tokens, everything encoded in every step, clips decoded anew.
 
 Nothing is careless: weights are frozen, clips are decoded by worker processes, attention is the libraries' own. It
-shares no code with `hcep.model` and runs the towers through the libraries' modules alone, so it serves two ends: the
+shares no code with `hcep.methods` and runs the towers through the libraries' modules alone, so it serves two ends: the
 benchmark's other side, and the tests' second opinion on features and gradients. The paper's values throughout: K
 classes, two text prompts, shallow vision prompts, audio prompts before the waveform, losses of eq. 5 and 8.
 """
@@ -36,7 +36,7 @@ class Clips(NamedTuple):
 
 
 class PlainHCEP(nn.Module):
-    """The method; parameters carry the names of `hcep.model.hcep.HCEP`'s, so that one's values load into the other."""
+    """The method; parameters have the names of `hcep.methods.hcep.HCEP`'s, so that one can load the other's."""
 
     def __init__(self, words: Sequence[str], encoders: Encoders, side: int, samples: int, start: str) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ from train import settings_of
 
 from hcep.encoders.fetch import fetch_encoders
 from hcep.files import write_json
-from hcep.model.method import Sizes
+from hcep.methods.method import Sizes
 from hcep.protocol.make_split import Split
 
 LABELS = ("anger", "fear")

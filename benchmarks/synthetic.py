@@ -13,7 +13,7 @@ from hcep.ffmpeg import ffmpeg_executable
 from hcep.media.index import index_cache
 from hcep.media.shards import Row, shard_names, shard_of, write_shard
 from hcep.media.store import ClipStore
-from hcep.model.method import Sizes
+from hcep.methods.method import Sizes
 
 WORDS = ["a", "man", "woman", "talk", "about", "the", "house", "with", "open", "door", "child", "looks", "out", "of"]
 

@@ -34,9 +34,9 @@ from hcep.encoders.fast import norms
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
 from hcep.media.store import ClipStore
-from hcep.model.cuep import OpposingFeatures
-from hcep.model.hcep import HCEP
-from hcep.model.method import Batch, Features, Sizes
+from hcep.methods.cuep import OpposingFeatures
+from hcep.methods.hcep import HCEP
+from hcep.methods.method import Batch, Features, Sizes
 from hcep.training.feed import MediaFeed
 from hcep.training.memory import peak_memory_gb
 from hcep.training.step import StepRunner

@@ -356,7 +356,9 @@ STAGES: dict[str, Stage] = {
             writes("metrics", "metrics.json to write"),
             writes("curves", "curves.csv to write"),
             writes("thresholds", "thresholds.csv to write"),
-            writes("replicates-h5", "replicates.h5 to write: the bootstrap's draws, for aggregate", "output.replicates"),
+            writes(
+                "replicates-h5", "replicates.h5 to write: the bootstrap's draws, for aggregate", "output.replicates"
+            ),
         ),
         Keys(EVALUATION, ("replicates", "confidence", "seed", "acceptance")),
         ("hcep.evaluation.evaluate",),

@@ -12,7 +12,7 @@ from hcep import registry
 from hcep.config.methods import base_method
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import Encoders
-from hcep.model.method import Batch, Method, Sizes
+from hcep.methods.method import Batch, Method, Sizes
 from hcep.training.complexity import parameters, shape_only
 from hcep.training.loop import Trainer
 

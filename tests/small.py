@@ -9,7 +9,7 @@ import torch
 from hcep.config.methods import base_method
 from hcep.encoders.fetch import CLIP_MEAN, CLIP_STD
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
-from hcep.model.method import Batch, Sizes
+from hcep.methods.method import Batch, Sizes
 from hcep.training.feed import Feed
 
 CLIP = {

@@ -13,9 +13,9 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 
 from hcep.encoders.fetch import full_size_info
 from hcep.errors import HcepError
-from hcep.model.hcep import HCEP
-from hcep.model.head import arpl_margin
-from hcep.model.method import Sizes
+from hcep.methods.hcep import HCEP
+from hcep.methods.head import arpl_margin
+from hcep.methods.method import Sizes
 from hcep.training.complexity import count_learnable, shape_only
 
 CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config" / "config.yaml").read_text())
@@ -38,15 +38,15 @@ DEFINITIONS = {
     "hcep": (BOTH, HEAD | SMEP | CUEP, GAPS),
     "frozen_prompts": (BOTH, HEAD, GAPS),
     "cosine_only": ({"loss_emo"}, HEAD, set()),
-    "smep_only": (ARPL, HEAD | SMEP | {"points", "radius"}, set()),
-    "smep_emo": (ARPL | BOTH, HEAD | SMEP | {"points", "radius"}, set()),
+    "smep_only": (ARPL, HEAD | SMEP | {"points.vectors", "points.radius"}, set()),
+    "smep_emo": (ARPL | BOTH, HEAD | SMEP | {"points.vectors", "points.radius"}, set()),
     "cuep_osr": ({"loss_osr"}, HEAD | CUEP, GAPS),
     "no_emo": ({"loss_osr"}, HEAD | SMEP | CUEP, GAPS),
-    "points_random_neg": (ARPL | BOTH, HEAD | SMEP | {"points", "radius"}, set()),
-    "points_random_pos_neg": (BOTH, HEAD | SMEP | {"points"}, {"fused"}),
+    "points_random_neg": (ARPL | BOTH, HEAD | SMEP | {"points.vectors", "points.radius"}, set()),
+    "points_random_pos_neg": (BOTH, HEAD | SMEP | {"points.vectors"}, {"fused"}),
     "points_prompted_neg": (BOTH, HEAD | SMEP | NEGATIVE, set()),
-    "text_tokens_label": (BOTH, HEAD | SMEP | CUEP | {"cuep.tokens_pos", "cuep.tokens_neg"}, GAPS),
-    "text_tokens_no_label": (BOTH, HEAD | SMEP | CUEP | {"cuep.tokens_pos", "cuep.tokens_neg"}, GAPS),
+    "text_tokens_label": (BOTH, HEAD | SMEP | CUEP | {"texts.tokens_pos", "texts.tokens_neg"}, GAPS),
+    "text_tokens_no_label": (BOTH, HEAD | SMEP | CUEP | {"texts.tokens_pos", "texts.tokens_neg"}, GAPS),
     "features_text": (BOTH, HEAD | SMEP, {"text"}),
     "features_multimodal": (BOTH, HEAD | SMEP | CUEP, GAPS),
     "guided_text": (BOTH, HEAD | SMEP | CUEP, GAPS),
@@ -167,7 +167,7 @@ def test_a_checkpoint_of_each_row_predicts_as_its_run_did(encoders, batch, name)
     torch.testing.assert_close(other.logits, one.logits)
     torch.testing.assert_close(other.score, one.score)
     assert torch.isfinite(one.score).all() and not torch.equal(one.score, start)
-    prompts = {part for part in learnable(method) if not part.startswith("head.") and part != "radius"}
+    prompts = {part for part in learnable(method) if not part.startswith("head.") and part != "points.radius"}
     assert len(moved) == len(prompts), (moved, prompts)
 
 
@@ -206,11 +206,12 @@ def test_whatever_the_combination_exactly_what_the_losses_reach_is_learnable(enc
 def test_random_negative_points_are_arpl_on_the_prompted_feature(encoders, batch, name):
     method = build(encoders, **ROWS[name])
     with torch.no_grad():
-        method.radius.fill_(0.3)
-    assert method.points.shape == (1, 3, 32) and method.points.std().item() == pytest.approx(0.1, rel=0.2)
+        method.points.radius.fill_(0.3)
+    points = method.points.vectors
+    assert points.shape == (1, 3, 32) and points.std().item() == pytest.approx(0.1, rel=0.2)
     terms, x = method.loss(batch), fused_clips(method, encoders, batch)
-    logits = distance(x, method.points[0])
-    own = torch.stack([((a - method.points[0, k]) ** 2).mean() for a, k in zip(x, batch.label, strict=True)])
+    logits = distance(x, points[0])
+    own = torch.stack([((a - points[0, k]) ** 2).mean() for a, k in zip(x, batch.label, strict=True)])
     torch.testing.assert_close(terms["loss_osr"], cross_entropy(logits, batch.label))
     torch.testing.assert_close(terms["loss_margin"], 0.1 * torch.clamp(own - 0.3 + 1, min=0).mean())
     if name == "smep_emo":
@@ -286,13 +287,13 @@ def test_cosine_only_classifies_and_scores_by_the_cosines(encoders, batch):
 
 def test_learned_class_tokens_with_the_word_after_them(encoders, batch):
     method = build(encoders, **ROWS["text_tokens_label"])
-    cuep = method.cuep
-    assert cuep.tokens_pos.shape == cuep.tokens_neg.shape == (16, 32)
-    start = torch.cat([cuep.tokens_pos, cuep.tokens_neg])
+    texts = method.texts
+    assert texts.tokens_pos.shape == texts.tokens_neg.shape == (16, 32)
+    start = torch.cat([texts.tokens_pos, texts.tokens_neg])
     assert start.std().item() == pytest.approx(0.02, rel=0.1) and abs(start.mean().item()) < 0.002
     end = encoders.text.tokenize([""])
     text = {}
-    for sign, tokens in (("pos", cuep.tokens_pos), ("neg", cuep.tokens_neg)):
+    for sign, tokens in (("pos", texts.tokens_pos), ("neg", texts.tokens_neg)):
         # [start, t_1 .. t_16, word, end], the word's own vectors written into the sequence by hand
         words = [encoders.text.word_vectors(WORDS[name]) for name in CLASSES]
         text[sign] = torch.cat([encoders.text(end, torch.cat([tokens, word])) for word in words])
@@ -309,15 +310,15 @@ def test_words_behind_learned_tokens_follow_the_class_ids(encoders):
     method = build(encoders, **ROWS["text_tokens_label"])
     turned = HCEP(CLASSES[::-1], SIZES, encoders, method.settings)
     with torch.no_grad():
-        turned.cuep.tokens_pos.copy_(method.cuep.tokens_pos)
+        turned.texts.tokens_pos.copy_(method.texts.tokens_pos)
     torch.testing.assert_close(turned.class_text()[0], method.class_text()[0].flip(0), atol=1e-5, rtol=1e-4)
 
 
 def test_learned_class_tokens_without_a_word(encoders):
     method = build(encoders, **ROWS["text_tokens_no_label"])
-    assert method.cuep.tokens_pos.shape == method.cuep.tokens_neg.shape == (3, 16, 32)
+    assert method.texts.tokens_pos.shape == method.texts.tokens_neg.shape == (3, 16, 32)
     end = encoders.text.tokenize([""])
-    for own, tokens in zip(method.class_text(), (method.cuep.tokens_pos, method.cuep.tokens_neg), strict=True):
+    for own, tokens in zip(method.class_text(), (method.texts.tokens_pos, method.texts.tokens_neg), strict=True):
         theirs = torch.cat([encoders.text(end, tokens[k]) for k in range(3)])
         torch.testing.assert_close(own, theirs, atol=1e-5, rtol=1e-4)
 
@@ -334,7 +335,7 @@ def test_adam_moves_the_class_tokens_as_it_moves_the_text_prompts(encoders):
     groups = {group.name: group for group in method.parameter_groups(method.settings)}
     semantic = {id(value) for value in groups["semantic"].params}
     assert semantic == {
-        id(value) for value in (*method.smep.parameters(), method.cuep.tokens_pos, method.cuep.tokens_neg)
+        id(value) for value in (*method.smep.parameters(), method.texts.tokens_pos, method.texts.tokens_neg)
     }
     assert groups["semantic"].rule == "adam" and len(groups["pixels"].params) == 4
 

@@ -77,9 +77,15 @@ def test_settings_may_be_a_file_and_must_be_json(tmp_path, capsys):
     "settings, said",
     [
         ('{"frames": 8, "size": 224}', "has no 'timeout'. Remedy: give frames, size, timeout"),
-        ('{"frames": 8, "size": "224", "timeout": 1}', "size: '224' is not of type 'integer'. Remedy: a number in quotes"),
+        (
+            '{"frames": 8, "size": "224", "timeout": 1}',
+            "size: '224' is not of type 'integer'. Remedy: a number in quotes",
+        ),
         ('{"frames": 0, "size": 224, "timeout": 1}', "frames: 0 is less than the minimum of 1"),
-        ('{"frames": 8, "siez": 224, "size": 16, "timeout": 1}', "'siez' is not read here. Remedy: did you mean 'size'?"),
+        (
+            '{"frames": 8, "siez": 224, "size": 16, "timeout": 1}',
+            "'siez' is not read here. Remedy: did you mean 'size'?",
+        ),
     ],
 )
 def test_settings_that_a_verb_does_not_know_or_lacks_are_named(settings, said, capsys):

@@ -14,8 +14,8 @@ from small import ROUNDING, MemoryFeed, distance, settings_for
 from hcep.encoders.fast.norms import triton_norm
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import assemble, build_audio, build_clip
-from hcep.model.hcep import HCEP
-from hcep.model.method import Batch, Sizes
+from hcep.methods.hcep import HCEP
+from hcep.methods.method import Batch, Sizes
 from hcep.training.devices import choose_device
 from hcep.training.loop import Trainer
 

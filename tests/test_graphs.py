@@ -9,8 +9,8 @@ import pytest
 import torch
 from small import CLASSES, SIZES, MemoryFeed, media_batch, settings_for, small_encoders
 
-from hcep.model.hcep import HCEP
-from hcep.model.method import Batch
+from hcep.methods.hcep import HCEP
+from hcep.methods.method import Batch
 from hcep.training import step
 from hcep.training.graphs import Recorder, Recording, padded_tokens
 from hcep.training.loop import Trainer

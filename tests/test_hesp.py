@@ -22,9 +22,9 @@ from small import AUDIO, CLIP, INFO, media_batch
 from torch.nn import functional
 
 from hcep.encoders.folder import assemble, build_audio, build_clip
-from hcep.model.head import arpl_distance
-from hcep.model.method import log_max_softmax
-from hcep.rivals.hesp import CONTEXTS, IMAGE_RMS, PATCH_RMS, supervised_contrast
+from hcep.methods.head import arpl_distance
+from hcep.methods.hesp import CONTEXTS, IMAGE_RMS, PATCH_RMS, supervised_contrast
+from hcep.methods.method import log_max_softmax
 
 PAPER = Path(__file__).parents[1] / "config" / "paper_results.csv"
 

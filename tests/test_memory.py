@@ -9,8 +9,8 @@ from small import CLASSES, SIZES, MemoryFeed, media_batch, note_images, settings
 from torch import nn
 
 from hcep.errors import HcepError
-from hcep.model.hcep import HCEP
-from hcep.model.method import Method
+from hcep.methods.hcep import HCEP
+from hcep.methods.method import Method
 from hcep.training import memory, step
 from hcep.training.loop import Trainer
 from hcep.training.memory import fitting_size, free_bytes, halved, kept_bytes, measured_size

@@ -12,10 +12,9 @@ import yaml
 from conftest import shared_folder
 from workspace import REPOSITORY, copy_workspace, locked
 
-from hcep.config.methods import base_method
 from hcep.cli import main
+from hcep.config.methods import base_method
 from hcep.evaluation.scores import read_scores
-from hcep.config.whole import Config
 
 pytestmark = pytest.mark.slow
 

@@ -12,12 +12,14 @@ from small import CLASSES, SETTINGS, SIZES, feature_batch, media_batch, settings
 from hcep import registry
 from hcep.config.methods import METHODS
 from hcep.evaluation.metrics import log_max_softmax as numpy_log_max_softmax
-from hcep.model.dpol import emotion_logits, opposing_logits
-from hcep.model.hcep import HCEP, PIXEL_AND_WAVE
-from hcep.model.head import FusionHead, arpl_distance
-from hcep.model.method import Features, log_max_softmax
-from hcep.rivals.arpl_mm import ArplMM
-from hcep.rivals.linear import Linear
+from hcep.methods.arpl_mm import ArplMM
+from hcep.methods.dpol import emotion_logits, opposing_logits
+from hcep.methods.hcep import HCEP
+from hcep.methods.head import FusionHead, arpl_distance
+from hcep.methods.linear import Linear
+from hcep.methods.method import Features, log_max_softmax
+
+PIXEL_AND_WAVE = {"delta_v_pos", "delta_v_neg", "delta_a_pos", "delta_a_neg"}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def test_gradient_reaches_every_prompt_and_no_encoder_weight(encoders):
         assert value.grad is not None and value.grad.abs().sum() > 0, name
     for module in encoders.modules():
         assert all(value.grad is None for value in module.parameters())
-    assert {name for name, _ in method.cuep.named_parameters()} == set(PIXEL_AND_WAVE)
+    assert {name for name, _ in method.cuep.named_parameters()} == PIXEL_AND_WAVE
 
 
 def test_class_words_follow_the_class_ids(encoders):
@@ -101,8 +103,8 @@ def test_class_words_follow_the_class_ids(encoders):
         method = HCEP(order, SIZES, encoders, settings_for("hcep"))
         method.begin([])
         words = [SETTINGS["words"][name] for name in order]
-        assert method.cuep.sentences[0] == [f"This video is {word}" for word in words]
-        assert method.cuep.sentences[1] == [f"This video is not {word}" for word in words]
+        assert method.texts.sentences[0] == [f"This video is {word}" for word in words]
+        assert method.texts.sentences[1] == [f"This video is not {word}" for word in words]
         with torch.no_grad():
             theirs = encoders.text(encoders.text.tokenize([f"This video is {word}" for word in words]))
         torch.testing.assert_close(method.text_positive, theirs, atol=1e-5, rtol=1e-5)
@@ -210,7 +212,7 @@ def test_frozen_prompts_reuse_features_without_changing_them(encoders):
 
 def test_free_points_take_the_place_of_the_class_prompts(encoders):
     method = build(encoders, points="free")
-    assert method.points.shape == (2, 3, 32)
+    assert method.points.vectors.shape == (2, 3, 32)
     groups = method.parameter_groups(method.settings)
     learnable = sum(p.numel() for g in groups for p in g.params)
     assert learnable == sum(p.numel() for p in method.parameters() if p.requires_grad)
@@ -284,6 +286,12 @@ def test_registry_says_what_the_classes_say():
     for base, entry in METHODS.items():
         cls = registry.load(entry.target)
         assert cls.inputs == entry.inputs, base
+        settings = settings_for(base)
+        media = small_encoders() if entry.inputs == "media" else None
+        assert cls(CLASSES, SIZES, media, settings).learns == entry.learns_with(settings), base
+    zero_shot = settings_for("open_vclip", fine_tune=False)
+    method = registry.load(registry.method("open_vclip").target)(CLASSES, SIZES, small_encoders(), zero_shot)
+    assert method.learns is registry.method("open_vclip").learns_with(zero_shot) is False
 
 
 def test_methods_read_no_setting_that_they_do_not_declare(encoders):

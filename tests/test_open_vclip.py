@@ -21,9 +21,9 @@ from torch.nn import functional
 
 from hcep.encoders.folder import assemble, build_audio, build_clip
 from hcep.errors import HcepError
-from hcep.model.method import log_max_softmax
-from hcep.rivals import open_vclip
-from hcep.rivals.open_vclip import sentences, temporal_attention
+from hcep.methods import open_vclip
+from hcep.methods.method import log_max_softmax
+from hcep.methods.open_vclip import sentences, temporal_attention
 
 cache = test_runs.cache
 

@@ -22,8 +22,8 @@ STAGES = [
     "hcep.training.train",
     "hcep.training.score",
     "hcep.training.encode",
-    "hcep.rivals.arpl_mm",
-    "hcep.model.hcep",
+    "hcep.methods.arpl_mm",
+    "hcep.methods.hcep",
 ]
 
 
@@ -79,8 +79,8 @@ def test_imports_inside_functions_count(package):
 
 
 def test_one_method_is_outside_the_closure_of_another():
-    one = closure(["hcep.training.train", "hcep.rivals.arpl_mm"])
-    assert "hcep.model.hcep" not in one and "hcep.rivals.linear" not in one and "hcep.evaluation.metrics" not in one
+    one = closure(["hcep.training.train", "hcep.methods.arpl_mm"])
+    assert "hcep.methods.hcep" not in one and "hcep.methods.linear" not in one and "hcep.evaluation.metrics" not in one
 
 
 def test_methods_on_cached_features_import_neither_open_clip_nor_transformers():
@@ -99,8 +99,7 @@ ORDER = (
     "protocol",
     "evaluation",
     "encoders",
-    "model",
-    "rivals",
+    "methods",
     "training",
     "figures",
     "demo",

@@ -49,7 +49,7 @@ def test_the_learning_rate_of_one_method_reruns_its_training_and_after(finished)
 
 
 def test_the_code_of_one_method_reruns_its_training_and_after(finished):
-    finished.append("hcep/rivals/linear.py", "\nNEW_CONSTANT = 1\n")
+    finished.append("hcep/methods/linear.py", "\nNEW_CONSTANT = 1\n")
     # the counts are made by building the method
     wanted = [*of_method("linear_msp", *RUN_STAGES), *aggregates(*FIGURES), COUNTS]
     assert finished.snakemake("-n").begun == sorted(wanted)
@@ -215,13 +215,13 @@ def test_a_touched_large_clip_reruns_nothing_thanks_to_the_profile(finished):
 
 
 def test_a_new_method_and_a_new_adapter_in_the_code_rerun_nothing(finished):
-    finished.path("hcep/rivals/dummy.py").write_text("from hcep.rivals.linear import Linear\n\nDummy = Linear\n")
+    finished.path("hcep/methods/dummy.py").write_text("from hcep.methods.linear import Linear\n\nDummy = Linear\n")
     finished.path("hcep/datasets/dummy.py").write_text(
         "from hcep.datasets.manifest import Manifest\n\nDummy = Manifest\n"
     )
     first = '    "hcep": MethodEntry('
     finished.edit(
-        "hcep/registry.py", first, f'    "dummy": MethodEntry("hcep.rivals.dummy:Dummy", "features", ()),\n{first}'
+        "hcep/registry.py", first, f'    "dummy": MethodEntry("hcep.methods.dummy:Dummy", "features", ()),\n{first}'
     )
     first = '    "manifest": "hcep'
     finished.edit("hcep/registry.py", first, f'    "dummy": "hcep.datasets.dummy:Dummy",\n{first}')

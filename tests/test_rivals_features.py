@@ -13,11 +13,11 @@ from small import CLASSES, INFO, SIZES, MemoryFeed, feature_batch, settings_for
 from hcep import registry
 from hcep.config.methods import base_method
 from hcep.errors import HcepError
-from hcep.model.method import Sizes
-from hcep.model.optimiser import Optimiser, OptimiserGroup
-from hcep.rivals import momke
-from hcep.rivals.arpl_features import ArplImageBind
-from hcep.rivals.class_means import class_means
+from hcep.methods import momke
+from hcep.methods.arpl_features import ArplImageBind
+from hcep.methods.class_means import class_means
+from hcep.methods.method import Sizes
+from hcep.methods.optimiser import Optimiser, OptimiserGroup
 from hcep.training.complexity import complexity, count_learnable
 from hcep.training.features_file import FeaturesFileFeed, read_features
 from hcep.training.loop import Trainer

@@ -7,8 +7,8 @@ import pytest
 import torch
 from small import media_batch, small_encoders
 
-from hcep.rivals import frames as module
-from hcep.rivals.frames import (
+from hcep.methods import frames as module
+from hcep.methods.frames import (
     absent_images,
     cut_out,
     frames_of,

@@ -9,12 +9,12 @@ import torch
 from rivals import build, check_resumed_run, full_size, full_size_count
 from small import media_batch, small_encoders
 
-from hcep.model.method import log_max_softmax
-from hcep.rivals.arpl import Classifier32
-from hcep.rivals.arpl_loss import arpl_terms
-from hcep.rivals.cssr import PART, ResidualUnit, WideResNet
-from hcep.rivals.cssr_score import log_probabilities
-from hcep.rivals.frames import small_images
+from hcep.methods.arpl import Classifier32
+from hcep.methods.cssr import PART, ResidualUnit, WideResNet
+from hcep.methods.cssr_score import log_probabilities
+from hcep.methods.frames import small_images
+from hcep.methods.head import arpl_terms
+from hcep.methods.method import log_max_softmax
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import torch
 from small import feature_batch
 from test_rivals_features import build
 
-from hcep.model.method import Batch, Sizes
-from hcep.rivals.cpn_mm import warm_up
-from hcep.rivals.lpl_mm import fuse
+from hcep.methods.cpn_mm import warm_up
+from hcep.methods.lpl_mm import fuse
+from hcep.methods.method import Batch, Sizes
 
 PLAIN = Sizes(0, 0, 0, 2, 2, 2)
 

@@ -26,7 +26,7 @@ from hcep.files import write_table
 from hcep.media.index import index_cache
 from hcep.media.shards import Row, shard_names, shard_of, write_shard
 from hcep.media.store import ClipStore
-from hcep.model.method import MODALITIES
+from hcep.methods.method import MODALITIES
 from hcep.protocol.make_split import make_split, read_split
 from hcep.training import loop
 from hcep.training.checkpoint import read_checkpoint, save_state
@@ -138,10 +138,10 @@ def test_the_checkpoint_says_what_it_was_made_with(cache, tmp_path):
 
 def test_features_are_the_encoders_own_and_media_methods_see_the_same(cache):
     media, features = inputs_of(cache, "hcep"), inputs_of(cache, "linear")
-    from hcep.model.features import encode_media
+    from hcep.methods.features import encode_media
 
-    one = Run(media, registry.load("hcep.model.hcep:HCEP"), settings_for("hcep"), 0)
-    two = Run(features, registry.load("hcep.rivals.linear:Linear"), settings_for("linear"), 0)
+    one = Run(media, registry.load("hcep.methods.hcep:HCEP"), settings_for("hcep"), 0)
+    two = Run(features, registry.load("hcep.methods.linear:Linear"), settings_for("linear"), 0)
     clips = ["fear3", "anger2", "sadness7"]
     rows = torch.arange(3)
     with torch.no_grad():
@@ -203,14 +203,14 @@ def test_selection_without_held_out_clips_is_refused(cache, tmp_path):
     inputs = Inputs(other, inputs.index, inputs.features, inputs.encoder, None)
     with pytest.raises(HcepError, match=r"split\.json: selection: val_known needs held-out clips.*val_fraction"):
         train(
-            inputs, registry.load("hcep.rivals.linear:Linear"), settings_for("linear", selection="val_known"),
+            inputs, registry.load("hcep.methods.linear:Linear"), settings_for("linear", selection="val_known"),
             name="x", seed=0, code="c", model=tmp_path / "m", history=tmp_path / "h", work=tmp_path / "w",
         )  # fmt: skip
 
 
 def test_a_checkpoint_of_other_classes_or_encoders_is_refused(cache, tmp_path):
     run(cache, tmp_path)
-    cls, inputs = registry.load("hcep.rivals.linear:Linear"), inputs_of(cache, "linear")
+    cls, inputs = registry.load("hcep.methods.linear:Linear"), inputs_of(cache, "linear")
     other = Inputs(inputs.split, inputs.index, inputs.features, inputs.encoder | {"sha256": {"x": "y"}}, None)
     with pytest.raises(HcepError, match="other weights of small"):
         score(other, cls, tmp_path / "model.safetensors", tmp_path / "s.h5", tmp_path / "t.json")
@@ -235,7 +235,7 @@ def test_features_of_an_older_index_are_refused_by_the_first_missing_clip(cache,
     with pytest.raises(HcepError, match=r"clips of the split have no features, first .*hcep encode"):
         train(
             Inputs(inputs.split, inputs.index, [short], inputs.encoder, None),
-            registry.load("hcep.rivals.linear:Linear"), settings_for("linear"),
+            registry.load("hcep.methods.linear:Linear"), settings_for("linear"),
             name="x", seed=0, code="c", model=tmp_path / "m", history=tmp_path / "h", work=tmp_path / "w",
         )  # fmt: skip
 
@@ -250,7 +250,7 @@ def test_features_of_another_encoder_or_index_are_refused(cache, tmp_path, attri
     with pytest.raises(HcepError, match=rf"000-of-002\.h5: was made with another {attribute}.*hcep encode"):
         train(
             Inputs(inputs.split, inputs.index, [other], inputs.encoder, None),
-            registry.load("hcep.rivals.linear:Linear"),
+            registry.load("hcep.methods.linear:Linear"),
             settings_for("linear"),
             name="x",
             seed=0,
@@ -267,7 +267,7 @@ def test_a_cache_of_another_frame_size_is_refused(cache, tmp_path):
     inputs = Inputs(cache / "split.json", [cache / "index.h5"], [], read_info(tmp_path), load_encoders(tmp_path))
     with pytest.raises(HcepError, match=r"frames are 32 x 32, encoder small takes 64.*`size`"):
         train(
-            inputs, registry.load("hcep.model.hcep:HCEP"), settings_for("hcep"), name="x", seed=0, code="c",
+            inputs, registry.load("hcep.methods.hcep:HCEP"), settings_for("hcep"), name="x", seed=0, code="c",
             model=tmp_path / "m", history=tmp_path / "h", work=tmp_path / "w",
         )  # fmt: skip
 
@@ -314,7 +314,7 @@ def test_tuning_reads_no_test_clip_and_no_unknown_class(cache, tmp_path, monkeyp
 
 
 def test_everything_that_decides_a_result_names_its_resume_state(cache, tmp_path, monkeypatch):
-    cls, inputs = registry.load("hcep.rivals.linear:Linear"), inputs_of(cache, "linear")
+    cls, inputs = registry.load("hcep.methods.linear:Linear"), inputs_of(cache, "linear")
 
     def name_of(changed=inputs, seed=0, job=("train", "linear", "c"), device="cpu", **settings):
         run = Run(changed, cls, settings_for("linear", **settings), seed)
@@ -355,7 +355,7 @@ def test_an_interrupted_tune_goes_on_over_the_same_features_and_begins_anew_over
 
     def tuned(folder):
         tune(
-            inputs, registry.load("hcep.rivals.linear:Linear"), settings_for("linear", epochs=3), {"lr": [0.01, 0.02]},
+            inputs, registry.load("hcep.methods.linear:Linear"), settings_for("linear", epochs=3), {"lr": [0.01, 0.02]},
             name="x", seed=0, code="c", output=tmp_path / "tuned.json", work=folder,
         )  # fmt: skip
         return capsys.readouterr().err, (tmp_path / "tuned.json").read_bytes()

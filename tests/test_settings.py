@@ -9,7 +9,7 @@ import yaml
 
 from hcep.config.document import document
 from hcep.config.entries import Dataset, Encoder, Evaluation, Task
-from hcep.config.methods import METHODS, Changes, base_method
+from hcep.config.methods import METHODS, Changes, Missing, Run, base_method
 from hcep.config.whole import Config, read_configs
 from hcep.errors import HcepError
 from hcep.planning.checks import check_config
@@ -79,6 +79,32 @@ def test_a_misspelt_base_gets_the_nearest(config):
     config["methods"]["hcep"]["base"] = "linaer"
     with pytest.raises(HcepError, match="did you mean 'linear'"):
         Config.read(config).run_settings("demo", "hcep")
+
+
+def test_no_epochs_are_refused_where_something_is_to_be_learnt(config, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    config["task_definitions"]["demo"]["methods"] = ["open_vclip_zs"]
+    check_config(Config.read(config))
+    config["task_definitions"]["demo"]["methods"] = ["open_vclip"]
+    config["methods"]["open_vclip"]["epochs"] = 0
+    with pytest.raises(HcepError, match="open_vclip has epochs: 0, and would learn nothing"):
+        check_config(Config.read(config))
+
+
+def test_a_method_that_learns_nothing_has_neither_rate_nor_epochs(config, monkeypatch):
+    class ClassMeans(Run, Missing):
+        target = "means:ClassMeans"
+        inputs = "features"
+
+    monkeypatch.setitem(METHODS, "class_means", ClassMeans)
+    monkeypatch.chdir(REPOSITORY)
+    config["methods"]["class_means"] = {"base": "class_means"}
+    config["task_definitions"]["demo"]["methods"] = ["class_means"]
+    check_config(Config.read(config))
+    assert not {"epochs", "lr", "lr_step", "momentum"} & set(Config.read(config).run_settings("demo", "class_means"))
+    config["methods"]["class_means"]["epochs"] = 0
+    with pytest.raises(HcepError, match="methods: class_means sets 'epochs', which base 'class_means' does not read"):
+        Config.read(config).run_settings("demo", "class_means")
 
 
 def test_a_setting_that_nobody_writes_has_its_default(config):

@@ -25,7 +25,7 @@ from torch.func import functional_call
 from hcep.encoders.fast.conv_stack import conv_stack
 from hcep.encoders.folder import build_audio
 from hcep.encoders.text import without_padding
-from hcep.model.hcep import HCEP
+from hcep.methods.hcep import HCEP
 from hcep.training import feed as feeds
 from hcep.training.feed import MediaFeed
 from hcep.training.memory import kept_bytes

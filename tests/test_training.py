@@ -12,9 +12,12 @@ import pytest
 import torch
 from small import CLASSES, SIZES, MemoryFeed, feature_batch, media_batch, settings_for, small_encoders
 
+from hcep import registry
 from hcep.errors import HcepError
-from hcep.model.hcep import HCEP
-from hcep.rivals.linear import Linear
+from hcep.methods.class_means import class_means
+from hcep.methods.feature_method import FeatureMethod
+from hcep.methods.hcep import HCEP
+from hcep.methods.linear import Linear
 from hcep.training.checkpoint import read_checkpoint, read_state, save_checkpoint
 from hcep.training.feed import missing_mask
 from hcep.training.loop import Trainer, epoch_order, learning_rate_factor
@@ -253,3 +256,37 @@ def test_bf16_rounds_the_encoders_alone():
 
 def test_no_clips_are_no_batches():
     assert list(MemoryFeed(feature_batch(3)).batches(2, torch.arange(0))) == []
+
+
+class ClassMeans(FeatureMethod):
+    """Learns nothing: minus the squared distance to the class means of the untrained head's output."""
+
+    learns = False
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.register_buffer("means", torch.zeros(len(self.classes), self.head.dim))
+
+    @torch.no_grad()
+    def finish(self, batches):
+        whole = [(self.fused(batch), batch.label) for batch in batches]
+        self.means.copy_(class_means(*(torch.cat(part) for part in zip(*whole, strict=True)), len(self.classes)))
+
+    def logits(self, fused):
+        return -torch.cdist(fused, self.means.to(fused.dtype)).square()
+
+
+def test_a_method_that_learns_nothing_takes_no_step_and_needs_neither_rate_nor_epochs(monkeypatch, tmp_path):
+    entry = registry.MethodEntry("test_training:ClassMeans", "features", ("missing",), learns=False)
+    monkeypatch.setitem(registry.METHODS, "class_means", entry)
+    settings = settings_for("class_means")
+    assert not registry.LEARNING_SETTINGS & set(settings)
+    method, batch = ClassMeans(CLASSES, SIZES, None, settings), feature_batch()
+    before = {name: value.clone() for name, value in method.named_parameters()}
+    assert Trainer(method, MemoryFeed(batch), settings, 0, tmp_path).run() == []
+    assert all(torch.equal(value, before[name]) for name, value in method.named_parameters())
+    found = method.predict(batch)
+    mean = method.head(batch.text, batch.vision, batch.audio)[batch.label == 1].mean(0)
+    torch.testing.assert_close(method.means[1], mean)
+    assert found.logits.argmax(1).tolist() == batch.label.tolist() and found.logits.dtype == torch.float64
+    assert torch.equal(found.score, found.logits.amax(1))

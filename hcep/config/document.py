@@ -6,13 +6,13 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from hcep.config.base import Settings
 from hcep.config.entries import Dataset, Encoder, Evaluation, Task
-from hcep.config.methods import Changes, METHODS
+from hcep.config.methods import METHODS, Changes
 from hcep.config.whole import Config
 from hcep.files import write_text
 
@@ -67,7 +67,9 @@ def _values(field: FieldInfo) -> str:
     if field.annotation is bool:
         return "`true`, `false`"
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    limits = [(sign, getattr(limit, name)) for limit in field.metadata for name, sign in signs.items() if hasattr(limit, name)]
+    limits = [
+        (sign, getattr(limit, name)) for limit in field.metadata for name, sign in signs.items() if hasattr(limit, name)
+    ]
     kinds = {int: "integer", float: "number", str: "text"}
     kind = kinds.get(field.annotation, "") if isinstance(field.annotation, type) else ""
     if str(get_origin(field.annotation)) in ("<class 'list'>", "<class 'dict'>"):

@@ -9,7 +9,6 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-
 from hcep.errors import HcepError, closest, not_text
 
 TYPES = {"string": "string", "float": "number", "int": "integer", "bool": "boolean", "list": "array", "dict": "object"}

@@ -17,7 +17,7 @@ Device = Annotated[str, StringConstraints(pattern="^(auto|cpu|cuda(:[0-9]+)?)$")
 
 
 class Run(Settings):
-    """What every run reads, also one of a method that learns nothing."""
+    """What every run reads, also one of a method that learns nothing and so needs no epochs."""
 
     batch_size: int = Field(64, ge=1, description="effective batch (not in the paper; ARPL's and HESP's)")
     precision: Literal["fp32", "bf16"] = Field(
@@ -27,28 +27,9 @@ class Run(Settings):
     resident_gb: float = Field(
         4, ge=0, description="media of a run up to this size stays in memory, more is read from the shards again"
     )
-
-    target: ClassVar[str]
-    inputs: ClassVar[Literal["media", "features"]]
-
-    @property
-    def learns(self) -> bool:
-        """Whether training changes anything; a method that learns nothing needs no epochs."""
-        return "epochs" in type(self).model_fields
-
-
-class Loop(Run):
-    """What the training loop reads."""
-
-    epochs: int = Field(150, ge=0, description="section 4.1.4; 0 only where nothing is learnt")
     micro_batch: int = Field(
         0, ge=0, description="clips per backward pass, 0 = whole batch; saves memory, same gradient"
     )
-    lr: float = Field(0.0005, gt=0, description="rate of SGD, section 4.1.4")
-    lr_step: int = Field(30, ge=1, description="epochs between decays of the rate, section 4.1.4")
-    lr_decay: float = Field(0.1, gt=0, le=1, description="factor of a decay, section 4.1.4")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD (value of ARPL and HESP)")
-    weight_decay: float = Field(0.0001, ge=0, description="of SGD (value of ARPL and HESP)")
     cuda_graphs: bool = Field(
         True,
         description="on a CUDA device a training step of the methods with prompts is recorded once and replayed, where "
@@ -59,6 +40,25 @@ class Loop(Run):
         description="epoch that is kept: the `last`; `val_known`, the best accuracy on held-out known clips (needs "
         "`val_fraction` or `val_folds`); `best_on_test`, which looks at test clips and is marked in every table",
     )
+
+    target: ClassVar[str]
+    inputs: ClassVar[Literal["media", "features"]]
+
+    @property
+    def learns(self) -> bool:
+        """Whether training changes anything."""
+        return "epochs" in type(self).model_fields
+
+
+class Loop(Run):
+    """What runs read of a method that learns by steps down a gradient."""
+
+    epochs: int = Field(150, ge=0, description="section 4.1.4; 0 only where nothing is learnt")
+    lr: float = Field(0.0005, gt=0, description="rate of SGD, section 4.1.4")
+    lr_step: int = Field(30, ge=1, description="epochs between decays of the rate, section 4.1.4")
+    lr_decay: float = Field(0.1, gt=0, le=1, description="factor of a decay, section 4.1.4")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD (value of ARPL and HESP)")
+    weight_decay: float = Field(0.0001, ge=0, description="of SGD (value of ARPL and HESP)")
 
 
 class Head(Settings):
@@ -130,7 +130,7 @@ class Words(Settings):
 class Hcep(Loop, Cosine, Missing, Score, Words):
     """The paper's method and its ablations."""
 
-    target = "hcep.model.hcep:HCEP"
+    target = "hcep.methods.hcep:HCEP"
     inputs = "media"
 
     losses: Annotated[list[Literal["emo", "osr"]], Field(min_length=1), Unique] = Field(
@@ -204,21 +204,21 @@ class Hcep(Loop, Cosine, Missing, Score, Words):
 class ArplMM(Loop, Head, Missing, RivalScore):
     """The paper's multimodal baseline: ARPL on the fused feature."""
 
-    target = "hcep.rivals.arpl_mm:ArplMM"
+    target = "hcep.methods.arpl_mm:ArplMM"
     inputs = "features"
 
 
 class Linear(Loop, Head, Missing, Score):
     """A linear softmax on the fused feature."""
 
-    target = "hcep.rivals.linear:Linear"
+    target = "hcep.methods.linear:Linear"
     inputs = "features"
 
 
 class CpnMM(Loop, Head, Missing, RivalOptimiser, RivalScore):
     """CPN on the fused feature."""
 
-    target = "hcep.rivals.cpn_mm:CpnMM"
+    target = "hcep.methods.cpn_mm:CpnMM"
     inputs = "features"
 
     cpn_delta: Annotated[float, one_of(0.5, -0.95)] = Field(
@@ -231,35 +231,35 @@ class CpnMM(Loop, Head, Missing, RivalOptimiser, RivalScore):
 class LplMM(Loop, Head, Missing, RivalScore):
     """LPL on the fused feature."""
 
-    target = "hcep.rivals.lpl_mm:LplMM"
+    target = "hcep.methods.lpl_mm:LplMM"
     inputs = "features"
 
 
 class CssrMM(Loop, CssrLogits, Head, Missing, RivalScore):
     """CSSR on the fused feature."""
 
-    target = "hcep.rivals.cssr_mm:CssrMM"
+    target = "hcep.methods.cssr_mm:CssrMM"
     inputs = "features"
 
 
 class Momke(Loop, RivalOptimiser, Score):
     """MoMKE: experts per modality."""
 
-    target = "hcep.rivals.momke:Momke"
+    target = "hcep.methods.momke:Momke"
     inputs = "features"
 
 
 class Arpl(Loop, Augmentation, RivalScore):
     """ARPL on frames, with its authors' network."""
 
-    target = "hcep.rivals.arpl:Arpl"
+    target = "hcep.methods.arpl:Arpl"
     inputs = "media"
 
 
 class Cssr(Loop, Augmentation, CssrLogits, RivalScore):
     """CSSR on frames, with its authors' network."""
 
-    target = "hcep.rivals.cssr:Cssr"
+    target = "hcep.methods.cssr:Cssr"
     inputs = "media"
 
     cssr_depth: Literal[10, 16, 22, 28, 34, 40] = Field(40, description="layers of CSSR's wide residual network")
@@ -269,7 +269,7 @@ class Cssr(Loop, Augmentation, CssrLogits, RivalScore):
 class Hesp(Loop, Augmentation, Cosine, RivalScore, Words):
     """HESP on frames, with CLIP."""
 
-    target = "hcep.rivals.hesp:HESP"
+    target = "hcep.methods.hesp:HESP"
     inputs = "media"
 
     hesp_defects: bool = Field(False, description="HESP as released, with its three defects")
@@ -284,7 +284,7 @@ class Hesp(Loop, Augmentation, Cosine, RivalScore, Words):
 class OpenVclip(Loop, Augmentation, Cosine, Score, Words):
     """Open-VCLIP on frames, with CLIP."""
 
-    target = "hcep.rivals.open_vclip:OpenVclip"
+    target = "hcep.methods.open_vclip:OpenVclip"
     inputs = "media"
 
     fine_tune: bool = Field(True, description="Open-VCLIP; false: zero-shot CLIP, with `epochs: 0`")

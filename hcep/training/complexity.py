@@ -18,8 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
 from hcep.files import write_table
-from hcep.model.features import encode_media
-from hcep.model.method import Batch, Method, Sizes
+from hcep.methods.features import encode_media
+from hcep.methods.method import Batch, Method, Sizes
 
 COLUMNS = (
     "method",

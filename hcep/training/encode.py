@@ -14,8 +14,8 @@ import torch
 from hcep.encoders.folder import Encoders
 from hcep.files import atomic_path
 from hcep.media.store import ClipStore
-from hcep.model.features import encode_media
-from hcep.model.method import MODALITIES, Features
+from hcep.methods.features import encode_media
+from hcep.methods.method import MODALITIES, Features
 from hcep.progress import progress
 from hcep.training.devices import choose_device, note_slow_precision
 from hcep.training.feed import MediaFeed

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hcep.errors import HcepError
 from hcep.media.store import ClipStore, JoinedStore
-from hcep.model.method import MODALITIES, Batch
+from hcep.methods.method import MODALITIES, Batch
 
 MISSING_FLAGS = ("no_text", "no_video", "no_audio")  # in the order of MODALITIES
 READ_AT_ONCE = 256  # clips, when media move to an accelerator

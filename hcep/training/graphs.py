@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._pytree import tree_map
 
-from hcep.model.method import Batch
+from hcep.methods.method import Batch
 from hcep.training.memory import out_of_memory
 
 TEXTS = 16  # texts are padded to a multiple of this length, because every length of a batch has a recording of its own

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hcep.errors import HcepError
-from hcep.model.method import Method
+from hcep.methods.method import Method
 from hcep.progress import progress
 from hcep.training.checkpoint import read_state, save_state
 from hcep.training.feed import Feed

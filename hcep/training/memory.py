@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from hcep.model.method import Batch, Method
+from hcep.methods.method import Batch, Method
 
 MARGIN = 1.25  # of what autograd keeps: gradients and temporary results stand beside it at the peak
 SHARE = 0.9  # of the free memory that a step may fill

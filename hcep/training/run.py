@@ -15,7 +15,7 @@ import torch
 from hcep.errors import HcepError
 from hcep.files import digest, sha256_file
 from hcep.media.store import open_stores
-from hcep.model.method import Batch, Method, Prediction, Sizes
+from hcep.methods.method import Batch, Method, Prediction, Sizes
 from hcep.progress import progress
 from hcep.protocol.make_split import Split, read_split
 from hcep.training.devices import choose_device, note_slow_precision

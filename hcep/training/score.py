@@ -10,7 +10,7 @@ import numpy as np
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores, write_scores
 from hcep.files import write_json
-from hcep.model.method import MODALITIES, Method
+from hcep.methods.method import MODALITIES, Method
 from hcep.training.checkpoint import read_checkpoint
 from hcep.training.memory import peak_memory_gb
 from hcep.training.run import Inputs, Run, on_cpu

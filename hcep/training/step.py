@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hcep.errors import HcepError
-from hcep.model.method import Batch, Method
+from hcep.methods.method import Batch, Method
 from hcep.training.feed import Feed
 from hcep.training.graphs import Recorder, padded_tokens
 from hcep.training.memory import halved, measured_size, out_of_memory

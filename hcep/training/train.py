@@ -11,7 +11,7 @@ import numpy as np
 
 from hcep.errors import HcepError
 from hcep.files import write_table
-from hcep.model.method import Method
+from hcep.methods.method import Method
 from hcep.training.checkpoint import save_checkpoint, versions
 from hcep.training.loop import Monitor, Trainer
 from hcep.training.run import Inputs, Run

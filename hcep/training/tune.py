@@ -11,7 +11,7 @@ from typing import Any
 
 from hcep.errors import HcepError
 from hcep.files import write_json
-from hcep.model.method import Method
+from hcep.methods.method import Method
 from hcep.protocol.make_split import Split
 from hcep.protocol.partition import held_out
 from hcep.training.loop import Diverged, Trainer

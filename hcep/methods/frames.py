@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as image_ops
 
-from hcep.model.method import Batch
+from hcep.methods.method import Batch
 
 MAGNITUDES = 10  # the release's scale; it draws 1 ... 9
 POOL = (

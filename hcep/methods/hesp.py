@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from hcep.model.dpol import emotion_logits
-from hcep.model.head import arpl_distance
-from hcep.model.method import Batch, Method, Prediction, Sizes, accuracy, log_max_softmax
-from hcep.rivals.arpl_loss import POINT_STD, arpl_terms
-from hcep.rivals.frames import absent_images, frames_of, uniform, zoom_and_flip
+from hcep.methods.dpol import emotion_logits
+from hcep.methods.frames import absent_images, frames_of, uniform, zoom_and_flip
+from hcep.methods.head import POINT_STD, arpl_distance, arpl_terms
+from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, log_max_softmax
 
 CONTEXTS = 16
 CONTEXT_STD = 0.02

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from hcep.model.head import arpl_distance
+from hcep.methods.head import arpl_distance
 
 
 def emotion_logits(fused: Tensor, text_positive: Tensor, scale: float) -> Tensor:

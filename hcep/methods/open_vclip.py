@@ -19,9 +19,9 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from hcep.errors import HcepError
-from hcep.model.method import Batch, Method, Prediction, Sizes, accuracy, log_max_softmax
-from hcep.model.optimiser import OptimiserGroup
-from hcep.rivals.frames import absent_images, frames_of, uniform, zoom_and_flip
+from hcep.methods.frames import absent_images, frames_of, uniform, zoom_and_flip
+from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, log_max_softmax
+from hcep.methods.optimiser import OptimiserGroup
 
 # the 28 sentences of the release, as it combines them; "a example" is its spelling
 SUBJECTS = ("photo", "video", "example", "demonstration")
@@ -123,7 +123,8 @@ class OpenVclip(Method):
         super().__init__(classes, sizes, encoders, settings)
         self.register_buffer("class_features", torch.zeros(len(self.classes), sizes.text))
         self.register_buffer("averaged", torch.zeros((), dtype=torch.int64))
-        if settings["fine_tune"]:
+        self.learns = settings["fine_tune"]
+        if self.learns:
             self.tower = VideoTower(encoders.vision.tower).requires_grad_(True)
             self.mean_tower = VideoTower(encoders.vision.tower).requires_grad_(False)
         self._steps_per_epoch = 0
@@ -136,7 +137,7 @@ class OpenVclip(Method):
         HcepError
             When zero-shot CLIP is to be trained.
         """
-        if not self.settings["fine_tune"] and settings["epochs"]:
+        if not self.learns and settings["epochs"]:
             raise HcepError("zero-shot CLIP has nothing to learn", remedy="set epochs: 0 beside fine_tune: false")
         params = [value for value in self.parameters() if value.requires_grad]
         matrices, vectors = ([p for p in params if (p.dim() > 1) is wanted] for wanted in (True, False))
@@ -175,7 +176,7 @@ class OpenVclip(Method):
     def frame_features(self, images: Tensor, frames: int, weights: dict[str, Tensor] | None = None) -> Tensor:
         """Features of every frame ``(B, F, m)``, with other `weights` in the tower's place if given."""
         with self.encoding():
-            if not self.settings["fine_tune"]:
+            if not self.learns:
                 features = self.encoders.vision(images)
             elif weights is None:
                 features = self.tower(images, frames)
@@ -196,7 +197,7 @@ class OpenVclip(Method):
         images, frames = self.images(batch), frames_of(batch).shape[1]
         logits = self.logits(self.frame_features(images, frames))
         terms = {"loss_cls": functional.cross_entropy(logits, batch.label), "accuracy": accuracy(logits, batch.label)}
-        if self.settings["fine_tune"]:
+        if self.learns:
             weights = self.interpolated(MIXTURE * float(torch.rand(())))
             between = self.logits(self.frame_features(images, frames, weights))
             terms["loss_interpolated"] = MIXTURE_WEIGHT * functional.cross_entropy(between, batch.label)
@@ -220,7 +221,7 @@ class OpenVclip(Method):
     @torch.no_grad()
     def finish(self, batches: Iterable[Batch]) -> None:
         """Half CLIP's weights and half the mean; a run of one epoch has no mean and uses its last weights."""
-        if not self.settings["fine_tune"]:
+        if not self.learns:
             return
         source = self.mean_tower if self.averaged else self.tower
         clip = self.encoders.vision.tower.parameters()
@@ -238,7 +239,7 @@ class OpenVclip(Method):
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
         """``movement_tower`` = |now - CLIP's| / |CLIP's| over all weights of the tower."""
-        if not self.settings["fine_tune"]:
+        if not self.learns:
             return {}
         pairs = list(zip(self.tower.parameters(), self.encoders.vision.tower.parameters(), strict=True))
         moved = sum((now - start).square().sum() for now, start in pairs)

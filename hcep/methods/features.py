@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from torch import Tensor
 
-from hcep.model.method import Batch, Features
+from hcep.methods.method import Batch, Features
 
 if TYPE_CHECKING:
     from hcep.encoders.folder import Encoders

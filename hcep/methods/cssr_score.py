@@ -1,10 +1,10 @@
-"""What CSSR on frames and CSSR on fused features share: reconstruction, logits, probabilities and the score.
+"""CSSR's reconstruction, logits, probabilities and score on feature maps.
 
 Huang, Wang, Hu, Cheng: "Class-Specific Semantic Reconstruction for Open Set Recognition", TPAMI 2023; constants from
 the authors' repository (xyzedd/CSSR@d5a99e9: ``methods/cssr.py``, ``configs/basic.json``). One autoencoder per class,
 without bias and with one tanh, reconstructs every position of a feature map; how badly it does is the class's logit.
 
-Shapes: N images, K classes, C channels, H x W positions (1 x 1 for a feature vector), L latent size.
+Shapes: N images, K classes, C channels, H x W positions, L latent size.
 """
 
 from __future__ import annotations
@@ -109,8 +109,6 @@ class ScoreStatistics(nn.Module):
     ----------
     classes, channels : int
     variant : {"p", "r"}
-    grams : bool
-        With S2, or (False) without: on a 1 x 1 map it is only ``|z| |z|^T``.
 
     Attributes
     ----------
@@ -118,8 +116,8 @@ class ScoreStatistics(nn.Module):
         Mean ``|z|`` of the images predicted as each class, normalised over classes (omega); 0 for a class that no
         image was predicted as.
     grams : Tensor (K, C, C)
-        Mean Gram matrix of the same images; ``(K, 0, 0)`` without S2.
-    mean, std : Tensor (3,) or (2,)
+        Mean Gram matrix of the same images.
+    mean, std : Tensor (3,)
         Of S0, S1, S2 over the training images. Until `fit` they are 0 and 1, and the score is S0 alone.
     """
 
@@ -128,15 +126,13 @@ class ScoreStatistics(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, classes: int, channels: int, variant: Variant, *, grams: bool = True) -> None:
+    def __init__(self, classes: int, channels: int, variant: Variant) -> None:
         super().__init__()
         self.variant: Variant = variant
-        self.use_grams = grams
-        side = channels if grams else 0
         self.register_buffer("shares", torch.zeros(classes, channels, dtype=torch.float64))
-        self.register_buffer("grams", torch.zeros(classes, side, side, dtype=torch.float64))
-        self.register_buffer("mean", torch.zeros(3 if grams else 2, dtype=torch.float64))
-        self.register_buffer("std", torch.ones(3 if grams else 2, dtype=torch.float64))
+        self.register_buffer("grams", torch.zeros(classes, channels, channels, dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(3, dtype=torch.float64))
+        self.register_buffer("std", torch.ones(3, dtype=torch.float64))
 
     @torch.no_grad()
     def fit(self, read: Callable[[], Iterable[Maps]]) -> None:
@@ -150,8 +146,7 @@ class ScoreStatistics(nn.Module):
             prediction = log_probabilities(maps.logits).argmax(dim=1)
             counts.index_add_(0, prediction, torch.ones_like(prediction, dtype=torch.float64))
             activation.index_add_(0, prediction, maps.features.abs().flatten(2).double().mean(dim=2))
-            if self.use_grams:
-                grams.index_add_(0, prediction, gram(maps.features))
+            grams.index_add_(0, prediction, gram(maps.features))
         seen = counts.clamp_min(1)
         activation /= seen[:, None]
         self.shares.copy_(activation / activation.sum(dim=0).clamp_min(TINY))
@@ -161,12 +156,14 @@ class ScoreStatistics(nn.Module):
         self.std.copy_(parts.std(dim=0, correction=0) + TINY)
 
     def parts(self, maps: Maps) -> Tensor:
-        """S0, S1 and, with Gram matrices, S2 of every image: ``(N, 3)`` or ``(N, 2)``, float64."""
+        """S0, S1 and S2 of every image: ``(N, 3)``, float64."""
         maps = Maps(maps.features.double(), maps.logits.double())
         prediction = log_probabilities(maps.logits).argmax(dim=1)
-        columns = [logit_score(maps, prediction, self.variant), activation_score(maps[0], self.shares, prediction)]
-        if self.use_grams:
-            columns.append(gram_score(maps.features, self.grams, prediction))
+        columns = (
+            logit_score(maps, prediction, self.variant),
+            activation_score(maps.features, self.shares, prediction),
+            gram_score(maps.features, self.grams, prediction),
+        )
         return torch.stack(columns, dim=1)
 
     def forward(self, maps: Maps) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hcep.model.optimiser import Optimiser, OptimiserGroup
+from hcep.methods.optimiser import Optimiser, OptimiserGroup
 
 MODALITIES = ("text", "vision", "audio")
 
@@ -111,6 +111,9 @@ class Method(nn.Module):
     towers: ClassVar[tuple[str, ...]] = MODALITIES
     # False where the loss of a batch is not the mean of its parts' losses (batch norm, contrasts within the batch)
     splittable: ClassVar[bool] = True
+    # False for a method that takes no step: it may gather statistics in `begin` and `finish`, and reads none of
+    # registry.LEARNING_SETTINGS; its entry in the registry says the same
+    learns: bool = True
     # True where loss and before_step neither look at a tensor's values nor draw numbers, so that their kernels can be
     # recorded once and replayed
     recordable: bool = False
@@ -123,6 +126,8 @@ class Method(nn.Module):
 
     def parameter_groups(self, settings: dict[str, Any]) -> list[OptimiserGroup]:
         """Learnable parameters with their step rule; default: all of them by SGD with the run's settings."""
+        if not self.learns:
+            return []
         return [OptimiserGroup.sgd("all", [p for p in self.parameters() if p.requires_grad], settings)]
 
     def optimizer(self, settings: dict[str, Any]) -> Optimiser:
@@ -177,6 +182,11 @@ def mask_missing(features: Features, missing: Tensor, settings: dict[str, Any]) 
     if settings["missing"] == "neutral":
         return features
     return Features(*(value.masked_fill(missing[:, i, None], 0.0) for i, value in enumerate(features)))
+
+
+def masked_features(batch: Batch, settings: dict[str, Any]) -> Features:
+    """The features that `encode` stored, with the setting ``missing`` applied."""
+    return mask_missing(cached_features(batch), batch.missing, settings)
 
 
 def log_max_softmax(logits: Tensor) -> Tensor:

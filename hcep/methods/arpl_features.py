@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from hcep.model.method import Sizes
-from hcep.rivals.arpl_mm import ArplMM
+from hcep.methods.arpl_mm import ArplMM
+from hcep.methods.method import Sizes
 
 HEAD_DIM = 512
 

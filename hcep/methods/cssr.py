@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hcep.model.method import Batch, Method, Prediction, Sizes, accuracy
-from hcep.rivals.cssr_score import ClassAutoencoders, Maps, ScoreStatistics, log_probabilities, reconstruction_logits
-from hcep.rivals.frames import absent_images, frames_of, shift_and_flip, small_images, strong_variants, uniform
+from hcep.methods.cssr_score import ClassAutoencoders, Maps, ScoreStatistics, log_probabilities, reconstruction_logits
+from hcep.methods.frames import absent_images, frames_of, shift_and_flip, small_images, strong_variants, uniform
+from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy
 
 SIDE = 32
 SHIFT = 4  # pixels

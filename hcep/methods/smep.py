@@ -5,17 +5,20 @@ Shapes: m prompts, W_t token size (512), W_v patch-token size (768), A samples (
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import torch
 from torch import Tensor, nn
 
 from hcep.encoders.folder import Encoders
 from hcep.errors import HcepError
-from hcep.model.features import Prompts
+from hcep.methods.features import Prompts
+from hcep.methods.parts import Part
 
 PROMPT_STD = 0.02  # CoOp's start value for context vectors without a word
 
 
-class SMEP(nn.Module):
+class SMEP(Part):
     """Learnable prompts of one modality, the guide, and their projections into the other two.
 
     Parameters
@@ -36,12 +39,16 @@ class SMEP(nn.Module):
         Reading of "MLP" in eq. 1: the token embedding itself, or a 512-512-512 network on top of it.
     vision_prompt : {"shallow", "deep"}
         Tokens before the first block only, or fresh ones, each with its own projection, before every block.
+    used : bool
+        Whether the prompts enter the clips (`sample_prompts`); without, no loss reaches them.
 
     Raises
     ------
     HcepError
         For ``mlp`` or ``deep`` under another guide than text, which they are readings of.
     """
+
+    group: ClassVar[Literal["semantic"]] = "semantic"
 
     def __init__(
         self,
@@ -53,6 +60,7 @@ class SMEP(nn.Module):
         guide: str = "text",
         text_prompt: str = "embedding",
         vision_prompt: str = "shallow",
+        used: bool = True,
     ) -> None:
         super().__init__()
         if guide != "text" and (text_prompt != "embedding" or vision_prompt != "shallow"):
@@ -60,7 +68,7 @@ class SMEP(nn.Module):
                 f"text_prompt: {text_prompt} and vision_prompt: {vision_prompt} under guide: {guide}",
                 remedy="only guide: text has text_prompt: mlp and vision_prompt: deep",
             )
-        self.guide = guide
+        self.guide, self.used = guide, used
         text, vision, audio = encoders.text.width, encoders.vision.width, samples // 10
         if guide in ("text", "none"):
             self.delta_t = nn.Parameter(_word_prompts(encoders, words, tokens))
@@ -96,13 +104,18 @@ class SMEP(nn.Module):
         delta_v = torch.stack([project(delta_t) for project in self.n_v])
         return Prompts(delta_t, delta_v if self.deep else delta_v[0], self.n_a(delta_t))
 
+    def reached(self) -> dict[str, Tensor]:
+        """All parameters, if the prompts enter the clips."""
+        return dict(self.named_parameters()) if self.used else {}
+
     def recorded(self) -> dict[str, Tensor]:
-        """The tensors whose movement the history records, by name: prompts, and weights of the projections."""
-        names = {name: name for name, _ in self.named_parameters() if name.startswith("delta_")}
-        names |= {name: f"{name}.weight" for name in ("n_t", "n_a") if hasattr(self, name)}
-        if hasattr(self, "n_v"):
-            names |= {f"n_v{i or ''}": f"n_v.{i}.weight" for i in range(len(self.n_v))}
-        return {name: self.get_parameter(path) for name, path in names.items()}
+        """Prompts, and weights of the maps between them."""
+        if not self.used:
+            return {}
+        prompts = dict(self.named_parameters(recurse=False))
+        maps = {name: getattr(self, name).weight for name in ("n_t", "n_a") if hasattr(self, name)}
+        to_vision = self.n_v if hasattr(self, "n_v") else ()
+        return prompts | maps | {f"n_v{i or ''}": project.weight for i, project in enumerate(to_vision)}
 
 
 def _word_prompts(encoders: Encoders, words: str, count: int) -> Tensor:

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hcep.model.head import arpl_distance
-from hcep.model.method import Batch, Method, Prediction, Sizes, accuracy, log_max_softmax
-from hcep.rivals.arpl_loss import POINT_STD, arpl_terms
-from hcep.rivals.frames import absent_images, frames_of, shift_and_flip, small_images
+from hcep.methods.frames import absent_images, frames_of, shift_and_flip, small_images
+from hcep.methods.head import POINT_STD, arpl_distance, arpl_terms
+from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, log_max_softmax
 
 SIDE = 32
 SHIFT = 4  # pixels

@@ -1,19 +1,22 @@
-"""The fusion head and the distance that HCEP and its rivals share.
+"""The fusion head, and ARPL's distance and loss, that HCEP and its rivals share.
+
+ARPL: Chen, Peng, Wang, Tian: "Adversarial Reciprocal Points Learning for Open Set Recognition", TPAMI 2021; constants
+from the authors' repository (iCGY96/ARPL@3ede8b3: ``osr.py``, ``loss/ARPLoss.py``, ``loss/Dist.py``): points start at
+0.1 N(0, 1), the radius at 0, temperature 1, weight of the margin term 0.1, margin 1.
 
 Shapes: B clips, K classes, m = head dimension (512).
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hcep.model.method import Sizes
+from hcep.methods.method import Sizes
 
-# constants of ARPL's code (iCGY96/ARPL@3ede8b3: osr.py, loss/ARPLoss.py, loss/Dist.py)
 MARGIN_WEIGHT = 0.1
 MARGIN = 1.0
 POINT_STD = 0.1
@@ -64,3 +67,25 @@ def arpl_margin(
     own = (x - points[label]).square().mean(dim=1)
     terms = functional.relu(own - radius + MARGIN)
     return MARGIN_WEIGHT * (terms.mean() if reduction == "mean" else terms.sum())
+
+
+class ArplTerms(NamedTuple):
+    """Logits ``(B, K)`` and the two terms of the loss, scalars."""
+
+    logits: Tensor
+    classification: Tensor
+    margin: Tensor
+
+
+def arpl_terms(features: Tensor, points: Tensor, radius: Tensor, label: Tensor) -> ArplTerms:
+    """ARPL's loss: cross-entropy of the distances to the points, and `arpl_margin`.
+
+    Parameters
+    ----------
+    features, points : Tensor (B, m), Tensor (K, m)
+    radius : Tensor (1,)
+        R, learned.
+    label : int64 Tensor (B,)
+    """
+    logits = arpl_distance(features, points)
+    return ArplTerms(logits, functional.cross_entropy(logits, label), arpl_margin(features, points, label, radius))

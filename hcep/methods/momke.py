@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hcep.model.method import Batch, Method, Prediction, Sizes, accuracy, cached_features, log_max_softmax
-from hcep.model.optimiser import OptimiserGroup
+from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, cached_features, log_max_softmax
+from hcep.methods.optimiser import OptimiserGroup
 
 WIDTH = 256
 DEPTH = 4

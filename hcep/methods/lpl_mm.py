@@ -17,18 +17,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hcep.model.method import (
+from hcep.methods.class_means import class_means
+from hcep.methods.method import (
     Batch,
     Features,
     Method,
     Prediction,
     Sizes,
     accuracy,
-    cached_features,
     log_max_softmax,
-    mask_missing,
+    masked_features,
 )
-from hcep.rivals.class_means import class_means
 
 ANCHOR_SIZE = 5.0
 ANCHOR_WEIGHT = 0.1
@@ -90,7 +89,7 @@ class LplMM(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """``loss_tuplet`` on the fused logits; ``loss_anchor``: 0.1 x own distance, summed over modalities."""
-        single = self._single(mask_missing(cached_features(batch), batch.missing, self.settings))
+        single = self._single(masked_features(batch, self.settings))
         distance = training_distance(fuse(single, self.anchors), self.fused_anchors)
         each = training_distance(single, self.anchors)
         own = each.gather(2, batch.label.expand(3, -1)[..., None])
@@ -110,7 +109,7 @@ class LplMM(Method):
         """
         logits, labels = [], []
         for batch in batches:
-            logits.append(self._single(mask_missing(cached_features(batch), batch.missing, self.settings)).double())
+            logits.append(self._single(masked_features(batch, self.settings)).double())
             labels.append(batch.label)
         single, label, count = torch.cat(logits, dim=1), torch.cat(labels), len(self.classes)
         self.fused_anchors.copy_(class_means(fuse(single, self.anchors.double()), label, count))
@@ -124,7 +123,7 @@ class LplMM(Method):
 
         The fused feature is the fused logit vector l ``(B, K)``.
         """
-        features = mask_missing(cached_features(batch), batch.missing, self.settings)
+        features = masked_features(batch, self.settings)
         single, anchors = self._single(features).double(), self.anchors.double()
         fused = fuse(single, anchors)
         distance = euclidean(fused, self.fused_anchors.double())

@@ -19,14 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hcep.model.head import FusionHead
-from hcep.model.method import Batch, Method, Prediction, Sizes, accuracy, cached_features, log_max_softmax, mask_missing
-from hcep.model.optimiser import OptimiserGroup
-from hcep.rivals.class_means import class_means
+from hcep.methods.class_means import class_means
+from hcep.methods.feature_method import FeatureMethod
+from hcep.methods.method import Batch, Sizes, accuracy, log_max_softmax
+from hcep.methods.optimiser import OptimiserGroup
 
 CE_WEIGHT = 0.95
-TEMPERATURE = 1.0
-FIRST_TEMPERATURE = 0.01
+FIRST_TEMPERATURE = 0.01  # the last one is 1
 WARM_UP = 15  # epochs, half of the authors' 30
 THRESHOLD_FACTOR = 6.0
 
@@ -47,10 +46,10 @@ def warm_up(epoch: int, epochs: int) -> float:
     The release does not stop there: its temperature falls again and is 0.02 in the last of its 30 epochs.
     """
     done = min(epoch / min(WARM_UP, epochs / 2), 1.0)
-    return FIRST_TEMPERATURE + (TEMPERATURE - FIRST_TEMPERATURE) / 2 * (1 - math.cos(math.pi * done))
+    return FIRST_TEMPERATURE + (1 - FIRST_TEMPERATURE) / 2 * (1 - math.cos(math.pi * done))
 
 
-class CpnMM(Method):
+class CpnMM(FeatureMethod):
     """One prototype and one threshold per class over the fusion head; 1,705,984 + 513 K learnable parameters.
 
     Logits ``l_k = T (tau_k - |x - c_k|^2)``. With a further logit 0 for "none of them" their softmax P is the
@@ -70,7 +69,6 @@ class CpnMM(Method):
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
-        self.head = FusionHead(sizes)
         self.prototypes = nn.Parameter(torch.rand(len(self.classes), self.head.dim))
         self.thresholds = nn.Parameter(torch.ones(len(self.classes)))
         self.register_buffer("temperature", torch.tensor(FIRST_TEMPERATURE))
@@ -91,7 +89,7 @@ class CpnMM(Method):
         """Prototypes to the class means of the untrained head's output, thresholds to 6 times the mean variance."""
         fused, label = [], []
         for batch in batches:
-            fused.append(self._fused(batch).double())
+            fused.append(self.fused(batch).double())
             label.append(batch.label)
         if not fused:
             return
@@ -108,7 +106,7 @@ class CpnMM(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """``loss_ova``: binary cross-entropies, summed over classes; ``loss_ce``: 0.95 x that of K + 1 classes."""
-        logits = self.temperature * (self.thresholds - squared_distance(self._fused(batch), self.prototypes))
+        logits = self.temperature * self.logits(self.fused(batch))
         own = functional.one_hot(batch.label, len(self.classes)).to(logits.dtype)
         return {
             "loss_ova": functional.binary_cross_entropy_with_logits(logits, own, reduction="none").sum(dim=1).mean(),
@@ -116,22 +114,17 @@ class CpnMM(Method):
             "accuracy": accuracy(logits, batch.label),
         }
 
-    @torch.no_grad()
-    def predict(self, batch: Batch) -> Prediction:
+    def logits(self, fused: Tensor) -> Tensor:
         """Logits at temperature 1, whatever the warm-up has reached."""
-        features = mask_missing(cached_features(batch), batch.missing, self.settings)
-        fused = self.head(*features)
-        distance = squared_distance(fused.double(), self.prototypes.double())
-        logits = TEMPERATURE * (self.thresholds.double() - distance)
-        if self.settings["rival_score"] == "msp":
-            score = log_max_softmax(logits)
-        elif self.settings["cpn_delta"] < 0:
-            score = torch.logsumexp(logits, dim=1)
-        else:
-            best, place = logits.max(dim=1, keepdim=True)
-            others = with_none(logits).scatter(1, place, -math.inf)
-            score = functional.logsigmoid(best[:, 0] - torch.logsumexp(others, dim=1))
-        return Prediction(logits, score, {**features._asdict(), "fused": fused})
+        distance = squared_distance(fused, self.prototypes.to(fused.dtype))
+        return self.thresholds.to(fused.dtype) - distance
 
-    def _fused(self, batch: Batch) -> Tensor:
-        return self.head(*mask_missing(cached_features(batch), batch.missing, self.settings))
+    def score(self, logits: Tensor, fused: Tensor) -> Tensor:
+        """The official score in a form that does not saturate, or log max-softmax (`rival_score`)."""
+        if self.settings["rival_score"] == "msp":
+            return log_max_softmax(logits)
+        if self.settings["cpn_delta"] < 0:
+            return torch.logsumexp(logits, dim=1)
+        best, place = logits.max(dim=1, keepdim=True)
+        others = with_none(logits).scatter(1, place, -math.inf)
+        return functional.logsigmoid(best[:, 0] - torch.logsumexp(others, dim=1))

@@ -17,19 +17,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from hcep.model.head import FusionHead
-from hcep.model.method import Batch, Method, Prediction, Sizes, accuracy, cached_features, log_max_softmax, mask_missing
-from hcep.rivals.class_means import class_means
-
-LATENT = 64
-GAMMA = 0.1
-LIMIT = 100.0
-SMALL = 1e-8
+from hcep.methods.class_means import class_means
+from hcep.methods.cssr_score import LATENT, TINY, reconstruction_logits
+from hcep.methods.feature_method import FeatureMethod
+from hcep.methods.method import Batch, Sizes, log_max_softmax
 
 
-class CssrMM(Method):
+class CssrMM(FeatureMethod):
     """Autoencoders m -> 64 -> m without bias, tanh inside; 1,705,984 + 65,536 K learnable parameters at full size.
 
     Settings read: ``cssr_logits`` (``p`` = minus the reconstruction error, ``r`` = plus it), ``rival_score``
@@ -50,7 +45,6 @@ class CssrMM(Method):
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
-        self.head = FusionHead(sizes)
         count, dim = len(self.classes), self.head.dim
         # start values of a 1 x 1 convolution
         self.encode = nn.Parameter(torch.empty(count, LATENT, dim).uniform_(-(dim**-0.5), dim**-0.5))
@@ -59,25 +53,19 @@ class CssrMM(Method):
         self.register_buffer("score_mean", torch.zeros(2))
         self.register_buffer("score_std", torch.ones(2))
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """``loss_cls``: cross-entropy of the scaled reconstruction errors."""
-        logits = self.logits(self.head(*mask_missing(cached_features(batch), batch.missing, self.settings)))
-        return {"loss_cls": functional.cross_entropy(logits, batch.label), "accuracy": accuracy(logits, batch.label)}
-
     def logits(self, fused: Tensor) -> Tensor:
         """``-+ 0.1 |AE_k(z) - z|_1`` ``(B, K)``, kept within -100 and 100, of features ``(B, m)``."""
         latent = torch.tanh(torch.einsum("bm,klm->bkl", fused, self.encode.to(fused.dtype)))
         rebuilt = torch.einsum("bkl,kml->bkm", latent, self.decode.to(fused.dtype))
         error = (rebuilt - fused[:, None]).abs().sum(dim=2)
-        sign = 1.0 if self.settings["cssr_logits"] == "r" else -1.0
-        return (sign * GAMMA * error).clamp(-LIMIT, LIMIT)
+        return reconstruction_logits(error, self.settings["cssr_logits"])
 
     @torch.no_grad()
     def finish(self, batches: Iterable[Batch]) -> None:
         """Typical activations by *predicted* class, then mean and deviation of the score's parts, all in float64."""
         sizes, logits = [], []
         for batch in batches:
-            fused = self.head(*mask_missing(cached_features(batch), batch.missing, self.settings)).double()
+            fused = self.fused(batch).double()
             sizes.append(fused.abs())
             logits.append(self.logits(fused))
         size, logit = torch.cat(sizes), torch.cat(logits)
@@ -87,18 +75,12 @@ class CssrMM(Method):
         self.score_mean.copy_(parts.mean(dim=0))
         self.score_std.copy_(parts.std(dim=0, correction=0))
 
-    @torch.no_grad()
-    def predict(self, batch: Batch) -> Prediction:
-        """Logits, and the sum of the standardised parts of the score."""
-        features = mask_missing(cached_features(batch), batch.missing, self.settings)
-        fused = self.head(*features)
-        logits = self.logits(fused.double())
-        if self.settings["rival_score"] == "official":
-            parts = self._parts(fused.double().abs(), logits)
-            score = ((parts - self.score_mean) / (self.score_std.double() + SMALL)).sum(dim=1)
-        else:
-            score = log_max_softmax(logits)
-        return Prediction(logits, score, {**features._asdict(), "fused": fused})
+    def score(self, logits: Tensor, fused: Tensor) -> Tensor:
+        """The sum of the standardised parts, or log max-softmax (`rival_score`)."""
+        if self.settings["rival_score"] == "msp":
+            return log_max_softmax(logits)
+        parts = self._parts(fused.abs(), logits)
+        return ((parts - self.score_mean) / (self.score_std.double() + TINY)).sum(dim=1)
 
     def _parts(self, size: Tensor, logits: Tensor) -> Tensor:
         """Parts ``(B, 2)`` of the score from ``|z|`` ``(B, m)``: the own logit, and agreement with typical ``|z|``."""
