@@ -21,7 +21,7 @@ import yaml
 from train import NAMES, ROOT, device_name
 
 from hcep import registry
-from hcep.config.methods import METHODS, base_method
+from hcep.config.whole import Config
 from hcep.methods.method import MODALITIES, Sizes
 from hcep.training.feed import FeatureFeed
 from hcep.training.loop import Trainer
@@ -51,10 +51,10 @@ def measure(method: str, path: Path, clips: list[str], args: argparse.Namespace)
     labels = [number % KNOWN for number in range(len(clips))]
     feed = FeatureFeed([path], clips, labels, device, {})
     reading = time.perf_counter() - start
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    settings = config["training"] | config["methods"][method] | {"epochs": args.epochs}
+    config = Config.read(yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8")))
+    settings = config.run_settings("mafw", method) | {"epochs": args.epochs}
     torch.manual_seed(0)
-    built = registry.load(base_method(settings["base"]).target)(NAMES[:KNOWN], SIZES, None, settings).to(device)
+    built = registry.load(config.base(method).target)(NAMES[:KNOWN], SIZES, None, settings).to(device)
     start = time.perf_counter()
     Trainer(built, feed, settings, 0, path.parent / f"work_{method}", name=method).run()
     epoch = (time.perf_counter() - start) / args.epochs

@@ -34,6 +34,11 @@ def code_digest(modules: Iterable[str]) -> str:
     return total.hexdigest()[:16]
 
 
+def is_outside(module: str) -> bool:
+    """Whether a module decides what runs and with which settings, and so belongs to no stage's code."""
+    return module in OUTSIDE or module.startswith(OUTSIDE_FOLDERS)
+
+
 def stage_digest(verb: str, *targets: str) -> str:
     """Digest of the code of a stage, together with a method, an adapter or a figure (``"module:name"``)."""
     return code_digest([*STAGES[verb].code, *map(module_of, targets)])
@@ -45,7 +50,7 @@ def closure(modules: Iterable[str]) -> list[str]:
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found or name in OUTSIDE or name.startswith(OUTSIDE_FOLDERS):
+        if name in found or is_outside(name):
             continue
         found.add(name)
         waiting.extend(_imports(_source(name)))

@@ -258,12 +258,12 @@ STAGES: dict[str, Stage] = {
             SETTINGS,
             writes("output", "HDF5 file to write"),
         ),
-        Keys("hcep.config.methods:Run", ("batch_size", "precision", "device")),
+        Keys("hcep.config.methods:Common", ("batch_size", "precision", "device")),
         ("hcep.training.encode",),
     ),
     "import_features": Stage(
         "hcep.verbs.data:import_features",
-        "Take the features of one shard's clips from a file that you supply, for methods that train on cached features.",
+        "Take the features of one shard's clips from a file that you supply, for methods on cached features.",
         (
             reads("index", "index.h5 of the dataset"),
             names("shard", "which shard", metavar="III-of-NNN"),
@@ -275,7 +275,7 @@ STAGES: dict[str, Stage] = {
     ),
     "declare_encoder": Stage(
         "hcep.encoders.info:declare_encoder",
-        "Make the folder of an encoder whose features you supply: it holds its name and their width, and no weights.",
+        "Make the folder of an encoder whose features you supply: its name and their width, no weights.",
         (
             value("name", "name that results carry", place="wildcards.encoder"),
             SETTINGS,
@@ -356,9 +356,7 @@ STAGES: dict[str, Stage] = {
             writes("metrics", "metrics.json to write"),
             writes("curves", "curves.csv to write"),
             writes("thresholds", "thresholds.csv to write"),
-            writes(
-                "replicates-h5", "replicates.h5 to write: the bootstrap's draws, for aggregate", "output.replicates"
-            ),
+            writes("replicates-h5", "replicates.h5 to write, for aggregate", "output.replicates"),
         ),
         Keys(EVALUATION, ("replicates", "confidence", "seed", "acceptance")),
         ("hcep.evaluation.evaluate",),

@@ -101,7 +101,7 @@ def test_weights_and_supplied_features_of_the_future_are_told_before_training(fi
     assert not finished.snakemake("-n").begun
     task = {"methods": [method], "training": {"epochs": 9}}
     datasets = {"tiny": {"features_files": {"imagebind": "resources/mine.h5"}}}
-    config = {"methods": {"arpl_imagebind": {"base": "arpl_imagebind"}}, "datasets": datasets}
+    config = {"methods": {"arpl_imagebind": {"base": "arpl_mm", "encoder": "imagebind"}}, "datasets": datasets}
     run = f"results/tiny/{method}/k2u2/split1/seed7/metrics.json"
     outcome = finished.snakemake(run, config=config | {"task_definitions": {"tiny": task}}, fails=True)
     assert f"HcepError: resources/{name}: the file is dated" in outcome.text and not outcome.begun

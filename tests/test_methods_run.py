@@ -14,11 +14,13 @@ from workspace import REPOSITORY, copy_workspace, locked
 
 from hcep.cli import main
 from hcep.config.methods import base_method
+from hcep.config.whole import Config
 from hcep.evaluation.scores import read_scores
 
 pytestmark = pytest.mark.slow
 
 CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text(encoding="utf-8"))
+WHOLE = Config.read(CONFIG)
 RUN = Path("results/demo_small/arpl_mm/k8u2/split1/seed0")
 
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from hcep import provenance, registry
+from hcep.config.methods import METHODS
 from hcep.provenance import closure, code_digest
 
 STAGES = [
@@ -32,7 +33,7 @@ def test_the_closure_is_what_python_imports(stage):
     code = f"import sys, {stage}; print(*sorted(m for m in sys.modules if m.startswith('hcep')))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     packages = {name for name in loaded if provenance._source(name).name == "__init__.py"}
-    assert set(loaded) - packages - set(provenance.OUTSIDE) <= set(closure([stage]))
+    assert {n for n in loaded if n not in packages and not provenance.is_outside(n)} <= set(closure([stage]))
 
 
 @pytest.fixture
@@ -94,6 +95,7 @@ def test_methods_on_cached_features_import_neither_open_clip_nor_transformers():
 
 
 ORDER = (
+    "config",
     "datasets",
     "media",
     "protocol",
@@ -103,6 +105,7 @@ ORDER = (
     "training",
     "figures",
     "demo",
+    "planning",
     "verbs",
 )
 

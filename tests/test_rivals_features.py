@@ -1,29 +1,24 @@
-"""Rivals on cached features: what all share, MoMKE's two stages, and features that the user supplies."""
+"""Rivals on cached features: what all share, and MoMKE's two stages."""
 
 from __future__ import annotations
 
 import math
 
-import h5py
-import numpy as np
 import pytest
 import torch
-from small import CLASSES, INFO, SIZES, MemoryFeed, feature_batch, settings_for
+from small import CLASSES, SIZES, MemoryFeed, feature_batch, settings_for
 
 from hcep import registry
 from hcep.config.methods import base_method
-from hcep.errors import HcepError
 from hcep.methods import momke
-from hcep.methods.arpl_features import ArplImageBind
 from hcep.methods.class_means import class_means
 from hcep.methods.method import Sizes
 from hcep.methods.optimiser import Optimiser, OptimiserGroup
-from hcep.training.complexity import complexity, count_learnable
-from hcep.training.features_file import FeaturesFileFeed, read_features
+from hcep.training.complexity import count_learnable
 from hcep.training.loop import Trainer
 
 FULL = Sizes(8, 224, 80_000, 512, 512, 768)
-RIVALS = ("cpn_mm", "lpl_mm", "cssr_mm", "momke", "arpl_imagebind", "arpl_languagebind")
+RIVALS = ("cpn_mm", "lpl_mm", "cssr_mm", "momke")
 ON_THE_HEAD = ("arpl_mm", "linear", "cpn_mm", "cssr_mm")
 
 
@@ -49,8 +44,6 @@ def total(method, batch):
         ("lpl_mm", 0, 1_795, 0),
         ("cssr_mm", 1_705_984, 65_536, 0),
         ("arpl_mm", 1_705_985, 512, 0),
-        ("arpl_imagebind", 2_361_344, 512, 1),
-        ("arpl_languagebind", 1_968_128, 512, 1),
     ],
 )
 def test_parameter_counts_of_the_ledger(base, constant, per_class, further, known):
@@ -250,105 +243,3 @@ def test_momke_steps_with_adam_unless_it_shares_the_rule_of_the_others():
 
 
 # features that the user supplies
-
-
-CLIPS = ["a1", "b2", "c3", "d4"]
-
-
-def write_features(path, clips=CLIPS, encoder="imagebind", width=1024, **changes):
-    rng = np.random.default_rng(0)
-    columns = {name: rng.normal(size=(len(clips), width)).astype(np.float32) for name in ("text", "vision", "audio")}
-    with h5py.File(path, "w") as file:
-        file.attrs["encoder"] = encoder
-        file.create_dataset("clip", data=list(clips), dtype=h5py.string_dtype())
-        for name, values in (columns | changes).items():
-            if values is not None:
-                file.create_dataset(name, data=values)
-    return columns
-
-
-def test_supplied_features_come_in_the_order_of_the_clips(tmp_path, capsys):
-    columns = write_features(tmp_path / "f.h5")
-    found = read_features([tmp_path / "f.h5"], ["d4", "a1"], "imagebind", 1024)
-    for name, values in columns.items():
-        np.testing.assert_array_equal(found[name].numpy(), values[[3, 0]])
-    norm = np.linalg.norm(columns["text"][[0, 3]], axis=1).mean()
-    assert f"f.h5: 2 of 4 clips read, mean norm text {norm:.3g}, vision" in capsys.readouterr().err
-
-
-def test_supplied_features_may_lie_in_one_file_per_dataset(tmp_path):
-    one = write_features(tmp_path / "one.h5", ["a1", "b2"])
-    two = write_features(tmp_path / "two.h5", ["c3"])
-    found = read_features([tmp_path / "one.h5", tmp_path / "two.h5"], ["c3", "b2"], "imagebind", 1024)
-    np.testing.assert_array_equal(found["audio"].numpy(), [two["audio"][0], one["audio"][1]])
-
-
-def spoilt(column, row):
-    values = np.zeros((4, 1024), dtype=np.float32)
-    values[row, 5] = np.nan
-    return {column: values}
-
-
-@pytest.mark.parametrize(
-    ("wanted", "written", "message"),
-    [
-        (["a1", "e5", "f6"], {}, r"f\.h5, clip 'e5': 2 of 3 clips have no features\. Remedy: add a row for every clip"),
-        (CLIPS, spoilt("vision", 2), r"f\.h5, clip 'c3': 1 clips have values in vision that are not finite\. Remedy:"),
-        (CLIPS, {"clips": ["a1", "b2", "a1", "d4"]}, r"f\.h5, clip 'a1': is twice\. Remedy: keep one row"),
-        (CLIPS, {"width": 768}, r"f\.h5, dataset text: is float32 \(4, 768\), not float32 \(4, 1024\)\. Remedy: see"),
-        (CLIPS, {"text": np.zeros((4, 1024))}, r"dataset text: is float64 \(4, 1024\), not float32 \(4, 1024\)"),
-        (CLIPS, {"audio": np.zeros((3, 1024), np.float32)}, r"dataset audio: is float32 \(3, 1024\), not"),
-        (CLIPS, {"audio": None}, r"f\.h5: has no dataset audio\. Remedy: see docs"),
-        (CLIPS, {"encoder": "languagebind"}, r"f\.h5, attribute encoder: is 'languagebind', not 'imagebind'"),
-    ],
-)
-def test_mistakes_in_supplied_features_are_named(tmp_path, wanted, written, message):
-    write_features(tmp_path / "f.h5", **written)
-    with pytest.raises(HcepError, match=message):
-        read_features([tmp_path / "f.h5"], wanted, "imagebind", 1024)
-
-
-def test_values_of_clips_that_are_not_wanted_do_no_harm(tmp_path):
-    write_features(tmp_path / "f.h5", **spoilt("vision", 2))
-    assert read_features([tmp_path / "f.h5"], ["a1", "d4"], "imagebind", 1024)["vision"].shape == (2, 1024)
-
-
-def test_files_that_are_no_features_are_named(tmp_path):
-    with pytest.raises(HcepError, match=r"none\.h5: is missing\. Remedy: put it there or name it"):
-        read_features([tmp_path / "none.h5"], CLIPS, "imagebind", 1024)
-    (tmp_path / "text.h5").write_text("no HDF5")
-    with pytest.raises(HcepError, match=r"text\.h5: cannot be read as a features file"):
-        read_features([tmp_path / "text.h5"], CLIPS, "imagebind", 1024)
-    with h5py.File(tmp_path / "f.h5", "w") as file:
-        file.attrs["encoder"] = "imagebind"
-        for name in ("clip", "text", "vision", "audio"):
-            file[name] = np.zeros((4, 1024), np.float32)
-    with pytest.raises(HcepError, match=r"f\.h5, dataset clip: is not a list of UTF-8 strings"):
-        read_features([tmp_path / "f.h5"], CLIPS, "imagebind", 1024)
-    write_features(tmp_path / "one.h5"), write_features(tmp_path / "two.h5", ["b2"])
-    with pytest.raises(HcepError, match=r"two\.h5, clip 'b2': is here and in .*one\.h5"):
-        read_features([tmp_path / "one.h5", tmp_path / "two.h5"], CLIPS, "imagebind", 1024)
-
-
-def test_arpl_trains_on_supplied_features(tmp_path):
-    write_features(tmp_path / "f.h5")
-    missing = torch.zeros(4, 3, dtype=torch.bool)
-    feed = FeaturesFileFeed(
-        [tmp_path / "f.h5"], CLIPS, [0, 1, 0, 1], missing, torch.device("cpu"), encoder="imagebind", width=1024
-    )
-    method = build("arpl_imagebind", CLASSES[:2], Sizes(0, 0, 0, 1024, 1024, 1024), epochs=3, lr=0.05)
-    rows = Trainer(method, feed, method.settings, 0, tmp_path).run()
-    assert rows[-1]["loss_cls"] < rows[0]["loss_cls"]
-    batch = feed.batch(torch.arange(4))
-    parts = [getattr(method.head, name)(getattr(batch, name)) for name in ("text", "vision", "audio")]
-    fused = method.head.fuse(torch.cat(parts, 1))
-    assert [part.shape[1] for part in (*parts, fused)] == [512] * 4
-    distance = torch.stack([((fused - point) ** 2).mean(1) - fused @ point for point in method.points], 1)
-    torch.testing.assert_close(method.predict(batch).score, distance.double().max(1).values, atol=1e-5, rtol=1e-5)
-
-
-def test_complexity_counts_the_width_of_the_supplied_features():
-    rows = complexity(INFO, 3, 4000, {"arpl_imagebind": (ArplImageBind, settings_for("arpl_imagebind"))}, [8], None)
-    (row,) = rows
-    assert row["learnable"] == 2_365_441 and row["encoder"] == "imagebind"
-    assert row["frozen"] == row["frozen_m"] == row["gflop_per_clip"] == ""  # their encoder is not here

@@ -9,7 +9,7 @@ import yaml
 
 from hcep.config.document import document
 from hcep.config.entries import Dataset, Encoder, Evaluation, Task
-from hcep.config.methods import METHODS, Changes, Missing, Run, base_method
+from hcep.config.methods import METHODS, Changes, Common, Missing, base_method
 from hcep.config.whole import Config, read_configs
 from hcep.errors import HcepError
 from hcep.planning.checks import check_config
@@ -92,7 +92,7 @@ def test_no_epochs_are_refused_where_something_is_to_be_learnt(config, monkeypat
 
 
 def test_a_method_that_learns_nothing_has_neither_rate_nor_epochs(config, monkeypatch):
-    class ClassMeans(Run, Missing):
+    class ClassMeans(Common, Missing):
         target = "means:ClassMeans"
         inputs = "features"
 

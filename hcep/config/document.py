@@ -74,7 +74,7 @@ def _values(field: FieldInfo) -> str:
     kind = kinds.get(field.annotation, "") if isinstance(field.annotation, type) else ""
     if str(get_origin(field.annotation)) in ("<class 'list'>", "<class 'dict'>"):
         kind = "list" if get_origin(field.annotation) is list else "mapping"
-    return " ".join([kind, *(f"{sign} {value:g}" for sign, value in limits)]).strip()
+    return " ".join([kind, *(f"{sign} {value:g}" for sign, value in limits if value is not None)]).strip()
 
 
 def _default(field: FieldInfo) -> str:

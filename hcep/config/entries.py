@@ -84,7 +84,7 @@ class Encoder(Settings):
     width: int = Field(0, ge=0, description="with `source: import`: size of every feature, which the file must have")
     stand_in: bool = Field(
         False,
-        description="with `source: import`: whether tables mark results on these features as no match for published ones",
+        description="with `source: import`: whether tables mark results on these features as stand-ins",
     )
     sha256: dict[str, str] = Field(
         {},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import decimal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import yaml
@@ -54,11 +54,11 @@ def _keys(loc: Sequence[int | str]) -> list[str]:
     ]
 
 
-def _parent(error: ErrorDetails) -> list[str]:
+def _parent(error: Mapping[str, Any]) -> list[str]:
     return _keys(error["loc"])[:-1]
 
 
-def _cause(error: ErrorDetails) -> str:
+def _cause(error: Mapping[str, Any]) -> str:
     kind, value, limits = error["type"], error["input"], error.get("ctx", {})
     wanted = TYPES.get(kind.partition("_")[0])
     if kind == "missing":
@@ -86,7 +86,7 @@ def _cause(error: ErrorDetails) -> str:
     return f"{value!r}: {error['msg']}"
 
 
-def _hint(error: ErrorDetails) -> str:
+def _hint(error: Mapping[str, Any]) -> str:
     """What was probably meant, as the beginning of a remedy; '' where nothing is near."""
     kind, value = error["type"], error["input"]
     if kind == "string_type":

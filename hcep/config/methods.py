@@ -16,7 +16,7 @@ from hcep.registry import pick
 Device = Annotated[str, StringConstraints(pattern="^(auto|cpu|cuda(:[0-9]+)?)$")]
 
 
-class Run(Settings):
+class Common(Settings):
     """What every run reads, also one of a method that learns nothing and so needs no epochs."""
 
     batch_size: int = Field(64, ge=1, description="effective batch (not in the paper; ARPL's and HESP's)")
@@ -50,7 +50,7 @@ class Run(Settings):
         return "epochs" in type(self).model_fields
 
 
-class Loop(Run):
+class Learning(Common):
     """What runs read of a method that learns by steps down a gradient."""
 
     epochs: int = Field(150, ge=0, description="section 4.1.4; 0 only where nothing is learnt")
@@ -127,7 +127,7 @@ class Words(Settings):
     words: dict[str, str] = Field({}, description="class -> its word; filled from the configuration's `words`")
 
 
-class Hcep(Loop, Cosine, Missing, Score, Words):
+class Hcep(Learning, Cosine, Missing, Score, Words):
     """The paper's method and its ablations."""
 
     target = "hcep.methods.hcep:HCEP"
@@ -190,8 +190,8 @@ class Hcep(Loop, Cosine, Missing, Score, Words):
     prompts: Literal["learned", "frozen"] = Field("learned", description="`frozen`: prompts stay where they start")
     prompt_step: Literal["sgd", "adam", "normalised"] = Field(
         "sgd",
-        description="SGD for all, `adam` for prompts and projections, or `normalised`: besides SGD, a step of fixed size along "
-        "each class's gradient for δ_V^± and δ_A^±",
+        description="SGD for all, `adam` for prompts and projections, or `normalised`: besides SGD, a step of fixed "
+        "size along each class's gradient for δ_V^± and δ_A^±",
     )
     prompt_step_rms: float = Field(0.129, gt=0, description="RMS of a normalised step (HESP's norm of 50 on an image)")
     prompt_lr_pixels: float = Field(0.01, gt=0, description="Adam's rate of image and waveform prompts")
@@ -201,21 +201,21 @@ class Hcep(Loop, Cosine, Missing, Score, Words):
     )
 
 
-class ArplMM(Loop, Head, Missing, RivalScore):
+class ArplMM(Learning, Head, Missing, RivalScore):
     """The paper's multimodal baseline: ARPL on the fused feature."""
 
     target = "hcep.methods.arpl_mm:ArplMM"
     inputs = "features"
 
 
-class Linear(Loop, Head, Missing, Score):
+class Linear(Learning, Head, Missing, Score):
     """A linear softmax on the fused feature."""
 
     target = "hcep.methods.linear:Linear"
     inputs = "features"
 
 
-class CpnMM(Loop, Head, Missing, RivalOptimiser, RivalScore):
+class CpnMM(Learning, Head, Missing, RivalOptimiser, RivalScore):
     """CPN on the fused feature."""
 
     target = "hcep.methods.cpn_mm:CpnMM"
@@ -228,35 +228,35 @@ class CpnMM(Loop, Head, Missing, RivalOptimiser, RivalScore):
     )
 
 
-class LplMM(Loop, Head, Missing, RivalScore):
+class LplMM(Learning, Head, Missing, RivalScore):
     """LPL on the fused feature."""
 
     target = "hcep.methods.lpl_mm:LplMM"
     inputs = "features"
 
 
-class CssrMM(Loop, CssrLogits, Head, Missing, RivalScore):
+class CssrMM(Learning, CssrLogits, Head, Missing, RivalScore):
     """CSSR on the fused feature."""
 
     target = "hcep.methods.cssr_mm:CssrMM"
     inputs = "features"
 
 
-class Momke(Loop, RivalOptimiser, Score):
+class Momke(Learning, RivalOptimiser, Score):
     """MoMKE: experts per modality."""
 
     target = "hcep.methods.momke:Momke"
     inputs = "features"
 
 
-class Arpl(Loop, Augmentation, RivalScore):
+class Arpl(Learning, Augmentation, RivalScore):
     """ARPL on frames, with its authors' network."""
 
     target = "hcep.methods.arpl:Arpl"
     inputs = "media"
 
 
-class Cssr(Loop, Augmentation, CssrLogits, RivalScore):
+class Cssr(Learning, Augmentation, CssrLogits, RivalScore):
     """CSSR on frames, with its authors' network."""
 
     target = "hcep.methods.cssr:Cssr"
@@ -266,7 +266,7 @@ class Cssr(Loop, Augmentation, CssrLogits, RivalScore):
     cssr_widen: int = Field(4, ge=1, description="width of that network")
 
 
-class Hesp(Loop, Augmentation, Cosine, RivalScore, Words):
+class Hesp(Learning, Augmentation, Cosine, RivalScore, Words):
     """HESP on frames, with CLIP."""
 
     target = "hcep.methods.hesp:HESP"
@@ -281,7 +281,7 @@ class Hesp(Loop, Augmentation, Cosine, RivalScore, Words):
     )
 
 
-class OpenVclip(Loop, Augmentation, Cosine, Score, Words):
+class OpenVclip(Learning, Augmentation, Cosine, Score, Words):
     """Open-VCLIP on frames, with CLIP."""
 
     target = "hcep.methods.open_vclip:OpenVclip"
@@ -295,7 +295,7 @@ class OpenVclip(Loop, Augmentation, Cosine, Score, Words):
         return self.fine_tune
 
 
-METHODS: dict[str, type[Run]] = {
+METHODS: dict[str, type[Common]] = {
     "hcep": Hcep,
     "arpl_mm": ArplMM,
     "linear": Linear,
@@ -310,7 +310,7 @@ METHODS: dict[str, type[Run]] = {
 }
 
 
-def base_method(base: str) -> type[Run]:
+def base_method(base: str) -> type[Common]:
     """The settings of a base method, which also say where its class is."""
     return pick("base method", base, METHODS)
 

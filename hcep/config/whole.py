@@ -12,7 +12,7 @@ from hcep import registry
 from hcep.config.base import Name, Settings
 from hcep.config.entries import Dataset, Encoder, Evaluation, Method, Task
 from hcep.config.messages import LISTED, explain
-from hcep.config.methods import Changes, Run, base_method, readable
+from hcep.config.methods import Changes, Common, base_method, readable
 from hcep.config.tables import Table
 from hcep.errors import HcepError
 from hcep.yaml_file import read_yaml
@@ -76,7 +76,7 @@ class Config(Settings):
         """A table of the paper."""
         return registry.pick("table", name, self.tables)
 
-    def base(self, method: str) -> type[Run]:
+    def base(self, method: str) -> type[Common]:
         """The settings of the base of a method."""
         return base_method(self.method(method).base)
 

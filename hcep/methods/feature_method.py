@@ -19,12 +19,12 @@ from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, mask
 class FeatureMethod(Method):
     """Cross-entropy of `logits`, which a subclass gives; the score is the largest logit unless it says otherwise.
 
-    Settings read: ``missing``, and the optimiser's.
+    Settings read: ``head_dim``, ``missing``, and the optimiser's.
     """
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
-        self.head = FusionHead(sizes)
+        self.head = FusionHead(sizes, settings["head_dim"])
 
     def logits(self, fused: Tensor) -> Tensor:
         """Logits ``(B, K)`` of fused features ``(B, m)``, in their precision: float32 in training, then float64."""

@@ -26,12 +26,12 @@ class FusionHead(nn.Module):
     """One linear map per modality, joined, and one more: ``W_f [W_t F_T; W_v F_V; W_a F_A]``.
 
     The reading R1 of the paper's "simple concatenation", which its Table 8 counts to the parameter. The output has the
-    size of CLIP's text feature, so that eq. 5 can compare the two.
+    size `dim`; with 0 it is that of CLIP's text feature, so that eq. 5 can compare the two.
     """
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: Sizes, dim: int = 0) -> None:
         super().__init__()
-        self.dim = sizes.text
+        self.dim = dim or sizes.text
         self.text = nn.Linear(sizes.text, self.dim)
         self.vision = nn.Linear(sizes.vision, self.dim)
         self.audio = nn.Linear(sizes.audio, self.dim)

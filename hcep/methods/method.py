@@ -104,15 +104,12 @@ class Method(nn.Module):
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "features"
-    # name and width of an encoder whose features the user supplies in a file
-    features_of: ClassVar[str] = ""
-    features_width: ClassVar[int] = 0
     # frozen encoders that a clip passes through, for counting
     towers: ClassVar[tuple[str, ...]] = MODALITIES
     # False where the loss of a batch is not the mean of its parts' losses (batch norm, contrasts within the batch)
     splittable: ClassVar[bool] = True
-    # False for a method that takes no step: it may gather statistics in `begin` and `finish`, and reads none of
-    # registry.LEARNING_SETTINGS; its entry in the registry says the same
+    # False for a method that takes no step: it may gather statistics in `begin` and `finish`, and its
+    # declaration in hcep.config.methods has neither rate nor epochs
     learns: bool = True
     # True where loss and before_step neither look at a tensor's values nor draw numbers, so that their kernels can be
     # recorded once and replayed

@@ -7,7 +7,7 @@ from typing import Any
 
 from hcep import registry
 from hcep.config.entries import Task
-from hcep.config.methods import Loop, Run
+from hcep.config.methods import Common, Learning
 from hcep.config.whole import Config
 from hcep.planning.clips import KINDS, ClipPlan
 from hcep.planning.engine import Wildcards, settings_text, to_be_read
@@ -48,7 +48,7 @@ class RunPlan:
         """The base of a run's method."""
         return self.config.method(wildcards.method).base
 
-    def entry(self, wildcards: Wildcards) -> type[Run]:
+    def entry(self, wildcards: Wildcards) -> type[Common]:
         """The settings of that base."""
         return self.config.base(wildcards.method)
 
@@ -162,7 +162,7 @@ class RunPlan:
             choices = [f"{key} {value}" for key, value in sorted(entry.options.items()) if not isinstance(value, list)]
             choices.append(f"words {entry.text}")
             texts.append(f"{name} ({', '.join(choices)})")
-        folds = {"test": task.test_folds, "training": task.train_folds or ["every other"]}
+        folds: dict[str, list[str]] = {"test": task.test_folds, "training": task.train_folds or ["every other"]}
         folds |= {"validation": task.val_folds} if task.val_folds else {}
         texts += [f"{kind} folds {', '.join(names)}" for kind, names in folds.items()]
         if task.val_fraction:
@@ -179,11 +179,11 @@ class RunPlan:
     def costs(self, task: str, methods: Sequence[str]) -> str:
         """What the counts of these methods depend on."""
         dataset = self.config.dataset(self.config.task(task).dataset[0])
-        chosen = {}
+        chosen: dict[str, dict[str, Any]] = {}
         for name in methods:
             settings = self.config.run_settings(task, name)
             # learning rate, epochs and the like change no count
-            own = {key: value for key, value in settings.items() if key not in Loop.model_fields}
+            own = {key: value for key, value in settings.items() if key not in Learning.model_fields}
             chosen[name] = {"base": self.config.method(name).base, "settings": own}
             encoder = self.config.encoder_of(task, name)
             if self.config.encoder(encoder).source == "import":

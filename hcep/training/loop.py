@@ -111,7 +111,7 @@ class Trainer:
             return self._run(ready)
 
     def _run(self, ready: Callable[[], None] | None) -> list[dict[str, float]]:
-        size, epochs = self.settings["batch_size"], self.settings["epochs"]
+        size, epochs = self.settings["batch_size"], self.settings["epochs"] if self.method.learns else 0
         self.method.begin(self.feed.batches(size))
         first = self._resume()
         self.runner.fit(self.feed)

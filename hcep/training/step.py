@@ -71,7 +71,7 @@ class StepRunner:
             return
         self.micro = size = min(self.batch_size, len(feed))
         # methods on features need little memory
-        if self.method.inputs == "features" or size < 2 or not self.method.splittable:
+        if self.method.inputs == "features" or size < 2 or not (self.method.splittable and self.method.learns):
             return
         self.method.train()
         self.micro, per_clip, twice = measured_size(self.method, feed.batch(torch.arange(2)), size)
