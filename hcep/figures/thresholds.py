@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hcep.errors import HcepError
-from hcep.evaluation.thresholds import DEFAULT_ACCEPTANCE
 from hcep.figures.run_files import RunFiles, openness_title, read_numbers, read_run_files, sorted_openness, spread
 from hcep.figures.style import GREY, PALETTE, finish, panels
 
@@ -22,6 +21,7 @@ LINES = (
     ("tpr_minus_fpr", "TPR − FPR", PALETTE[0], "--"),
     ("ccr_minus_fpr", "CCR − FPR", PALETTE[2], "--"),
 )
+DEFAULT_ACCEPTANCE = 0.95
 
 
 def thresholds_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
