@@ -220,6 +220,7 @@ def _read(handle: h5py.File, features: bool) -> Scores:
     wanted = handle["features"].items() if features and "features" in handle else ()
     attributes = handle.attrs
     texts: dict[str, Any] = {name: _text(handle[name].asstr()[()]) for name in TEXT_COLUMNS}
+    texts |= {name: str(attributes[name]) for name in NAMES}
     return Scores(
         **texts,
         known=handle["known"][()].astype(bool),
@@ -227,7 +228,6 @@ def _read(handle: h5py.File, features: bool) -> Scores:
         score=handle["score"][()].astype(np.float64),
         features={name: values[()].astype(np.float32) for name, values in wanted},
         classes=tuple(json.loads(attributes["classes"])),
-        **{name: str(attributes[name]) for name in NAMES},
         seed=int(attributes["seed"]),
         settings=json.loads(attributes["settings"]),
         versions=json.loads(attributes["versions"]),
