@@ -12,6 +12,7 @@ from small import CLASSES, SETTINGS, SIZES, WORDS, media_batch, settings_for, sm
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from hcep.encoders.fetch import full_size_info
+from hcep.config.methods import Hcep
 from hcep.errors import HcepError
 from hcep.methods.hcep import HCEP
 from hcep.methods.head import arpl_margin
@@ -129,7 +130,7 @@ def test_every_row_of_the_config_is_defined_here():
 
 def test_rows_that_are_the_same_run_under_two_names():
     assert ROWS["smep_emo"] == ROWS["points_random_neg"]
-    defaults = CONFIG["training"]
+    defaults = dict(Hcep()) | {"words": {}}
     for name in ("guided_text", "tokens_m2"):
         assert defaults | ROWS[name] == defaults | ROWS["hcep"] == defaults
 
@@ -455,6 +456,6 @@ def test_learnable_parameters_at_full_size():
     classes = [f"class {i}" for i in range(8)]
     found = {}
     for name in COUNTS:
-        settings = SETTINGS | CONFIG["training"] | ROWS[name] | {"words": {}}
+        settings = SETTINGS | dict(Hcep()) | ROWS[name]
         found[name] = count_learnable(HCEP, classes, sizes, encoders, settings)
     assert found == COUNTS

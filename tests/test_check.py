@@ -11,7 +11,8 @@ from releases import cmu_mosei, crema_d, mafw, meld, ov_merd
 from sample_media import make_clip, write_list
 
 from hcep.cli import main
-from hcep.datasets.check import check_release, dataset_entry, read_configs, report_text
+from hcep.config.whole import entry_of, read_configs
+from hcep.datasets.check import check_release, report_text
 from hcep.errors import HcepError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -122,16 +123,16 @@ def test_the_command_says_all_and_exits_with_1_when_unusable(faulty, tmp_path, c
 
 def test_entries_come_from_config_files_laid_over_each_other(tmp_path):
     (tmp_path / "mine.yaml").write_text("datasets: {mafw: {root: elsewhere}}")
-    entry = dataset_entry([REPOSITORY / "config/config.yaml", tmp_path / "mine.yaml"], "mafw")
-    assert entry["adapter"] == "mafw" and entry["root"] == "elsewhere" and entry["options"]["list"] == "single"
+    entry = entry_of([REPOSITORY / "config/config.yaml", tmp_path / "mine.yaml"], "datasets", "dataset", "mafw")
+    assert entry.adapter == "mafw" and entry.root == "elsewhere" and entry.options["list"] == "single"
     with pytest.raises(HcepError, match="did you mean 'mafw'"):
-        dataset_entry([REPOSITORY / "config/config.yaml"], "mawf")
+        entry_of([REPOSITORY / "config/config.yaml"], "datasets", "dataset", "mawf")
     with pytest.raises(HcepError, match="--config"):
-        dataset_entry([tmp_path / "none.yaml"], "mafw")
+        entry_of([tmp_path / "none.yaml"], "datasets", "dataset", "mafw")
     with pytest.raises(HcepError, match=r"no dataset 'mine'.*with --config; known: .*mafw"):
-        dataset_entry([REPOSITORY / "config/config.yaml"], "mine")
-    with pytest.raises(HcepError, match=r"mine.yaml, datasets.mafw: has no 'adapter'"):
-        dataset_entry([tmp_path / "mine.yaml"], "mafw")
+        entry_of([REPOSITORY / "config/config.yaml"], "datasets", "dataset", "mine")
+    with pytest.raises(HcepError, match=r"mine.yaml, datasets.mafw: 'adapter' is missing"):
+        entry_of([tmp_path / "mine.yaml"], "datasets", "dataset", "mafw")
 
 
 def test_named_config_files_lie_over_the_workflows_own(tmp_path, monkeypatch, capsys):

@@ -11,7 +11,7 @@ import torch
 from small import CLASSES, SIZES, MemoryFeed, feature_batch, settings_for
 
 from hcep import registry
-from hcep.config.methods import METHODS
+from hcep.config.methods import METHODS, Head, Learning, Missing
 from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import read_manifest
 from hcep.training.loop import Trainer
@@ -35,11 +35,14 @@ def example(monkeypatch, tmp_path):
 
 
 def test_the_method_learns_and_scores(example, monkeypatch, tmp_path):
-    entry = registry.MethodEntry(example("NearestMean"), "features", ("missing",))
-    monkeypatch.setitem(METHODS, "nearest_mean", entry)
+    class Declared(Learning, Head, Missing):
+        target = example("NearestMean")
+        inputs = "features"
+
+    monkeypatch.setitem(METHODS, "nearest_mean", Declared)
     settings = settings_for("nearest_mean", epochs=20, lr=0.05)
     torch.manual_seed(0)
-    method = registry.load(entry.target)(CLASSES, SIZES, None, settings)
+    method = registry.load(Declared.target)(CLASSES, SIZES, None, settings)
     batch = feature_batch()
     rows = Trainer(method, MemoryFeed(batch), settings, 0, tmp_path / "work").run()
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]

@@ -421,7 +421,7 @@ def test_summary_page_shows_values_intervals_and_notes(tmp_path: Path) -> None:
         line["note"] += "; movement_delta_t 2.17; movement_<n> 0"
     rows[3]["note"] += "; <i>late</i>"
     write_table(tmp_path / "summary.csv", list(rows[0]), rows)
-    write_summary_page(tmp_path / "summary.csv", tmp_path / "summary.html", title="t")
+    write_summary_page(tmp_path / "summary.csv", tmp_path / "summary.html", task="t")
     page = Page((tmp_path / "summary.html").read_text(encoding="utf-8"))
     table, moved = page.tables
     assert moved == [

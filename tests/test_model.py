@@ -10,7 +10,7 @@ import torch
 from small import CLASSES, SETTINGS, SIZES, feature_batch, media_batch, settings_for, small_encoders
 
 from hcep import registry
-from hcep.config.methods import METHODS
+from hcep.config.methods import METHODS, base_method
 from hcep.evaluation.metrics import log_max_softmax as numpy_log_max_softmax
 from hcep.methods.arpl_mm import ArplMM
 from hcep.methods.dpol import emotion_logits, opposing_logits
@@ -288,10 +288,10 @@ def test_registry_says_what_the_classes_say():
         assert cls.inputs == entry.inputs, base
         settings = settings_for(base)
         media = small_encoders() if entry.inputs == "media" else None
-        assert cls(CLASSES, SIZES, media, settings).learns == entry.learns_with(settings), base
+        assert cls(CLASSES, SIZES, media, settings).learns == entry.model_validate(settings).learns, base
     zero_shot = settings_for("open_vclip", fine_tune=False)
-    method = registry.load(registry.method("open_vclip").target)(CLASSES, SIZES, small_encoders(), zero_shot)
-    assert method.learns is registry.method("open_vclip").learns_with(zero_shot) is False
+    method = registry.load(base_method("open_vclip").target)(CLASSES, SIZES, small_encoders(), zero_shot)
+    assert method.learns is base_method("open_vclip").model_validate(zero_shot).learns is False
 
 
 def test_methods_read_no_setting_that_they_do_not_declare(encoders):

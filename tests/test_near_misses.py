@@ -19,7 +19,7 @@ from hcep.errors import HcepError
 from hcep.protocol.make_split import make_split
 from hcep.protocol.near_misses import Names, check_names, near_fold, near_label, near_misses
 from hcep.protocol.partition import Folds
-from hcep.protocol.settings import task_datasets, task_names
+from hcep.config.whole import Config
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text(encoding="utf-8"))
@@ -182,10 +182,11 @@ def test_the_tasks_of_the_config_pass_on_releases_of_the_official_shape(dataset,
     entry = CONFIG["datasets"][dataset]
     reader = registry.load(registry.dataset(entry["adapter"]))(tmp_path / "r", entry.get("options", {}))
     clips = Counter((clip.label, clip.fold) for clip in reader.clips())
-    tasks = [task for task in CONFIG["task_definitions"] if dataset in task_datasets(CONFIG, task)]
+    config = Config.read(CONFIG)
+    tasks = [name for name, task in config.task_definitions.items() if dataset in task.dataset]
     assert tasks
     for task in tasks:
-        given_names = task_names(CONFIG, task)
+        given_names = config.names_of_task(task)
         folds = Folds(given_names["test_folds"], given_names["train_folds"], given_names["val_folds"])
         assert near_misses(clips, Names(given_names["labels"], folds, (), given_names["words"])) == [], task
 

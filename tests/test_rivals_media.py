@@ -13,7 +13,7 @@ from hcep.methods.arpl import Classifier32
 from hcep.methods.cssr import PART, ResidualUnit, WideResNet
 from hcep.methods.cssr_score import log_probabilities
 from hcep.methods.frames import small_images
-from hcep.methods.head import arpl_terms
+from hcep.methods.head import arpl_distance, arpl_losses
 from hcep.methods.method import log_max_softmax
 
 
@@ -30,11 +30,11 @@ def batch(encoders):
 def test_arpls_loss_by_hand():
     # x = (1, 2), points (3, -1) and (1, 2): distances 5.5 and -5; d_y = (4 + 9) / 2
     x, points = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, -1.0], [1.0, 2.0]])
-    terms = arpl_terms(x, points, torch.tensor([0.5]), torch.tensor([0]))
-    assert terms.logits.tolist() == [[5.5, -5.0]]
-    assert float(terms.classification) == pytest.approx(math.log(1 + math.exp(-10.5)), abs=1e-7)
-    assert float(terms.margin) == pytest.approx(0.1 * (6.5 - 0.5 + 1))
-    assert float(arpl_terms(x, points, torch.tensor([7.6]), torch.tensor([0])).margin) == 0
+    terms = arpl_losses(x, points, torch.tensor([0.5]), torch.tensor([0]))
+    assert arpl_distance(x, points).tolist() == [[5.5, -5.0]] and float(terms["accuracy"]) == 1
+    assert float(terms["loss_cls"]) == pytest.approx(math.log(1 + math.exp(-10.5)), abs=1e-7)
+    assert float(terms["loss_margin"]) == pytest.approx(0.1 * (6.5 - 0.5 + 1))
+    assert float(arpl_losses(x, points, torch.tensor([7.6]), torch.tensor([0]))["loss_margin"]) == 0
 
 
 @pytest.mark.parametrize(("known", "count"), [(8, 1_001_409), (6, 1_000_897), (4, 1_000_385), (2, 999_873)])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from small import CLASSES, SIZES, MemoryFeed, feature_batch, media_batch, settings_for, small_encoders
 
-from hcep import registry
+from hcep.config.methods import METHODS, Common, Head, Missing
 from hcep.errors import HcepError
 from hcep.methods.class_means import class_means
 from hcep.methods.feature_method import FeatureMethod
@@ -277,10 +277,13 @@ class ClassMeans(FeatureMethod):
 
 
 def test_a_method_that_learns_nothing_takes_no_step_and_needs_neither_rate_nor_epochs(monkeypatch, tmp_path):
-    entry = registry.MethodEntry("test_training:ClassMeans", "features", ("missing",), learns=False)
-    monkeypatch.setitem(registry.METHODS, "class_means", entry)
+    class Declared(Common, Head, Missing):
+        target = "test_training:ClassMeans"
+        inputs = "features"
+
+    monkeypatch.setitem(METHODS, "class_means", Declared)
     settings = settings_for("class_means")
-    assert not registry.LEARNING_SETTINGS & set(settings)
+    assert not {"epochs", "lr", "lr_step", "lr_decay", "momentum", "weight_decay"} & set(settings)
     method, batch = ClassMeans(CLASSES, SIZES, None, settings), feature_batch()
     before = {name: value.clone() for name, value in method.named_parameters()}
     assert Trainer(method, MemoryFeed(batch), settings, 0, tmp_path).run() == []

@@ -16,9 +16,11 @@ from hcep.files import write_table
 from hcep.protocol.openness import openness_value, parse_openness
 
 MEAN = "mean"
-# below some thirty groups percentile intervals hold the truth less often than they say; far below, much less
+# with fewer than about thirty groups, a percentile interval contains the truth less often than its confidence says; the
+# fewer groups, the worse
 FEW_GROUPS = 20
-# the baseline, the control and the whole model, of which others leave a part out; tuned rates compare with tuned ones
+# the baseline, the control, and the whole model, from which an ablation leaves a part out; methods with tuned learning
+# rates are compared with tuned references
 REFERENCES = ("arpl_mm", "frozen_prompts", "hcep", "arpl_mm_tuned", "frozen_prompts_tuned")
 COMPARED = ("auroc", "oscr", "accuracy")
 LEVEL_COLUMNS = ("known", "unknown", "openness_value")

@@ -16,7 +16,8 @@ from hcep.evaluation.metrics import METRICS, Floats, OpenSet, Ranking
 SIDES = ("known", "unknown")
 REPLICATES = 2000
 CONFIDENCE = 0.95
-# cells (replicates x clips or groups) in one pass: a few MB per array, whatever the number of clips
+# replicates x clips (or groups) that are computed in one pass, so that an array takes a few MB however many clips there
+# are
 CHUNK_CELLS = 1 << 18
 
 

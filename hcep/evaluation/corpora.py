@@ -42,7 +42,7 @@ def corpus_metrics(run: Scores, *, replicates: int, seed: int) -> dict[str, Corp
     ----------
     run : Scores
     replicates, seed : int
-        Of the bootstrap; the draws are those of the run's own metrics, so that intervals are paired with them.
+        Settings of the bootstrap. The draws are those of the run's own metrics, so the intervals are paired with them.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def corpus_metrics(run: Scores, *, replicates: int, seed: int) -> dict[str, Corp
     first = dataset[data.known] == corpora[0]
     ids = np.zeros(len(first), dtype=np.intp)
     apart = OpenSet(data.score[data.known], first, np.where(first, 0, -1), ids, 1)
-    # both sides are known clips, so the draw of the known clips resamples both
+    # both sides are known clips here, so the draw for known clips resamples both of them
     drawn = bootstrap(
         apart, groups[data.known], replicates=replicates, seed=seed, drawn_from=groups, sides=("known", "known")
     )

@@ -17,7 +17,7 @@ COLUMN = "gain (%)"
 RATIO_OF_MEANS = "all tasks: ratio of the means"
 MEAN_OF_RATIOS = "all tasks: mean of the ratios"
 
-# per task: the method's number and the baseline's
+# for every task, the number of the method and that of the baseline
 Pairs = Sequence[tuple[float, float]]
 
 

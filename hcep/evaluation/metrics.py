@@ -132,7 +132,7 @@ class Ranking:
         right = (data.label == data.prediction)[order] & known
         self.correct = right[known].astype(np.float64)
         self.known_group, self.unknown_group = clip_group[order][known], clip_group[order][~known]
-        # how many known (unknown) clips in sorted order every threshold accepts
+        # how many clips of the known (the unknown) side every threshold accepts; they come first in the sorted order
         self.known_upto = np.cumsum(known)[ends]
         self.unknown_upto = np.cumsum(~known)[ends]
         self.tables = _class_tables(data, clip_group, n_groups)
@@ -162,7 +162,7 @@ class Ranking:
         """
         counts = self.counts(known_weight, unknown_weight)
         hits, support, predicted = (np.asarray(known_weight, dtype=np.float64) @ table for table in self.tables)
-        # a side without weight gives 0/0, and NaN is its documented result
+        # a side without weight gives 0/0 = NaN, which is what the docstring promises
         with np.errstate(invalid="ignore", divide="ignore"):
             values = {
                 "auroc": _area(counts.known, counts.known, counts.unknown),
@@ -281,7 +281,7 @@ def _average_precision(positive: Floats, negative: Floats) -> Floats:
 
 
 def _fpr95(counts: Counts) -> Floats:
-    # TPR >= .95 in whole numbers, since .95 is no binary fraction
+    # TPR >= .95 is compared in whole numbers, since .95 cannot be stored exactly
     first = (20 * counts.known >= 19 * counts.known[..., -1:]).argmax(axis=-1)
     return np.take_along_axis(counts.unknown, first[..., None], axis=-1)[..., 0] / counts.unknown[..., -1]
 

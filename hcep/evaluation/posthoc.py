@@ -31,7 +31,7 @@ COLUMNS = (
 )
 # Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022: 50 for CIFAR-10
 NEIGHBOURS = 50
-# how well a linear layer must give the logits back for ViM to be defined, as a share of their spread
+# ViM is defined where a linear layer gives the logits back with at most this error, as a share of their spread
 LINEAR = 1e-3
 
 
@@ -75,7 +75,7 @@ def posthoc(
         ``posthoc.csv``: one row a score, percent, with the intervals of the run's own bootstrap draws. A score that is
         not defined for the run has empty cells and says why in `note`.
     replicates, confidence, seed
-        Of the bootstrap.
+        Settings of the bootstrap.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def nearest_neighbours(parts: Parts) -> tuple[Floats, str]:
     """Minus the distance to the 50th nearest training clip, unit length (Sun et al., 2022); all clips where fewer."""
     k = min(NEIGHBOURS, int(parts.train.sum()))
     length = np.linalg.norm(parts.features, axis=1, keepdims=True)
-    # a feature of zeros stays one
+    # a feature of zeros has no direction and stays zero
     unit = parts.features / np.maximum(length, 1e-12)
     distances, _ = NearestNeighbors(n_neighbors=k).fit(unit[parts.train]).kneighbors(unit)
     return -distances[:, -1], "" if k == NEIGHBOURS else f"k = {k}, all training clips"
@@ -219,7 +219,7 @@ def vim_score(features: Floats, train: Floats, weight: Floats, bias: Floats) -> 
     """Energy minus virtual logit, (n,), of features (n, d) with training features (t, d), W (K, d) and b (K,)."""
     origin = -np.linalg.pinv(weight) @ bias
     centred = train - origin
-    # eigenvalues rise, so the first vectors span what the training clips hardly use
+    # eigh sorts eigenvalues upwards, so the first vectors span the directions that training clips hardly use
     vectors = np.linalg.eigh(centred.T @ centred / len(train))[1]
     null = vectors[:, : train.shape[1] - principal_dimensions(train.shape[1])]
     alpha = (train @ weight.T + bias).max(axis=1).mean() / np.linalg.norm(centred @ null, axis=1).mean()

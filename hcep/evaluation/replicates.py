@@ -91,7 +91,7 @@ def read_evaluated(folder: Path) -> tuple[dict[str, Any], dict[str, Floats]]:
         is not the file that was evaluated.
     """
     file, scores = folder / "metrics.json", folder / "scores.h5"
-    metrics = read_metrics(file)
+    metrics = _read_metrics(file)
     written, values = _read_replicates(folder / "replicates.h5")
     _refuse_changed(file, metrics, written)
     if metrics["digests"]["replicates"] != _digest_of(values):
@@ -104,14 +104,7 @@ def read_evaluated(folder: Path) -> tuple[dict[str, Any], dict[str, Floats]]:
     return metrics, {name: values[name] for name in metrics if name in values}
 
 
-def read_metrics(file: Path) -> dict[str, Any]:
-    """Content of a metrics.json; only the run's identity is looked for.
-
-    Raises
-    ------
-    HcepError
-        The file is missing, or no such file.
-    """
+def _read_metrics(file: Path) -> dict[str, Any]:
     try:
         metrics = json.loads(file.read_text(encoding="utf-8"))
         for name in IDENTITY:

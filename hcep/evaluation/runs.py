@@ -100,7 +100,7 @@ def _refuse_other_clips(run: Run, other: Run) -> None:
         raise HcepError(f"the known classes {classes} differ from {others} of {other.folder}", file=file)
     if run.metrics["digests"]["test_clips"] == other.metrics["digests"]["test_clips"]:
         return
-    # only now the clips themselves are read, to name one
+    # only where the digests differ are the clips themselves read, to name the first that differs
     here, there = (tested_clips(read_scores(one.folder / "scores.h5", features=False)) for one in (run, other))
     clip = min(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
     raise HcepError(
@@ -188,7 +188,7 @@ def level_cell(runs: Sequence[Run]) -> Cell:
     seeds = tuple(sorted({run.seed for run in runs}))
     table = {(run.split, run.seed): run for run in runs}
     ordered = [[table[split, seed] for seed in seeds] for split in splits]
-    # a corpus without known test clips in one split has no mean over the splits
+    # where one split has no known test clip of a corpus, there is no mean over the splits for that corpus
     names = [name for name in runs[0].replicates if all(name in run.replicates for run in runs)]
     values = {name: np.array([[run.metrics[name]["value"] for run in row] for row in ordered]) for name in names}
     draws = {name: np.mean([run.replicates[name] for run in runs], axis=0) for name in names}

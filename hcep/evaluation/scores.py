@@ -16,6 +16,7 @@ from hcep.files import atomic_path
 
 TEXT_COLUMNS = ("dataset", "clip", "part", "label", "group", "prediction", "flags")
 PARTS = ("train", "test")
+NAMES = ("method", "task", "openness", "split", "text_kind")
 IDENTITY = ("task", "method", "openness", "split", "seed")
 FEATURES = ("text", "vision", "audio", "fused")
 _AGAIN = "run the score step of this run again"
@@ -142,7 +143,7 @@ def write_scores(path: str | Path, scores: Scores) -> None:
     path : path
         Target, ``scores.h5``.
     scores : Scores
-        Sequences of the right lengths; converted to arrays here.
+        Sequences of the right lengths, which are converted to arrays here.
 
     Raises
     ------
@@ -160,7 +161,7 @@ def write_scores(path: str | Path, scores: Scores) -> None:
         handle["known"], handle["logits"], handle["score"] = scores.known, scores.logits, scores.score
         for name, values in scores.features.items():
             handle[f"features/{name}"] = values
-        for name in ("method", "task", "openness", "split", "text_kind"):
+        for name in NAMES:
             handle.attrs[name] = getattr(scores, name)
         handle.attrs["seed"], handle.attrs["stand_in"] = int(scores.seed), bool(scores.stand_in)
         for name in ("classes", "left_out", "remarks"):
@@ -174,14 +175,9 @@ def _text(values: Sequence[str] | NDArray[Any]) -> NDArray[np.str_]:
 
 
 def _arrays(scores: Scores) -> Scores:
+    texts: dict[str, Any] = {name: _text(getattr(scores, name)) for name in TEXT_COLUMNS}
     return scores._replace(
-        dataset=_text(scores.dataset),
-        clip=_text(scores.clip),
-        part=_text(scores.part),
-        label=_text(scores.label),
-        group=_text(scores.group),
-        prediction=_text(scores.prediction),
-        flags=_text(scores.flags),
+        **texts,
         known=np.asarray(scores.known, dtype=bool),
         logits=np.asarray(scores.logits, dtype=np.float64),
         score=np.asarray(scores.score, dtype=np.float64),
@@ -200,7 +196,7 @@ def read_scores(path: str | Path, *, features: bool = True) -> Scores:
     path : path
         A file written by `write_scores`.
     features : bool
-        Whether to read the pooled features, the bulk of the file.
+        Whether to read the pooled features, which are most of the file.
 
     Raises
     ------
@@ -223,29 +219,19 @@ def read_scores(path: str | Path, *, features: bool = True) -> Scores:
 def _read(handle: h5py.File, features: bool) -> Scores:
     wanted = handle["features"].items() if features and "features" in handle else ()
     attributes = handle.attrs
-    texts = {name: _text(handle[name].asstr()[()]) for name in TEXT_COLUMNS}
+    texts: dict[str, Any] = {name: _text(handle[name].asstr()[()]) for name in TEXT_COLUMNS}
+    texts |= {name: str(attributes[name]) for name in NAMES}
     return Scores(
-        dataset=texts["dataset"],
-        clip=texts["clip"],
-        part=texts["part"],
-        label=texts["label"],
-        group=texts["group"],
-        prediction=texts["prediction"],
-        flags=texts["flags"],
+        **texts,
         known=handle["known"][()].astype(bool),
         logits=handle["logits"][()].astype(np.float64),
         score=handle["score"][()].astype(np.float64),
         features={name: values[()].astype(np.float32) for name, values in wanted},
         classes=tuple(json.loads(attributes["classes"])),
-        method=str(attributes["method"]),
-        task=str(attributes["task"]),
-        openness=str(attributes["openness"]),
-        split=str(attributes["split"]),
         seed=int(attributes["seed"]),
         settings=json.loads(attributes["settings"]),
         versions=json.loads(attributes["versions"]),
         stand_in=bool(attributes["stand_in"]),
-        text_kind=str(attributes["text_kind"]),
         left_out=tuple(json.loads(attributes.get("left_out", "[]"))),
         remarks=tuple(json.loads(attributes.get("remarks", "[]"))),
     )

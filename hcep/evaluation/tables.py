@@ -187,7 +187,7 @@ def _layout(
         places = [(column, metric) for column in columns for metric in metrics]
     else:
         places = [(column, metric) for metric in metrics for column in columns]
-    # one column needs no heading of its own
+    # with one column, the metric alone is heading enough
     titles = [f"{metrics[metric]} {column}" if len(columns) > 1 else metrics[metric] for column, metric in places]
     body = [[*row, *(_text(by_place[column, *row, metric]) for column, metric in places)] for row in rows]
     if any(section for section, _ in rows):
@@ -207,7 +207,7 @@ def _facts(cells: Sequence[dict[str, str]], inputs: TableInputs) -> list[str]:
     facts = ["Each cell: ours [interval] / the paper's number / the difference; percent unless the heading says more."]
     tasks = {task for cell in cells for task in cell["paper_task"].split(";")}
     facts += [f"Task {own} stands in for {name}." for name, own in inputs.stand_in_for.items() if name in tasks]
-    # a cell over several tasks says true for all of them; the cells of each task say which
+    # a cell over several tasks is marked when one of them is a stand-in; which one, the cells of the single tasks tell
     stand_ins = dict.fromkeys(cell["task"] for cell in cells if cell["stand_in"] == "true" and ";" not in cell["task"])
     if stand_ins:
         facts.append(

@@ -15,14 +15,8 @@ from hcep.evaluation.metrics import Floats, OpenSet
 ACCEPTANCE = (0.50, 0.55, 0.60, 0.65, 0.70, 0.75, 0.80, 0.85, 0.90, 0.95, 0.99)
 DEFAULT_ACCEPTANCE = 0.95
 COLUMNS = (
-    "acceptance",
-    "threshold",
-    "default",
-    "test_tpr",
-    "test_ccr",
-    "test_fpr",
-    "tpr_minus_fpr",
-    "ccr_minus_fpr",
+    *("acceptance", "threshold", "default"),
+    *("test_tpr", "test_ccr", "test_fpr", "tpr_minus_fpr", "ccr_minus_fpr"),
 )
 
 
@@ -53,7 +47,7 @@ def choose_thresholds(train: ArrayLike, acceptance: Sequence[float] = ACCEPTANCE
     outside = [rate for rate in acceptance if not 0 < rate <= 1]
     if outside:
         raise HcepError(f"acceptance rates must lie in (0, 1], got {outside}")
-    # the small allowance undoes binary rounding: .55 x 100 is 55.00000000000001
+    # 1e-9 less, since .55 x 100 is 55.00000000000001 in binary numbers and would be rounded up to 56
     needed = [max(1, math.ceil(rate * len(ordered) - 1e-9)) for rate in acceptance]
     return ordered[np.array(needed, dtype=np.intp) - 1]
 
@@ -66,7 +60,7 @@ def threshold_table(train: ArrayLike, test: OpenSet, acceptance: Sequence[float]
     train : (n,) array
         Scores of known training clips.
     test : OpenSet
-        Read only after the thresholds are fixed.
+        Test clips; they are read only after the thresholds are fixed.
     acceptance : sequence of float
 
     Returns

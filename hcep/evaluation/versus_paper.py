@@ -11,18 +11,8 @@ from hcep.files import read_table, write_table
 TABLES = ("table2", "table3", "table4")
 PAPER_COLUMNS = ("source", "task", "method", "openness", "metric", "value")
 COLUMNS = (
-    "task",
-    "method",
-    "openness",
-    "metric",
-    "ours",
-    "lo",
-    "hi",
-    "paper",
-    "difference",
-    "stand_in",
-    "text_kind",
-    "selection",
+    *("task", "method", "openness", "metric", "ours", "lo", "hi", "paper", "difference"),
+    *("stand_in", "text_kind", "selection"),
 )
 
 Printed = dict[tuple[str, str, str, str, str], float]
@@ -73,7 +63,7 @@ def read_paper(file: str | Path, task: str) -> Paper:
     Raises
     ------
     HcepError
-        As `read_printed`.
+        The file is malformed, see `read_printed`.
     """
     return of_task(read_printed(file), task)
 
@@ -97,9 +87,9 @@ def versus_paper(summary: str | Path, paper: str | Path, task: str, output: str 
     Parameters
     ----------
     summary : path
-        Written by `aggregate`.
+        The summary that `aggregate` wrote.
     paper : path
-        See `read_paper`.
+        The paper's printed results, see `read_printed` for the columns.
     task : str
     output : path
         Percent; `difference` is ours minus the paper's, from the printed digits.

@@ -73,9 +73,9 @@ def _draw_method(ax: Axes, runs: Sequence[RunFiles], method: str, rate: str, are
     for run in runs:
         by_split[run.split].append(_at_grid(run.folder / "curves.csv", rate))
     mean, low, high = spread([np.mean(seeds, axis=0) for seeds in by_split.values()])
-    # splits weigh the same in the area as in the line
+    # every split has the same weight in the area, as it has in the line
     areas = [np.mean([run.metrics[area]["value"] for run in runs if run.split == split]) for split in by_split]
-    # underscore: matplotlib leaves labels that start with one out of the legend
+    # matplotlib leaves a label that starts with an underscore out of the legend
     ax.plot(GRID, mean, label=f"{method.lstrip('_')}  {100 * float(np.mean(areas)):.1f}", **style)
     if len(by_split) > 1:
         ax.fill_between(GRID, low, high, color=style["color"], alpha=0.15, linewidth=0)
@@ -90,7 +90,7 @@ def _at_grid(file: Path, rate: str) -> Floats:
         raise HcepError(
             f"{rate} over fpr is not a curve from 0 to 1", file=file, remedy="run the evaluate step of this run again"
         )
-    # where the curve is vertical, interp takes the upper end
+    # at a false positive rate where the curve is vertical, interp takes the upper end
     return np.interp(GRID, fpr, hits)
 
 

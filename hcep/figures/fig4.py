@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from hcep.errors import HcepError
 from hcep.figures.run_files import number, one_table, read_rows
-from hcep.figures.style import PALETTE, finish, panels
+from hcep.figures.style import PALETTE, draw_whisker, finish, panels
 
 METRICS = (("auroc", "AUROC", PALETTE[0]), ("oscr", "OSCR", PALETTE[1]))
 NEEDED = ("section", "row", "metric", "ours", "lo", "hi", "paper", "stand_in")
 BARS, TOKENS = "a", "b"
-# how far the two metrics of one setting stand apart
+# the bars of a setting's two metrics stand this far to the left and right of its tick
 APART = 0.19
 
 # row of the table -> metric -> column -> value
@@ -75,9 +75,7 @@ def _draw_bars(ax: Axes, points: Points) -> None:
         ax.bar([x for x, _ in ours], [cell["ours"] for _, cell in ours], 1.8 * APART, color=color, label=label)
         for x, cell in ours:
             if "lo" in cell and "hi" in cell:
-                # dark on a white rim: visible on every bar colour
-                for rim, width in (("white", 2.6), ("#222222", 1.1)):
-                    ax.vlines(x, cell["lo"], cell["hi"], color=rim, linewidth=width)
+                draw_whisker(ax, x, cell["lo"], cell["hi"])
         _draw_paper(ax, [(x + 0.4 * APART, cell) for x, cell in places])
     _label_settings(ax, points)
     ax.set_ylim(0, 100)
@@ -86,7 +84,7 @@ def _draw_bars(ax: Axes, points: Points) -> None:
 def _draw_lines(ax: Axes, points: Points) -> None:
     for (metric, label, color), marker in zip(METRICS, ("o", "s"), strict=True):
         cells = [found.get(metric, {}) for found in points.values()]
-        # a setting that was not run interrupts the line
+        # the line is interrupted where a setting was not run
         ax.plot(
             range(len(cells)),
             [cell.get("ours", float("nan")) for cell in cells],

@@ -14,7 +14,7 @@ from hcep.files import write_text
 KINDS = ("frames", "audio", "text")
 STATUSES = ("ok", "note", "absent", "failed")
 NEEDED = ("clip", "dataset", "label", "fold", "flags", "reason", *KINDS)
-# a page with every clip of a broken corpus would not open; qc.tsv has them all
+# a browser could not open a page with every clip of a broken corpus; qc.tsv lists them all
 MOST_LISTED = 2000
 MOST_REASONS = 50
 
@@ -39,7 +39,7 @@ def write_qc_page(qc: Sequence[Path], output: str | Path, *, title: str = "Quali
     """
     rows = [row for path in qc for _, row in read_rows(path, NEEDED, delimiter="\t")]
     failed = [row for row in rows if _has(row, "failed")]
-    # absent parts are a property of the release and are only counted: they may be in every row
+    # a part that the release lacks may be absent in every row, so absent parts are counted and not listed
     listed = failed + [row for row in rows if _has(row, "note") and not _has(row, "failed")]
     datasets = ", ".join(sorted({row["dataset"] for row in rows}))
     parts = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcep.errors import HcepError
-from hcep.evaluation.replicates import AGAIN, read_metrics
 from hcep.files import read_table
 from hcep.protocol.openness import openness_value, parse_openness
 
@@ -44,15 +44,20 @@ def read_run_files(folders: Sequence[str | Path]) -> list[RunFiles]:
 
 def _read_run(folder: Path) -> RunFiles:
     file = folder / "metrics.json"
-    metrics = read_metrics(file)
+    again = "run the evaluate step of this run again"
     try:
+        metrics = json.loads(file.read_text(encoding="utf-8"))
+        method, openness, split = str(metrics["method"]), str(metrics["openness"]), str(metrics["split"])
+        run = RunFiles(folder, method, openness, split, int(metrics["seed"]), metrics)
         areas = [float(metrics[name]["value"]) for name in ("auroc", "oscr")]
         usable = bool(metrics["classes"]) and isinstance(metrics["stand_in"], bool) and all(map(math.isfinite, areas))
+    except FileNotFoundError as error:
+        raise HcepError("the file does not exist", file=file, remedy=again) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise HcepError(f"not a metrics file ({error!r})", file=file, remedy=AGAIN) from error
+        raise HcepError(f"not a metrics file ({error!r})", file=file, remedy=again) from error
     if not usable:
-        raise HcepError("no known class, stand_in is no truth value, or an area is not finite", file=file, remedy=AGAIN)
-    return RunFiles(folder, metrics["method"], metrics["openness"], metrics["split"], metrics["seed"], metrics)
+        raise HcepError("no known class, stand_in is no truth value, or an area is not finite", file=file, remedy=again)
+    return run
 
 
 def runs_by_folder(folders: Sequence[str | Path]) -> list[RunFiles]:

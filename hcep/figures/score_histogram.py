@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores, read_scores
 from hcep.figures.run_files import Floats, openness_title, sorted_openness
-from hcep.figures.style import KNOWN, UNKNOWN, finish, panels
+from hcep.figures.style import KNOWN, UNKNOWN, draw_text, finish, panels
 
 BINS = 30
 
@@ -74,7 +74,7 @@ def _edges(runs: Sequence[Scores], probability: bool) -> Floats:
 
 def _draw_panel(ax: Axes, runs: Sequence[Scores], edges: Floats, probability: bool) -> None:
     if not runs:
-        ax.text(0.5, 0.5, "no run", transform=ax.transAxes, ha="center", va="center")
+        draw_text(ax, "no run")
         return
     for known, color, name in ((True, KNOWN, "known classes"), (False, UNKNOWN, "unknown classes")):
         values = np.concatenate([run.score[(run.part == "test") & (run.known == known)] for run in runs])
@@ -83,7 +83,7 @@ def _draw_panel(ax: Axes, runs: Sequence[Scores], edges: Floats, probability: bo
                 f"no test clip of {name} in {runs[0].method}, {runs[0].openness}", remedy="score this run's split again"
             )
         counts, _ = np.histogram(np.exp(values) if probability else values, edges)
-        # outlines apart from the fill: where the two overlap, both stay visible without relying on colour alone
+        # the outline is drawn apart from the fill, so that both sides are seen where they overlap, also without colour
         shares = 100 * counts / len(values)
         ax.stairs(shares, edges, fill=True, color=color, alpha=0.28)
         ax.stairs(shares, edges, color=color, linewidth=1.4, linestyle="-" if known else "--", label=name)

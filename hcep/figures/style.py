@@ -45,9 +45,9 @@ _STYLE: Final[Mapping[Any, Any]] = MappingProxyType(
         "legend.frameon": False,
         "lines.linewidth": 1.6,
         "savefig.dpi": 150,
-        # outlines instead of text: the picture looks the same wherever it is opened
+        # letters are drawn as outlines, so that the picture looks the same wherever it is opened
         "svg.fonttype": "path",
-        # without it, matplotlib names clip paths at random
+        # without this, matplotlib gives clip paths random names
         "svg.hashsalt": "hcep",
         # a class or method name with a dollar sign is not a formula
         "text.parse_math": False,
@@ -58,7 +58,7 @@ _STYLE: Final[Mapping[Any, Any]] = MappingProxyType(
 # height of one line of a legend, inches
 LEGEND_LINE: Final = 0.175
 
-# fields that would tell when and with what a file was made: two runs must give the same bytes
+# these fields would tell when and with what a file was made, but two runs must give the same bytes
 _NO_METADATA: Final[Mapping[str, Mapping[str, None]]] = MappingProxyType(
     {
         ".svg": {"Date": None, "Creator": None},
@@ -159,11 +159,22 @@ def finish(figure: Figure, title: str, *, stand_in: bool = False) -> None:
         figure.suptitle(text, fontsize=10)
 
 
+def draw_whisker(axes: Axes, x: float, low: float, high: float) -> None:
+    """An interval on a bar: dark with a white rim, so that it is seen on bars of every colour."""
+    for color, width in (("white", 2.6), ("#222222", 1.1)):
+        axes.vlines(x, low, high, color=color, linewidth=width)
+
+
+def draw_text(axes: Axes, text: str, **style: Any) -> None:
+    """A text in the middle of a panel that has nothing to show."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", **style)
+
+
 def legend_below(axes: Axes, *, columns: int = 1, title: str | None = None) -> None:
     """Legend under the axes, where it hides no data."""
     axes.legend(
         loc="upper center",
-        # a fixed distance, enough for tick labels and axis label however high the axes are
+        # a fixed distance below the axes: tick labels and axis label need the same room however high the axes are
         bbox_to_anchor=(0.5, 0),
         bbox_transform=offset_copy(axes.transAxes, fig=axes.get_figure(root=True), y=-0.42, units="inches"),
         ncols=columns,

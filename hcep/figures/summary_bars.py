@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hcep.figures.run_files import number, one_table, openness_title, read_rows, sorted_openness
-from hcep.figures.style import GREY, HATCHES, PALETTE, finish, panels
+from hcep.figures.style import GREY, HATCHES, PALETTE, draw_whisker, finish, panels
 
 METRICS = (("auroc", "AUROC (%)"), ("oscr", "OSCR (%)"))
 MEAN = "mean"
@@ -73,10 +73,8 @@ def _draw_bars(
         ax.bar(list(own), heights, 0.9 * bar, color=color, hatch=hatch, edgecolor="white", linewidth=0, label=method)
         for x, cell in own.items():
             if f"{metric}_lo" in cell and f"{metric}_hi" in cell:
-                # dark on a white rim: visible on every bar colour
-                for color, line in (("white", 2.6), ("#222222", 1.1)):
-                    ax.vlines(x, cell[f"{metric}_lo"], cell[f"{metric}_hi"], color=color, linewidth=line)
-        # beside the whisker, which the mark would hide
+                draw_whisker(ax, x, cell[f"{metric}_lo"], cell[f"{metric}_hi"])
+        # the mark stands beside the whisker, which it would hide
         printed += [(x + 0.24 * bar, cell[f"paper_{metric}"]) for x, cell in own.items() if f"paper_{metric}" in cell]
     if printed:
         style: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markersize": 4.0, "linestyle": ""}

@@ -89,7 +89,7 @@ def _notes(rows: Sequence[dict[str, str]]) -> list[str]:
     places: dict[str, list[str]] = {}
     for row in rows:
         for part in _parts(row):
-            # stand-ins are named above the table
+            # movements have a table of their own, and stand-ins are named above the table
             if part and not part.startswith((MOVEMENT, "stand-in")):
                 places.setdefault(part, []).append(f"{row['method']} {row['openness']}")
     named = {part: "all rows" if len(where) == len(rows) else ", ".join(where) for part, where in places.items()}

@@ -10,11 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hcep.errors import HcepError
-from hcep.evaluation.thresholds import DEFAULT_ACCEPTANCE
 from hcep.figures.run_files import RunFiles, openness_title, read_numbers, read_run_files, sorted_openness, spread
-from hcep.figures.style import GREY, PALETTE, finish, panels
+from hcep.figures.style import GREY, PALETTE, draw_text, finish, panels
 
-# column, name in the legend, colour, dashes: the two differences are dashed in the colour of what they are made of
+# column, name in the legend, colour, line; a difference is a dashed line in the colour of the rate that it begins with
 LINES = (
     ("test_tpr", "TPR", PALETTE[0], "-"),
     ("test_ccr", "CCR", PALETTE[2], "-"),
@@ -22,6 +21,7 @@ LINES = (
     ("tpr_minus_fpr", "TPR − FPR", PALETTE[0], "--"),
     ("ccr_minus_fpr", "CCR − FPR", PALETTE[2], "--"),
 )
+DEFAULT_ACCEPTANCE = 0.95
 
 
 def thresholds_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
@@ -52,7 +52,7 @@ def thresholds_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
             if own:
                 _draw_panel(ax, own)
             else:
-                ax.text(0.5, 0.5, "no run", transform=ax.transAxes, ha="center", va="center")
+                draw_text(ax, "no run")
             if row == 0:
                 ax.set_title(openness_title(level))
             if row == len(methods) - 1:

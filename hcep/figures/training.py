@@ -14,10 +14,10 @@ from matplotlib.ticker import MaxNLocator
 
 from hcep.errors import HcepError
 from hcep.figures.run_files import Floats, number, runs_by_folder
-from hcep.figures.style import LEGEND_LINE, finish, legend_below, panels, series_styles
+from hcep.figures.style import LEGEND_LINE, draw_text, finish, legend_below, panels, series_styles
 from hcep.files import read_table
 
-# row -> y label and which columns of history.csv belong to it
+# for every row of panels, its y label and which columns of history.csv belong to it
 ROWS = {
     "loss": ("loss terms (mean per clip)", lambda name: name.startswith("loss_")),
     "accuracy": ("accuracy", lambda name: name == "accuracy" or name.endswith("_accuracy")),
@@ -88,7 +88,7 @@ def _draw_panel(ax: Axes, histories: Sequence[History], styles: Mapping[str, dic
         drawn = True
     if not drawn:
         text = "not recorded" if histories else "no training epochs"
-        ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color="#595959")
+        draw_text(ax, text, color="#595959")
         ax.set_axis_off()
         return
     ax.set_xlabel("epoch")
@@ -96,12 +96,12 @@ def _draw_panel(ax: Axes, histories: Sequence[History], styles: Mapping[str, dic
     if kind == "accuracy":
         ax.set_ylim(0, 1.02)
     elif kind == "movement":
-        # pixel and waveform prompts move thousands of times less than the text prompt: both must be seen
+        # logarithmic, since pixel and waveform prompts move thousands of times less than the text prompt
         ax.set_yscale("symlog", linthresh=1e-4)
         ax.set_ylim(bottom=0)
         ax.yaxis.set_major_formatter("{x:g}")
     elif kind == "gap":
-        # from zero, with room for a line that stays there
+        # the axis begins a little below zero, so that a line that stays at zero is seen
         top = ax.get_ylim()[1]
         ax.set_ylim(-0.04 * top, top)
     legend_below(ax, columns=2)

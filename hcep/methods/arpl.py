@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hcep.methods.frames import absent_images, frames_of, shift_and_flip, small_images
-from hcep.methods.head import POINT_STD, arpl_distance, arpl_terms
-from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, log_max_softmax
+from hcep.methods.head import POINT_STD, arpl_distance, arpl_losses
+from hcep.methods.method import Batch, Method, Prediction, Sizes, log_max_softmax
 
 SIDE = 32
 SHIFT = 4  # pixels
@@ -97,12 +97,7 @@ class Arpl(Method):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """``loss_cls`` = cross-entropy of the distances; ``loss_margin`` = 0.1 max(0, d_y - R + 1)."""
-        terms = arpl_terms(self.features(batch), self.points, self.radius, batch.label)
-        return {
-            "loss_cls": terms.classification,
-            "loss_margin": terms.margin,
-            "accuracy": accuracy(terms.logits, batch.label),
-        }
+        return arpl_losses(self.features(batch), self.points, self.radius, batch.label)
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Prediction:

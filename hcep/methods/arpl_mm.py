@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from hcep.methods.feature_method import FeatureMethod
-from hcep.methods.head import POINT_STD, arpl_distance, arpl_terms
-from hcep.methods.method import Batch, Sizes, accuracy, log_max_softmax
+from hcep.methods.head import POINT_STD, arpl_distance, arpl_losses
+from hcep.methods.method import Batch, Sizes, log_max_softmax
 
 
 class ArplMM(FeatureMethod):
@@ -31,12 +31,7 @@ class ArplMM(FeatureMethod):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """``loss_cls`` = cross-entropy of the distances; ``loss_margin`` = 0.1 max(0, d_y - R + 1)."""
-        terms = arpl_terms(self.fused(batch), self.points, self.radius, batch.label)
-        return {
-            "loss_cls": terms.classification,
-            "loss_margin": terms.margin,
-            "accuracy": accuracy(terms.logits, batch.label),
-        }
+        return arpl_losses(self.fused(batch), self.points, self.radius, batch.label)
 
     def logits(self, fused: Tensor) -> Tensor:
         """Distances to the reciprocal points."""

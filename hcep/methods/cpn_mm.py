@@ -78,11 +78,7 @@ class CpnMM(FeatureMethod):
         """AdamW with decay on matrices only, as timm builds it for the authors; or the run's SGD."""
         if settings["rival_optimiser"] == "shared":
             return super().parameter_groups(settings)
-        groups = []
-        for name, decay, matrix in (("matrices", settings["weight_decay"], True), ("vectors", 0.0, False)):
-            params = [value for value in self.parameters() if (value.ndim > 1) is matrix]
-            groups.append(OptimiserGroup(name, params, "adamw", settings["lr"], decay, 0.0))
-        return groups
+        return OptimiserGroup.adamw(self.parameters(), settings)
 
     @torch.no_grad()
     def begin(self, batches: Iterable[Batch]) -> None:

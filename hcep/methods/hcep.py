@@ -19,16 +19,7 @@ from hcep.methods.class_text import choose_text
 from hcep.methods.cuep import CUEP, OpposingFeatures
 from hcep.methods.features import encode_media
 from hcep.methods.head import FusionHead
-from hcep.methods.method import (
-    Batch,
-    Features,
-    Method,
-    Prediction,
-    Sizes,
-    accuracy,
-    log_max_softmax,
-    mask_missing,
-)
+from hcep.methods.method import Batch, Features, Method, Prediction, Sizes, accuracy, log_max_softmax, mask_missing
 from hcep.methods.optimiser import OptimiserGroup
 from hcep.methods.parts import NEITHER, Part
 from hcep.methods.shared import Shared

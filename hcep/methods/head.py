@@ -9,13 +9,13 @@ Shapes: B clips, K classes, m = head dimension (512).
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hcep.methods.method import Sizes
+from hcep.methods.method import Sizes, accuracy
 
 MARGIN_WEIGHT = 0.1
 MARGIN = 1.0
@@ -69,23 +69,14 @@ def arpl_margin(
     return MARGIN_WEIGHT * (terms.mean() if reduction == "mean" else terms.sum())
 
 
-class ArplTerms(NamedTuple):
-    """Logits ``(B, K)`` and the two terms of the loss, scalars."""
+def arpl_losses(features: Tensor, points: Tensor, radius: Tensor, label: Tensor) -> dict[str, Tensor]:
+    """ARPL's loss in its two terms, and the accuracy; shapes as in `arpl_margin`.
 
-    logits: Tensor
-    classification: Tensor
-    margin: Tensor
-
-
-def arpl_terms(features: Tensor, points: Tensor, radius: Tensor, label: Tensor) -> ArplTerms:
-    """ARPL's loss: cross-entropy of the distances to the points, and `arpl_margin`.
-
-    Parameters
-    ----------
-    features, points : Tensor (B, m), Tensor (K, m)
-    radius : Tensor (1,)
-        R, learned.
-    label : int64 Tensor (B,)
+    ``loss_cls`` is the cross-entropy of the distances to the points, ``loss_margin`` is `arpl_margin`.
     """
     logits = arpl_distance(features, points)
-    return ArplTerms(logits, functional.cross_entropy(logits, label), arpl_margin(features, points, label, radius))
+    return {
+        "loss_cls": functional.cross_entropy(logits, label),
+        "loss_margin": arpl_margin(features, points, label, radius),
+        "accuracy": accuracy(logits, label),
+    }

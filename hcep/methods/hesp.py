@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from hcep.methods.dpol import emotion_logits
 from hcep.methods.frames import absent_images, frames_of, uniform, zoom_and_flip
-from hcep.methods.head import POINT_STD, arpl_distance, arpl_terms
+from hcep.methods.head import POINT_STD, arpl_distance, arpl_margin
 from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, log_max_softmax
 
 CONTEXTS = 16
@@ -179,14 +179,17 @@ class HESP(Method):
         features, label = self.features(batch), batch.label
         prototypes, scale = self.prototypes(), self.text_tower["log_scale"].exp()
         by_text = emotion_logits(features, prototypes.text, scale)
-        terms = arpl_terms(features, prototypes.image, self.radius, label)
+        by_image = arpl_distance(features, prototypes.image)
+        # what is computed first is added up last on the way back: this order is part of the results' last digits
+        osr = functional.cross_entropy(by_image, label)
+        margin = arpl_margin(features, prototypes.image, label, self.radius)
         opposing = emotion_logits(prototypes.image, self.text_features(self.negative_tokens), scale)
-        mean = (by_text + terms.logits) / 2
+        mean = (by_text + by_image) / 2
         return {
             "loss_text": functional.cross_entropy(by_text, label),
             "loss_contrast": supervised_contrast(features, label),
-            "loss_osr": terms.classification,
-            "loss_margin": terms.margin,
+            "loss_osr": osr,
+            "loss_margin": margin,
             "loss_opposing": functional.cross_entropy(opposing, torch.arange(len(opposing), device=label.device)),
             "loss_mean": functional.cross_entropy(mean, label),
             "accuracy": accuracy(mean, label),

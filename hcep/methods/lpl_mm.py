@@ -18,16 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hcep.methods.class_means import class_means
-from hcep.methods.method import (
-    Batch,
-    Features,
-    Method,
-    Prediction,
-    Sizes,
-    accuracy,
-    log_max_softmax,
-    masked_features,
-)
+from hcep.methods.method import Batch, Features, Method, Prediction, Sizes, accuracy, log_max_softmax, masked_features
 
 ANCHOR_SIZE = 5.0
 ANCHOR_WEIGHT = 0.1

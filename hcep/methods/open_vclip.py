@@ -139,12 +139,7 @@ class OpenVclip(Method):
         """
         if not self.learns and settings["epochs"]:
             raise HcepError("zero-shot CLIP has nothing to learn", remedy="set epochs: 0 beside fine_tune: false")
-        params = [value for value in self.parameters() if value.requires_grad]
-        matrices, vectors = ([p for p in params if (p.dim() > 1) is wanted] for wanted in (True, False))
-        return [
-            OptimiserGroup("matrices", matrices, "adamw", settings["lr"], settings["weight_decay"], 0.0),
-            OptimiserGroup("vectors", vectors, "adamw", settings["lr"], 0.0, 0.0),
-        ]
+        return OptimiserGroup.adamw((value for value in self.parameters() if value.requires_grad), settings)
 
     @torch.no_grad()
     def begin(self, batches: Iterable[Batch]) -> None:

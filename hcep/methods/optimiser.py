@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -26,6 +26,16 @@ class OptimiserGroup(NamedTuple):
     def sgd(cls, name: str, params: Sequence[Tensor], settings: dict[str, Any]) -> OptimiserGroup:
         """A group under the run's own SGD settings (``lr``, ``weight_decay``, ``momentum``)."""
         return cls(name, list(params), "sgd", settings["lr"], settings["weight_decay"], settings["momentum"])
+
+    @classmethod
+    def adamw(cls, params: Iterable[Tensor], settings: dict[str, Any]) -> list[OptimiserGroup]:
+        """Two groups under AdamW: matrices with the run's decay, vectors without."""
+        values, lr = list(params), settings["lr"]
+        matrices, vectors = ([value for value in values if (value.dim() > 1) is wanted] for wanted in (True, False))
+        return [
+            cls("matrices", matrices, "adamw", lr, settings["weight_decay"], 0.0),
+            cls("vectors", vectors, "adamw", lr, 0.0, 0.0),
+        ]
 
 
 class Optimiser:
