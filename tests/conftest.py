@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_cache import cache  # noqa: F401 (a fixture of several folders)
 from workspace import Workspace, copy_workspace, lay_out, locked
 
 if not torch.cuda.is_available():

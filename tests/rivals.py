@@ -16,6 +16,13 @@ from hcep.methods.method import Batch, Method, Sizes
 from hcep.training.complexity import parameters, shape_only
 from hcep.training.loop import Trainer
 
+FULL = Sizes(8, 224, 80_000, 512, 512, 768)
+
+
+def build_on_features(base, classes=CLASSES, sizes=SIZES, seed=0, **changes):
+    torch.manual_seed(seed)
+    return registry.load(base_method(base).target)(classes, sizes, None, settings_for(base, **changes)).eval()
+
 
 def build(base: str, encoders: Encoders, seed: int = 0, classes=CLASSES, **changes) -> Method:
     """A method of small size after its `begin`, in training mode."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from hcep.errors import HcepError, closest, not_text
 
@@ -15,12 +15,15 @@ TYPES = {"string": "string", "float": "number", "int": "integer", "bool": "boole
 LISTED = "correct it; config/README.md lists every key and what it may be"
 
 
-def explain(error: ValidationError, model: type[BaseModel], *, file: str, prefix: Sequence[str] = ()) -> HcepError:
-    """One error of a validation, as a user reads it.
+def explain(
+    found: Sequence[Mapping[str, Any]], model: type[BaseModel], *, file: str, prefix: Sequence[str] = ()
+) -> HcepError:
+    """One of the errors of a validation, as a user reads it.
 
     Parameters
     ----------
-    error : ValidationError
+    found : sequence of mapping
+        What ``ValidationError.errors`` gives.
     model : type
         The model that was validated against, for the names that it knows.
     file : str
@@ -28,7 +31,6 @@ def explain(error: ValidationError, model: type[BaseModel], *, file: str, prefix
     prefix : sequence of str
         Where in that file the values stand.
     """
-    found = error.errors()
     # a mistyped key is often also why another one is missing
     first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     place = _keys(first["loc"])

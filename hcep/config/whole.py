@@ -54,7 +54,7 @@ class Config(Settings):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise explain(error, cls, file="config") from error
+            raise explain(error.errors(), cls, file="config") from error
 
     def task(self, name: str) -> Task:
         """The definition of a task."""
@@ -135,14 +135,15 @@ class Config(Settings):
         return {key: getattr(table, key) for key in keys} | {"words": words}
 
 
-def check_value(model: type[Settings], setting: str, value: Any) -> None:
-    """Refuse a value that a setting of a model may not have."""
+def check_value(model: type[Settings], setting: str, value: Any) -> Any:
+    """The value of one setting of a model, which it must be allowed to have."""
     try:
-        TypeAdapter(model.model_fields[setting].rebuild_annotation()).validate_python(value, strict=True)
+        return TypeAdapter(model.model_fields[setting].rebuild_annotation()).validate_python(value, strict=True)
     except ValidationError as error:
-        told = explain(error, model, file="config")
+        told = explain(error.errors(), model, file="config")
+        place = f"{setting}.{told.row}" if told.row else setting
         remedy = (told.remedy or "").removesuffix(LISTED) + "correct it"
-        raise HcepError(f"{setting}: {told.cause}", remedy=remedy) from error
+        raise HcepError(f"{place}: {told.cause}", remedy=remedy) from error
 
 
 def read_configs(paths: Sequence[Path]) -> dict[str, Any]:
@@ -165,8 +166,11 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
     return {**below, **above, **{key: _laid_over(value, above[key]) for key, value in both.items()}}
 
 
-def entry_of(configs: Sequence[Path], section: str, kind: str, name: str) -> Any:
-    """An entry of a section of config files that are laid over each other; only this entry is checked."""
+def entry_of(configs: Sequence[Path], section: str, kind: str, name: str, needed: Sequence[str]) -> Any:
+    """An entry of a section of config files that are laid over each other; only its own keys are checked.
+
+    It need not be whole: of the keys without a default only `needed` must be there.
+    """
     values = read_configs(configs).get(section, {})
     try:
         entry = registry.pick(kind, name, values)
@@ -178,4 +182,7 @@ def entry_of(configs: Sequence[Path], section: str, kind: str, name: str) -> Any
     try:
         return model.model_validate(entry)
     except ValidationError as error:
-        raise explain(error, model, file=str(configs[-1]), prefix=(section, name)) from error
+        wrong = [one for one in error.errors() if one["type"] != "missing" or one["loc"][0] in needed]
+        if wrong or not isinstance(entry, dict):
+            raise explain(wrong, model, file=str(configs[-1]), prefix=(section, name)) from error
+    return model.model_construct(**{key: check_value(model, key, value) for key, value in entry.items()})

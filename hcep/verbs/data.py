@@ -44,7 +44,7 @@ def check(
     own = [path for path in [Path("config/config.yaml")] if path.is_file() or not config]
     configs = [*own, *config]
     if (dataset is None) == (task is None):
-        cause = "a dataset and --task are given" if dataset else "neither a dataset nor --task is given"
+        cause = "neither a dataset nor --task is given" if dataset is None else "a dataset and --task are given"
         raise HcepError(cause, remedy="name one of them, as `hcep check mafw` or `hcep check --task mafw`")
     if dataset is not None:
         found = [_check_dataset(dataset, configs, root, settings, expected)]
@@ -78,7 +78,7 @@ def _check_dataset(
     from hcep.datasets.check import check_release
 
     if settings is None:
-        entry = entry_of(configs, "datasets", "dataset", dataset)
+        entry = entry_of(configs, "datasets", "dataset", dataset, ("adapter", "root"))
     else:
         if root is None and "root" not in settings:
             raise HcepError("has no 'root'", file="--settings", remedy="give it there, or as --root")
@@ -105,8 +105,8 @@ def _check_task(task: str, configs: Sequence[Path]) -> tuple[list[Check], list[s
     from hcep.protocol.check_tasks import read_names, task_text
     from hcep.protocol.near_misses import near_misses
 
-    definition = entry_of(configs, "task_definitions", "task", task)
-    whole = Config(task_definitions={task: definition}, words=read_configs(configs).get("words", {}))
+    definition = entry_of(configs, "task_definitions", "task", task, ("dataset", "labels"))
+    whole = Config.model_construct(task_definitions={task: definition}, words=read_configs(configs).get("words", {}))
     names = read_names(task, whole.names_of_task(task))
     found = [_check_dataset(dataset, configs) for dataset in definition.dataset]
     clips = sum((one.table for one in found), Counter())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hcep.config.base import Settings
 
 JSON = ("settings", "grid")
+POSITIONAL = ("dataset",)  # written without the name of an option, where it may be left out
 
 
 def add_stage(parser: argparse.ArgumentParser, stage: Stage) -> None:
@@ -35,8 +36,8 @@ def _add(parser: argparse.ArgumentParser, argument: Argument, keys: Keys | None)
         more["nargs"] = argument.nargs
     if argument.metavar is not None:
         more["metavar"] = argument.metavar
-    if argument.name == "dataset" and argument.default is None:
-        parser.add_argument("dataset", **more | {"nargs": "?"})
+    if argument.name in POSITIONAL and argument.default is None:
+        parser.add_argument(argument.name, **more | {"nargs": "?"})
     elif argument.default is REQUIRED:
         parser.add_argument(f"--{argument.name}", required=True, **more)
     else:

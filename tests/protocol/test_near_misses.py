@@ -14,14 +14,14 @@ from releases import cmu_mosei, crema_d, mafw, meld, ov_merd
 
 from hcep import registry
 from hcep.cli import main
+from hcep.config.whole import Config
 from hcep.datasets.manifest_file import Clip, write_manifest
 from hcep.errors import HcepError
 from hcep.protocol.make_split import make_split
 from hcep.protocol.near_misses import Names, check_names, near_fold, near_label, near_misses
 from hcep.protocol.partition import Folds
-from hcep.config.whole import Config
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 CONFIG = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text(encoding="utf-8"))
 COMPOUND = CONFIG["task_definitions"]["mafw_compound"]["labels"]
 RELEASES = {"mafw": mafw, "mafw_compound": mafw, "cmu_mosei": cmu_mosei, "ov_merd": ov_merd} | {

@@ -30,7 +30,7 @@ def test_every_verb_has_useful_help(verb, capsys):
 
 def test_verbs_are_the_rules():
     rules = set()
-    for path in (Path(__file__).parents[1] / "workflow" / "rules").glob("*.smk"):
+    for path in (Path(__file__).parents[2] / "workflow" / "rules").glob("*.smk"):
         for line in path.read_text().splitlines():
             if line.startswith(("rule ", "checkpoint ")):
                 rules.add(line.split()[1].rstrip(":"))

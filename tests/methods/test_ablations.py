@@ -11,15 +11,15 @@ import yaml
 from small import CLASSES, SETTINGS, SIZES, WORDS, media_batch, settings_for, small_encoders
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from hcep.encoders.fetch import full_size_info
 from hcep.config.methods import Hcep
+from hcep.encoders.fetch import full_size_info
 from hcep.errors import HcepError
 from hcep.methods.hcep import HCEP
 from hcep.methods.head import arpl_margin
 from hcep.methods.method import Sizes
 from hcep.training.complexity import count_learnable, shape_only
 
-CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config" / "config.yaml").read_text())
+CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config" / "config.yaml").read_text())
 ROWS = {
     name: {key: value for key, value in row.items() if key not in ("base", "tune")}
     for name, row in CONFIG["methods"].items()

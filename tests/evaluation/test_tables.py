@@ -19,7 +19,7 @@ from hcep.figures.fig4 import fig4_figure
 from hcep.figures.style import draw_figure
 from hcep.files import read_table, write_table
 
-CONFIG = Path(__file__).parents[1] / "config"
+CONFIG = Path(__file__).parents[2] / "config"
 PAPER = CONFIG / "paper_results.csv"
 TABLES = yaml.safe_load((CONFIG / "tables.yaml").read_text())["tables"]
 SUMMARY = (*SUMMARY_KEYS, *(f"{name}{part}" for name in ("auroc", "oscr") for part in ("", "_lo", "_hi")))

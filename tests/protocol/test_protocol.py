@@ -25,7 +25,7 @@ from hcep.protocol.make_split import make_split, read_split
 from hcep.protocol.openness import openness_value, parse_openness
 from hcep.protocol.partition import Folds, partition
 
-SPLITS = Path(__file__).parents[1] / "config" / "splits"
+SPLITS = Path(__file__).parents[2] / "config" / "splits"
 MAFW = [
     "anger",
     "disgust",

@@ -24,7 +24,7 @@ EMOTIONS = {
     "NEU": "neutral",
     "SAD": "sadness",
 }
-EXPECTED = Path(__file__).parents[1] / "config/expected/crema_d.yaml"
+EXPECTED = Path(__file__).parents[2] / "config/expected/crema_d.yaml"
 
 
 def read(root: Path, **settings) -> dict[str, Clip]:

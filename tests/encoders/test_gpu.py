@@ -19,7 +19,7 @@ from hcep.methods.method import Batch, Sizes
 from hcep.training.devices import choose_device
 from hcep.training.loop import Trainer
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from plain import Clips, PlainHCEP
 from synthetic import captions
 

@@ -126,7 +126,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from test_training import hcep_trainer
 trainer = hcep_trainer(Path({work!r}))
 if {kill}:
@@ -151,7 +151,12 @@ def hcep_trainer(work):
 
 def test_sigkill_in_the_middle_of_an_epoch_changes_no_bit(tmp_path):
     def start(work, kill, output):
-        code = KILLED.format(tests=str(Path(__file__).parent), work=str(tmp_path / work), kill=kill, output=str(output))
+        code = KILLED.format(
+            tests=[str(Path(__file__).parent), str(Path(__file__).parents[1])],
+            work=str(tmp_path / work),
+            kill=kill,
+            output=str(output),
+        )
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
 

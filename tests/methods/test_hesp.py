@@ -26,7 +26,7 @@ from hcep.methods.head import arpl_distance
 from hcep.methods.hesp import CONTEXTS, IMAGE_RMS, PATCH_RMS, supervised_contrast
 from hcep.methods.method import log_max_softmax
 
-PAPER = Path(__file__).parents[1] / "config" / "paper_results.csv"
+PAPER = Path(__file__).parents[2] / "config" / "paper_results.csv"
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from hcep.errors import HcepError
 
 LABELS = "mer2025-dataset/track2_train_ovmerd.csv"
 SUBTITLES = "mer2025-dataset/subtitle_chieng.csv"
-EXPECTED = Path(__file__).parents[1] / "config/expected/ov_merd.yaml"
+EXPECTED = Path(__file__).parents[2] / "config/expected/ov_merd.yaml"
 
 
 @pytest.mark.parametrize(

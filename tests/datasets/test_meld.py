@@ -18,7 +18,7 @@ from hcep.errors import HcepError
 from hcep.files import write_table
 
 HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
-EXPECTED = Path(__file__).parents[1] / "config/expected/meld.yaml"
+EXPECTED = Path(__file__).parents[2] / "config/expected/meld.yaml"
 
 
 def read(root: Path, **settings) -> dict[str, Clip]:

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from rivals import build_on_features
 from small import feature_batch
-from test_rivals_features import build
 
 from hcep.methods.cpn_mm import warm_up
 from hcep.methods.lpl_mm import fuse
@@ -35,7 +35,7 @@ def clip(*rows, label=(0,), vision=None, audio=None):
 
 
 def cpn(**changes):
-    method = build("cpn_mm", ("a", "b"), PLAIN, **changes)
+    method = build_on_features("cpn_mm", ("a", "b"), PLAIN, **changes)
     method.head = TextAlone()
     method.prototypes.data = torch.tensor([[0.0, 0.0], [3.0, 0.0]])
     method.thresholds.data = torch.tensor([2.0, 1.0])
@@ -64,7 +64,7 @@ def test_cpn_scores_by_hand(changes, score):
 
 @pytest.mark.parametrize("delta", [0.5, -0.95])
 def test_cpn_scores_stand_for_the_authors_rule(delta):
-    method, batch = build("cpn_mm", cpn_delta=delta), feature_batch(40)
+    method, batch = build_on_features("cpn_mm", cpn_delta=delta), feature_batch(40)
     method.begin([batch])
     out = method.predict(batch)
     odds = np.exp(out.logits.numpy())
@@ -83,7 +83,7 @@ def test_cpn_score_neither_saturates_nor_overflows():
 def test_cpn_temperature_warms_up_over_15_epochs_or_half_of_a_shorter_run():
     assert [round(warm_up(epoch, 150), 6) for epoch in (0, 5, 15, 16, 149)] == [0.01, 0.2575, 1, 1, 1]
     assert warm_up(5, 10) == 1 and warm_up(4, 10) < 1 and warm_up(0, 1) == 0.01
-    method = build("cpn_mm", epochs=150)
+    method = build_on_features("cpn_mm", epochs=150)
     method.begin(feature_batch(9).split(3))
     seen = []
     for step in range(4):
@@ -93,7 +93,7 @@ def test_cpn_temperature_warms_up_over_15_epochs_or_half_of_a_shorter_run():
 
 
 def test_cpn_starts_at_class_means_and_6_times_their_mean_variance():
-    method, batch = build("cpn_mm"), feature_batch(10)
+    method, batch = build_on_features("cpn_mm"), feature_batch(10)
     with torch.no_grad():
         x = method.head(batch.text, batch.vision, batch.audio).double().numpy()
     y = batch.label.numpy()
@@ -105,12 +105,12 @@ def test_cpn_starts_at_class_means_and_6_times_their_mean_variance():
 
 
 def test_cpn_decays_matrices_alone_and_can_share_the_rule_of_the_others():
-    method = build("cpn_mm")
+    method = build_on_features("cpn_mm")
     matrices, vectors = method.parameter_groups(method.settings)
     assert {matrices.rule, vectors.rule} == {"adamw"} and (matrices.weight_decay, vectors.weight_decay) == (1e-4, 0)
     assert any(value is method.thresholds for value in vectors.params)
     assert len(matrices.params) + len(vectors.params) == len(list(method.parameters()))
-    shared = build("cpn_mm", rival_optimiser="shared")
+    shared = build_on_features("cpn_mm", rival_optimiser="shared")
     assert [group.rule for group in shared.parameter_groups(shared.settings)] == ["sgd"]
 
 
@@ -118,7 +118,7 @@ def test_cpn_decays_matrices_alone_and_can_share_the_rule_of_the_others():
 
 
 def lpl(**changes):
-    method = build("lpl_mm", ("a", "b"), PLAIN, **changes)
+    method = build_on_features("lpl_mm", ("a", "b"), PLAIN, **changes)
     for head in method.heads:
         head.weight.data, head.bias.data = torch.eye(2), torch.zeros(2)
     return method
@@ -173,7 +173,7 @@ def test_lpl_fusion_weights_pass_no_gradient():
 
 
 def test_lpl_anchors_radii_and_reliability_are_the_loops():
-    method, batch = build("lpl_mm"), feature_batch(11)
+    method, batch = build_on_features("lpl_mm"), feature_batch(11)
     with torch.no_grad():
         features = (batch.text, batch.vision, batch.audio)
         single = [head(value).double().numpy() for head, value in zip(method.heads, features, strict=True)]
@@ -190,7 +190,7 @@ def test_lpl_anchors_radii_and_reliability_are_the_loops():
     np.testing.assert_allclose(method.fused_anchors, centre, atol=1e-5)
     np.testing.assert_allclose(method.anchors, anchors, atol=1e-5)
     np.testing.assert_allclose(method.radius, radius, rtol=1e-5)
-    out, plain = method.predict(batch), build("lpl_mm", rival_score="msp")
+    out, plain = method.predict(batch), build_on_features("lpl_mm", rival_score="msp")
     plain.load_state_dict(method.state_dict())
     for i in rows:
         parts = [part[i] for part in single]
@@ -205,7 +205,7 @@ def test_lpl_anchors_radii_and_reliability_are_the_loops():
 
 
 def test_lpl_takes_a_class_with_one_training_clip():
-    method, batch = build("lpl_mm"), feature_batch(5)._replace(label=torch.tensor([0, 0, 1, 1, 2]))
+    method, batch = build_on_features("lpl_mm"), feature_batch(5)._replace(label=torch.tensor([0, 0, 1, 1, 2]))
     method.finish([batch])
     found = method.predict(batch)
     # at distance 0 of its anchor and with radius 0, the clip is still nearest to its own class
@@ -217,7 +217,7 @@ def test_lpl_takes_a_class_with_one_training_clip():
 
 def cssr(**changes):
     """Class 0 rebuilds (tanh z_0, 0), class 1 nothing."""
-    method = build("cssr_mm", ("a", "b"), PLAIN, **changes)
+    method = build_on_features("cssr_mm", ("a", "b"), PLAIN, **changes)
     method.head = TextAlone()
     method.encode.data.zero_()
     method.decode.data.zero_()
@@ -246,7 +246,7 @@ def test_cssr_logits_stop_at_100():
 
 @pytest.mark.parametrize("sign", ["p", "r"])
 def test_cssr_statistics_are_by_predicted_class(sign):
-    method, batch = build("cssr_mm", cssr_logits=sign), feature_batch(12)
+    method, batch = build_on_features("cssr_mm", cssr_logits=sign), feature_batch(12)
     with torch.no_grad():
         z = method.head(batch.text, batch.vision, batch.audio).double().numpy()
         predicted = method.predict(batch).logits.argmax(1).numpy()

@@ -21,7 +21,7 @@ from hcep.datasets.mosei_folds import read_folds
 from hcep.datasets.mosei_labels import EMOTIONS, positive, read_labels, single_label
 from hcep.errors import HcepError
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 EXPECTED = REPOSITORY / "config" / "expected" / "cmu_mosei.yaml"
 # happiness, sadness, anger, surprise, disgust, fear
 ZERO = (0.0,) * 6

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import pytest
-import test_runs
 import torch
 from rivals import (
     build,
@@ -17,6 +16,7 @@ from rivals import (
     trainer,
 )
 from small import AUDIO, CLIP, INFO, SETTINGS, media_batch
+from small_cache import run
 from torch.nn import functional
 
 from hcep.encoders.folder import assemble, build_audio, build_clip
@@ -24,8 +24,6 @@ from hcep.errors import HcepError
 from hcep.methods import open_vclip
 from hcep.methods.method import log_max_softmax
 from hcep.methods.open_vclip import sentences, temporal_attention
-
-cache = test_runs.cache
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +136,7 @@ def test_zero_shot_is_clip_frame_by_frame(clip, encoders, batch, tmp_path):
 
 
 def test_zero_shot_is_scored_without_an_epoch(cache, tmp_path):
-    scores, rows = test_runs.run(cache, tmp_path, "open_vclip", fine_tune=False, epochs=0)
+    scores, rows = run(cache, tmp_path, "open_vclip", fine_tune=False, epochs=0)
     assert rows == [] and scores.settings["epoch"] == 0 and len(scores.clip) == len(set(scores.clip))
     assert set(scores.features) == {"vision"} and len(set(scores.score)) > 1
 

@@ -99,7 +99,7 @@ def test_where_triton_does_not_run_the_encoders_run_unfused_and_say_why(kernels,
         assert found is None and "run unfused" in said and "C compiler" in said and cause in said
 
 
-@pytest.mark.skipif(DEVICE.type == "cuda", reason="tests/test_gpu.py does this at full size")
+@pytest.mark.skipif(DEVICE.type == "cuda", reason="tests/encoders/test_gpu.py does this at full size")
 def test_towers_give_the_same_through_the_kernels(kernels, monkeypatch):
     encoders = small_encoders()
     batch = media_batch(encoders)
@@ -136,7 +136,7 @@ def test_towers_give_the_same_through_the_kernels(kernels, monkeypatch):
 @pytest.mark.parametrize("capability, shared", [(80, 163), (89, 99), (90, 227)])
 def test_kernels_compile_for_cards_and_stay_in_registers_and_shared_memory(capability, shared):
     pytest.importorskip("triton")
-    script = Path(__file__).parents[1] / "benchmarks/kernels.py"
+    script = Path(__file__).parents[2] / "benchmarks/kernels.py"
     command = [sys.executable, "-W", "ignore", script, "--capability", str(capability)]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

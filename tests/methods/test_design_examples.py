@@ -16,7 +16,7 @@ from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import read_manifest
 from hcep.training.loop import Trainer
 
-PAGE = Path(__file__).parents[1] / "docs" / "design.md"
+PAGE = Path(__file__).parents[2] / "docs" / "design.md"
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def example(monkeypatch, tmp_path):
 
     def make(name: str) -> str:
         blocks = [dedent(text) for text in re.findall(r"^ *```python\n(.*?)^ *```", PAGE.read_text(), re.DOTALL | re.M)]
-        (block,) = (text for text in blocks if f"class {name}" in text)
+        (block,) = (text for text in blocks if f"class {name}(" in text or f"class {name}:" in text)
         module = f"example_{name.lower()}"
         (tmp_path / f"{module}.py").write_text(block)
         monkeypatch.syspath_prepend(tmp_path)

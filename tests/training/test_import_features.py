@@ -7,8 +7,8 @@ import csv
 import h5py
 import numpy as np
 import pytest
+from rivals import FULL, build_on_features
 from small import CLASSES, INFO, settings_for
-from test_rivals_features import FULL, build
 from workspace import RUN
 
 from hcep import registry
@@ -98,9 +98,9 @@ def test_parameter_counts_of_table_8(width, constant, known):
 
 def test_every_method_on_the_head_takes_features_of_any_width():
     for base in ("arpl_mm", "linear", "cpn_mm", "cssr_mm"):
-        method = build(base, CLASSES, Sizes(0, 0, 0, 24, 20, 16), head_dim=8)
+        method = build_on_features(base, CLASSES, Sizes(0, 0, 0, 24, 20, 16), head_dim=8)
         assert method.head.dim == 8 and method.head.fuse.in_features == 24
-        assert build(base, CLASSES, Sizes(0, 0, 0, 24, 20, 16)).head.dim == 24
+        assert build_on_features(base, CLASSES, Sizes(0, 0, 0, 24, 20, 16)).head.dim == 24
 
 
 def test_complexity_counts_the_width_of_imported_features():

@@ -30,7 +30,7 @@ from hcep.training import feed as feeds
 from hcep.training.feed import MediaFeed
 from hcep.training.memory import kept_bytes
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from plain import Clips, PlainHCEP
 from synthetic import write_shards
 

@@ -6,18 +6,17 @@ import math
 
 import pytest
 import torch
-from small import CLASSES, SIZES, MemoryFeed, feature_batch, settings_for
+from rivals import FULL, build_on_features
+from small import CLASSES, MemoryFeed, feature_batch, settings_for
 
 from hcep import registry
 from hcep.config.methods import base_method
 from hcep.methods import momke
 from hcep.methods.class_means import class_means
-from hcep.methods.method import Sizes
 from hcep.methods.optimiser import Optimiser, OptimiserGroup
 from hcep.training.complexity import count_learnable
 from hcep.training.loop import Trainer
 
-FULL = Sizes(8, 224, 80_000, 512, 512, 768)
 RIVALS = ("cpn_mm", "lpl_mm", "cssr_mm", "momke")
 ON_THE_HEAD = ("arpl_mm", "linear", "cpn_mm", "cssr_mm")
 
@@ -25,11 +24,6 @@ ON_THE_HEAD = ("arpl_mm", "linear", "cpn_mm", "cssr_mm")
 @pytest.fixture(autouse=True)
 def narrow_experts(monkeypatch):
     monkeypatch.setattr(momke, "WIDTH", 16)
-
-
-def build(base, classes=CLASSES, sizes=SIZES, seed=0, **changes):
-    torch.manual_seed(seed)
-    return registry.load(base_method(base).target)(classes, sizes, None, settings_for(base, **changes)).eval()
 
 
 def total(method, batch):
@@ -53,15 +47,15 @@ def test_parameter_counts_of_the_ledger(base, constant, per_class, further, know
 
 
 def test_heads_start_from_the_same_values():
-    first = build(ON_THE_HEAD[0], seed=5).head.state_dict()
+    first = build_on_features(ON_THE_HEAD[0], seed=5).head.state_dict()
     for base in ON_THE_HEAD[1:]:
-        own = build(base, seed=5).head.state_dict()
+        own = build_on_features(base, seed=5).head.state_dict()
         assert all(torch.equal(own[key], value) for key, value in first.items()), base
 
 
 @pytest.mark.parametrize("base", RIVALS)
 def test_two_classes_and_an_absent_modality(base):
-    method = build(base, CLASSES[:2], batch_size=3)
+    method = build_on_features(base, CLASSES[:2], batch_size=3)
     batch = feature_batch(6)._replace(label=torch.tensor([0, 1, 0, 1, 0, 1]))
     method.begin(batch.split(3))
     total(method, batch).backward()
@@ -76,7 +70,7 @@ def test_two_classes_and_an_absent_modality(base):
 
 @pytest.mark.parametrize("base", [base for base in RIVALS if base != "momke"])
 def test_gradient_reaches_every_parameter(base):
-    method, batch = build(base), feature_batch()
+    method, batch = build_on_features(base), feature_batch()
     method.begin([batch])
     total(method, batch).backward()
     for name, value in method.named_parameters():
@@ -88,16 +82,16 @@ def test_what_a_cleared_modality_holds_makes_no_difference(base):
     batch = feature_batch()
     other = batch._replace(audio=batch.audio.clone())
     other.audio[0] = 7.0  # the first clip lacks sound
-    one, two = (build(base, missing="zero_feature").predict(value).score for value in (batch, other))
+    one, two = (build_on_features(base, missing="zero_feature").predict(value).score for value in (batch, other))
     torch.testing.assert_close(one, two, atol=0, rtol=0)
-    assert build(base).predict(batch).score[0] != build(base).predict(other).score[0]
+    assert build_on_features(base).predict(batch).score[0] != build_on_features(base).predict(other).score[0]
 
 
 @pytest.mark.parametrize("base", RIVALS)
 def test_micro_batches_give_the_gradients_of_the_whole_batch(tmp_path, base):
     grads = []
     for micro in (0, 2):
-        method = build(base, micro_batch=micro, batch_size=6)
+        method = build_on_features(base, micro_batch=micro, batch_size=6)
         method.begin([feature_batch()])
         Trainer(method, MemoryFeed(feature_batch()), method.settings, 0, tmp_path).runner.step(feature_batch())
         grads.append([value.grad for value in method.parameters() if value.grad is not None])
@@ -108,7 +102,7 @@ def test_micro_batches_give_the_gradients_of_the_whole_batch(tmp_path, base):
 @pytest.mark.parametrize("base", RIVALS)
 def test_a_run_broken_off_ends_with_the_same_bits(tmp_path, base):
     def trainer(work, epochs):
-        method = build(base, epochs=4, batch_size=4)
+        method = build_on_features(base, epochs=4, batch_size=4)
         return Trainer(method, MemoryFeed(feature_batch(10)), method.settings | {"epochs": epochs}, 0, tmp_path / work)
 
     whole = trainer("whole", 4)
@@ -123,10 +117,10 @@ def test_a_run_broken_off_ends_with_the_same_bits(tmp_path, base):
 
 @pytest.mark.parametrize("base", RIVALS)
 def test_a_checkpoint_carries_what_finish_found(base):
-    method, batch = build(base), feature_batch(9)
+    method, batch = build_on_features(base), feature_batch(9)
     method.begin(batch.split(4))
     method.finish(batch.split(4))
-    fresh = build(base, seed=1)
+    fresh = build_on_features(base, seed=1)
     fresh.load_state_dict(method.state_dict())
     torch.testing.assert_close(fresh.predict(batch).score, method.predict(batch).score, atol=0, rtol=0)
 
@@ -164,14 +158,14 @@ def test_momke_count_at_full_width(monkeypatch):
 
 
 def test_momke_trains_experts_for_half_of_the_epochs_then_the_router():
-    method = build("momke", epochs=5)
+    method = build_on_features("momke", epochs=5)
     stages = []
     method.begin(feature_batch(9).split(3))
     for step in range(15):
         stages.append(int(method.stage))
         method.after_step(step)
     assert stages == [1] * 6 + [2] * 9  # 3 steps an epoch, 5 // 2 epochs
-    single = build("momke", epochs=1)
+    single = build_on_features("momke", epochs=1)
     single.begin(feature_batch(9).split(3))
     assert int(single.stage) == 2
 
@@ -180,7 +174,7 @@ def test_momke_gradients_follow_the_stage():
     batch = feature_batch()
     learning = {}
     for stage in (1, 2):
-        method = build("momke")
+        method = build_on_features("momke")
         method.stage.fill_(stage)
         total(method, batch).backward()
         moved = {name for name, value in method.named_parameters() if value.grad is not None and value.grad.any()}
@@ -192,7 +186,7 @@ def test_momke_gradients_follow_the_stage():
 
 
 def test_momke_losses_count_an_absent_modality_as_nothing():
-    method, batch = build("momke"), feature_batch(6)  # the first clip lacks sound
+    method, batch = build_on_features("momke"), feature_batch(6)  # the first clip lacks sound
     for head in method.expert_heads:
         head.weight.data.zero_(), head.bias.data.zero_()
     terms = method.loss(batch)
@@ -217,7 +211,7 @@ def test_momke_block_is_attention_of_a_clip_to_itself():
 
 
 def test_momke_joint_feature_is_the_routed_mixture():
-    method, batch = build("momke"), feature_batch(4)
+    method, batch = build_on_features("momke"), feature_batch(4)
     with torch.no_grad():
         parts = []
         for i, name in enumerate(("text", "vision", "audio")):
@@ -231,13 +225,13 @@ def test_momke_joint_feature_is_the_routed_mixture():
     out = method.predict(batch)
     torch.testing.assert_close(out.features["fused"], hidden)
     torch.testing.assert_close(out.score.exp(), torch.softmax(logits.double(), 1).max(1).values, atol=1e-6, rtol=1e-6)
-    raw = build("momke", score="max_logit").predict(batch)
+    raw = build_on_features("momke", score="max_logit").predict(batch)
     torch.testing.assert_close(raw.score, logits.double().max(1).values, atol=1e-6, rtol=1e-6)
 
 
 def test_momke_steps_with_adam_unless_it_shares_the_rule_of_the_others():
     for setting, rule in (("official", "adam"), ("shared", "sgd")):
-        method = build("momke", rival_optimiser=setting)
+        method = build_on_features("momke", rival_optimiser=setting)
         (group,) = method.parameter_groups(method.settings)
         assert group.rule == rule and len(group.params) == len(list(method.parameters()))
 

@@ -14,9 +14,9 @@ from hcep.config.whole import Config, read_configs
 from hcep.errors import HcepError
 from hcep.planning.checks import check_config
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 ROW = {"name": "A", "method": "hcep"}
-CONFIG = yaml.safe_load((Path(__file__).parents[1] / "config" / "config.yaml").read_text())
+CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config" / "config.yaml").read_text())
 
 
 @pytest.fixture

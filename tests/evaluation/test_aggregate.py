@@ -22,7 +22,7 @@ from hcep.evaluation.scores import group_keys, read_scores, write_scores
 from hcep.evaluation.versus_paper import COLUMNS, read_paper, versus_paper
 from hcep.files import read_table, write_table
 
-PAPER = Path(__file__).parents[1] / "config" / "paper_results.csv"
+PAPER = Path(__file__).parents[2] / "config" / "paper_results.csv"
 LEVELS = ("k2u8", "k8u2")
 SPLITS = ("split1", "split2")
 METHODS = {"hcep": 1.2, "frozen_prompts": 1.0, "arpl_mm": 0.4}
