@@ -83,13 +83,14 @@ def check_copies(checkout: Path, interpreter: str) -> None:
             remedy=f"{interpreter} -m pip install --no-deps -e {shlex.quote(str(here.parent))}",
         )
     jobs, beside = Path(answer.stdout.strip()).parent, checkout / PACKAGE
-    for other in [jobs, *([beside] if (beside / "__init__.py").is_file() else [])]:
-        if other.resolve() != here.resolve() and _package_digest(other) != _package_digest(here):
+    for what, other in (("jobs run", jobs), ("beside the workflow is", beside)):
+        if not (other / "__init__.py").is_file() or other.resolve() == here.resolve():
+            continue
+        if _package_digest(other) != _package_digest(here):
             raise HcepError(
-                f"two copies of the package differ: jobs run {jobs}, the workflow belongs to {beside}, and digests "
-                f"would be taken from {here}",
-                remedy=f"install the workflow's own copy: {interpreter} -m pip install --no-deps -e "
-                f"{shlex.quote(str(checkout))}, or start the Snakefile of the other copy",
+                f"two copies of the package differ: {what} {other}, and the digests of code are taken from {here}",
+                remedy=f"install the copy that is meant, `{interpreter} -m pip install --no-deps -e "
+                f"{shlex.quote(str(checkout))}`, or start the Snakefile of the other one",
             )
 
 

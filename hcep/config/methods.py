@@ -320,9 +320,7 @@ def readable(base: str) -> list[str]:
     return sorted(base_method(base).model_fields)
 
 
-class Changes(  # type: ignore[misc]
-    Hcep, ArplMM, Linear, CpnMM, LplMM, CssrMM, Momke, Arpl, Cssr, Hesp, OpenVclip
-):
+class Changes(*METHODS.values()):  # type: ignore[misc]
     """Any settings of any method, as they may stand in `training`, in a task and in a method."""
 
     words: ClassVar[None]  # type: ignore[misc, assignment]  # the configuration has them in a place of their own

@@ -214,14 +214,24 @@ def test_a_touched_large_clip_reruns_nothing_thanks_to_the_profile(finished):
     assert finished.snakemake("-n", "--workflow-profile", "none").begun != []
 
 
+DUMMY_METHOD = """
+class Dummy(Learning, Head, Missing, Score):
+    \"\"\"A method of somebody.\"\"\"
+
+    target = "hcep.methods.dummy:Dummy"
+    inputs = "features"
+
+
+METHODS: dict[str, type[Common]] = {
+    "dummy": Dummy,"""
+
+
 def test_a_new_method_and_a_new_adapter_in_the_code_rerun_nothing(finished):
+    """A method is its class and its declaration, an adapter its class and its name."""
     finished.path("hcep/methods/dummy.py").write_text("from hcep.methods.linear import Linear\n\nDummy = Linear\n")
+    finished.edit("hcep/config/methods.py", "\nMETHODS: dict[str, type[Common]] = {", DUMMY_METHOD)
     finished.path("hcep/datasets/dummy.py").write_text(
         "from hcep.datasets.manifest import Manifest\n\nDummy = Manifest\n"
-    )
-    first = '    "hcep": MethodEntry('
-    finished.edit(
-        "hcep/registry.py", first, f'    "dummy": MethodEntry("hcep.methods.dummy:Dummy", "features", ()),\n{first}'
     )
     first = '    "manifest": "hcep'
     finished.edit("hcep/registry.py", first, f'    "dummy": "hcep.datasets.dummy:Dummy",\n{first}')
@@ -232,6 +242,31 @@ def test_a_new_method_and_a_new_adapter_in_the_code_rerun_nothing(finished):
     config = {"methods": {"dummy": {"base": "dummy"}}, "task_definitions": {"tiny": task}}
     wanted = [*of_method("dummy", *RUN_STAGES), *aggregates(*FIGURES), COUNTS]
     assert finished.snakemake("-n", config=config).begun == sorted(wanted)
+
+
+def test_a_new_figure_is_its_function_and_its_entry(finished):
+    finished.path("hcep/figures/dummy.py").write_text("from hcep.figures.curves import curves_figure as dummy_figure\n")
+    first = '    "curves": FigureEntry('
+    entry = '    "dummy": FigureEntry("hcep.figures.dummy:dummy_figure", ("curves.csv", "metrics.json")),\n'
+    finished.edit("hcep/registry.py", first, entry + first)
+    assert finished.snakemake().finished == ["figure dummy of tiny"]
+    assert finished.path("results/tiny/figures/dummy.svg").read_text().startswith("<?xml")
+
+
+def test_a_new_setting_is_one_declaration(finished):
+    """Its default reruns the runs that read it, a value is checked, and a method that does not read it refuses it."""
+    head = "class ArplMM(Learning, Head, Missing, RivalScore):"
+    declared = '    dummy: float = Field(1, gt=0, description="for the test")\n'
+    text = finished.path("hcep/config/methods.py").read_text()
+    start = text.index('    inputs = "features"\n', text.index(head)) + len('    inputs = "features"\n')
+    finished.path("hcep/config/methods.py").write_text(text[:start] + "\n" + declared + text[start:])
+    planned = finished.snakemake("-n").begun
+    assert {job.split()[1] for job in planned if job.startswith("train ")} == {"arpl_mm"}
+    assert finished.snakemake("-n", config={"methods": {"arpl_mm": {"dummy": 2}}}).begun == planned
+    outcome = finished.snakemake("-n", config={"methods": {"arpl_mm": {"dummy": 0}}}, fails=True)
+    assert "config, methods.arpl_mm.dummy: 0 must be more than 0" in outcome.text
+    outcome = finished.snakemake("-n", config={"methods": {"linear_msp": {"dummy": 2}}}, fails=True)
+    assert "methods: linear_msp sets 'dummy', which base 'linear' does not read" in outcome.text
 
 
 def shard_of_clip(workspace, name: str) -> str:
