@@ -41,7 +41,8 @@ def is_outside(module: str) -> bool:
 
 def stage_digest(verb: str, *targets: str) -> str:
     """Digest of the code of a stage, together with a method, an adapter or a figure (``"module:name"``)."""
-    return code_digest([*STAGES[verb].code, *map(module_of, targets)])
+    stage = STAGES[verb]
+    return code_digest([*(stage.code or [module_of(stage.function)]), *map(module_of, targets)])
 
 
 def closure(modules: Iterable[str]) -> list[str]:

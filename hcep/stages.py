@@ -67,7 +67,8 @@ class Stage(NamedTuple):
     keys : Keys or None
         Settings with fixed names, which the function takes by name; see `hcep.verbs.options`.
     code : tuple of str
-        Modules whose digest the rule compares, apart from those of a method, an adapter or a figure.
+        Modules whose digest the rule compares, apart from those of a method, an adapter or a figure; the function's
+        own where none is named.
     """
 
     function: str
@@ -139,7 +140,6 @@ STAGES: dict[str, Stage] = {
             Argument("workers", "processes that draw and encode", "threads", int, 2),
             value("speakers", "training and test speakers, ten clips each", int, (12, 8), nargs=2, metavar="N"),
         ),
-        code=("hcep.demo.corpus",),
     ),
     "pretrain_demo_encoders": Stage(
         "hcep.demo.pretrain:pretrain_demo_encoders",
@@ -149,7 +149,6 @@ STAGES: dict[str, Stage] = {
             value("seed", "seed of weights and data", int, 0),
             Argument("threads", "threads of torch", "threads", int, 2),
         ),
-        code=("hcep.demo.pretrain",),
     ),
     "fetch_encoders": Stage(
         "hcep.verbs.data:fetch_encoders",
@@ -282,7 +281,6 @@ STAGES: dict[str, Stage] = {
             writes("output", "encoder.json to write"),
         ),
         Keys("hcep.config.entries:Encoder", ("width", "stand_in")),
-        ("hcep.encoders.info",),
     ),
     "draw_splits": Stage(
         "hcep.verbs.runs:draw_splits",
@@ -313,7 +311,6 @@ STAGES: dict[str, Stage] = {
             ("labels", "test_folds"),
             ("train_folds", "val_folds", "val_fraction", "val_seed", "min_train", "other_labels", "words"),
         ),
-        ("hcep.protocol.make_split",),
     ),
     "tune": Stage(
         "hcep.verbs.runs:tune",
@@ -359,7 +356,6 @@ STAGES: dict[str, Stage] = {
             writes("replicates-h5", "replicates.h5 to write, for aggregate", "output.replicates"),
         ),
         Keys(EVALUATION, ("replicates", "confidence", "seed", "acceptance")),
-        ("hcep.evaluation.evaluate",),
     ),
     "posthoc": Stage(
         "hcep.evaluation.posthoc:posthoc",
@@ -370,7 +366,6 @@ STAGES: dict[str, Stage] = {
             writes("output", "posthoc.csv to write"),
         ),
         Keys(EVALUATION, ("replicates", "confidence", "seed")),
-        ("hcep.evaluation.posthoc",),
     ),
     "aggregate": Stage(
         "hcep.verbs.results:aggregate",
@@ -389,7 +384,6 @@ STAGES: dict[str, Stage] = {
         "hcep.evaluation.versus_paper:versus_paper",
         "Our numbers beside the paper's, with the difference, whatever its sign.",
         (names("task"), reads("summary", "summary.csv"), PAPER, writes("output", "CSV to write")),
-        code=("hcep.evaluation.versus_paper",),
     ),
     "table": Stage(
         "hcep.verbs.results:table",
@@ -432,13 +426,11 @@ STAGES: dict[str, Stage] = {
         "hcep.figures.qc_page:write_qc_page",
         "The quality-control page of a dataset.",
         (reads("qc", "qc.tsv of every dataset of the task", nargs="+"), writes("output", "HTML page to write")),
-        code=("hcep.figures.qc_page",),
     ),
     "summary_page": Stage(
         "hcep.figures.summary_page:write_summary_page",
         "The summary table as a page for the report.",
         (names("task"), reads("summary", "summary.csv"), writes("output", "HTML page to write")),
-        code=("hcep.figures.summary_page",),
     ),
 }
 

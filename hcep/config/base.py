@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -44,12 +43,3 @@ Name = Annotated[str, StringConstraints(pattern="^[a-z0-9_]+$")]
 Openness = Annotated[str, StringConstraints(pattern="^k[0-9]+u[0-9]+$")]
 SplitName = Annotated[str, StringConstraints(pattern="^split[0-9]+$")]
 Unique = AfterValidator(no_repetition)
-
-
-def fields_of(models: Iterable[type[Settings]]) -> dict[str, Any]:
-    """Name -> (type, declaration) of every field of these models, each once, as `pydantic.create_model` takes them."""
-    found: dict[str, Any] = {}
-    for model in models:
-        for name, field in model.model_fields.items():
-            found.setdefault(name, (field.annotation, field))
-    return found

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, create_model
 
-from hcep.config.base import Name, Openness, Settings, SplitName, Unique, fields_of
+from hcep.config.base import Name, Openness, Settings, SplitName, Unique
 from hcep.config.methods import Changes
 
 
@@ -161,14 +161,12 @@ class Task(Settings):
     method_settings: dict[str, Changes] = Field({}, description="settings of this task for one method")
 
 
-def _split_fields() -> dict[str, Any]:
-    keys = ("labels", "other_labels", "test_folds", "train_folds", "val_folds", "min_train", "val_fraction", "val_seed")
-    fields = {key: value for key, value in fields_of([Task]).items() if key in keys}
-    return fields | {"words": (dict[str, str], Field({}, description="class -> its word"))}
-
-
-# what `make_split` and `check_tasks` read of a task
-SplitSettings: type[Settings] = create_model("SplitSettings", __base__=Settings, **_split_fields())
+# what `make_split` and `check_tasks` read: fields of `Task`, and the words of its classes
+_OF_TASK = ("labels", "other_labels", "test_folds", "train_folds", "val_folds", "min_train", "val_fraction", "val_seed")
+_FIELDS: dict[str, Any] = {name: (Task.model_fields[name].annotation, Task.model_fields[name]) for name in _OF_TASK}
+SplitSettings: type[Settings] = create_model(
+    "SplitSettings", __base__=Settings, words=(dict[str, str], Field({}, description="class → its word")), **_FIELDS
+)
 
 
 class Evaluation(Settings):

@@ -9,7 +9,6 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from hcep.config.base import Settings
 
 MEAN = "mean"
-COSTS = ("learnable_m", "inference_s", "frozen_m", "gflop_per_clip", "memory_gb")
 
 
 class TableRow(Settings):
