@@ -160,7 +160,7 @@ def test_a_key_that_is_written_twice_is_named_with_both_rows(tmp_path, text, sai
         ({"caption": "c", "columns": {"a": "demo"}, "rows": [ROW]}, "tables.t.columns.a: 'demo' is no place"),
         ({"caption": "c", "columns": {"a": "demo/k8u2"}, "rows": [ROW, ROW]}, "row 'A' is listed twice"),
         ({"caption": "c", "columns": {"a": "demo/k8u2"}, "rows": []}, "tables.t.rows: has 0 entries"),
-        ({"caption": "c", "columns": {"a": "demo/k9u1"}, "rows": [ROW]}, "tables.t: there is no level of demo 'k9u1'"),
+        ({"caption": "c", "columns": {"a": "demo/k9"}, "rows": [ROW]}, "tables.t: .*'k9'"),
         ({"caption": "c", "columns": {"a": "dmo/k8u2"}, "rows": [ROW]}, "tables.t: there is no task 'dmo'.*'demo'"),
         ({"caption": "c", "columns": {"a": "demo/k8u2"}, "rows": [{"name": "A", "method": "hcpe"}]}, "mean 'hcep'"),
         (
