@@ -11,11 +11,10 @@ from hcep.evaluation.bootstrap import interval, paired_p
 from hcep.evaluation.corpora import APART, PER_CORPUS, known_name
 from hcep.evaluation.metrics import METRICS
 from hcep.evaluation.runs import Cell, Run, level_cell, mean_cell, read_runs
-from hcep.evaluation.versus_paper import Paper, read_paper, same_levels
+from hcep.evaluation.versus_paper import MEAN, Paper, of_task, read_printed, same_levels
 from hcep.files import write_table
 from hcep.protocol.openness import openness_value, parse_openness
 
-MEAN = "mean"
 # with fewer than about thirty groups, a percentile interval contains the truth less often than its confidence says; the
 # fewer groups, the worse
 FEW_GROUPS = 20
@@ -101,7 +100,7 @@ def aggregate(
     read = read_runs(runs, task)
     confidence = read[0].metrics["confidence"]
     cells = _cells(read)
-    printed = {} if paper is None else read_paper(paper, task)
+    printed = {} if paper is None else of_task(read_printed(paper), task)
     history = list(dict.fromkeys(name for run in read for name in run.history))
     extra = [name for name in dict.fromkeys(name for run in read for name in run.replicates) if name not in METRICS]
     per_corpus = [f"{name}{part}" for name in extra if name != APART for part in ("", "_lo", "_hi")]
