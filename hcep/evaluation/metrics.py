@@ -123,7 +123,10 @@ class Ranking:
 
     def __init__(self, data: OpenSet, group: ArrayLike | None = None, n_groups: int = 1) -> None:
         _refuse_non_finite(data.score, "scores")
-        _refuse_empty(int(data.known.sum()), int((~data.known).sum()))
+        if data.known.all() or not data.known.any():
+            n_known = int(data.known.sum())
+            cause = f"open-set metrics need known and unknown test clips, got {n_known} and {len(data.known) - n_known}"
+            raise HcepError(cause, remedy="check the class split and the test part")
         clip_group = np.zeros(len(data.score), dtype=np.intp) if group is None else np.asarray(group, dtype=np.intp)
         order = np.argsort(-np.asarray(data.score, dtype=np.float64), kind="stable")
         score, known = data.score[order], data.known[order]
@@ -169,7 +172,7 @@ class Ranking:
                 "oscr": _area(counts.correct, counts.known, counts.unknown),
                 "accuracy": counts.correct[..., -1] / counts.known[..., -1],
                 "aupr_known": _average_precision(counts.known, counts.unknown),
-                "aupr_unknown": _average_precision(*_from_below(counts)),
+                "aupr_unknown": _average_precision(_from_below(counts.unknown), _from_below(counts.known)),
                 "fpr95": _fpr95(counts),
                 "macro_f1": _macro_f1(hits, support, predicted),
             }
@@ -178,7 +181,7 @@ class Ranking:
 
 
 def open_set_metrics(data: OpenSet) -> dict[str, float]:
-    """All metrics of `METRICS` on one sort, as fractions.
+    """All metrics of `METRICS` on one sort, as fractions. The errors are those of `Ranking`.
 
     Returns
     -------
@@ -190,11 +193,6 @@ def open_set_metrics(data: OpenSet) -> dict[str, float]:
         ``aupr_unknown`` are average precisions with that side as positives, the unknown side ranked by the negated
         score. ``fpr95`` is the share of unknown clips accepted at the largest threshold that accepts at least 95 % of
         the known clips.
-
-    Raises
-    ------
-    HcepError
-        A score is not finite, or there is no known or no unknown clip.
     """
     values = Ranking(data).metrics(np.ones((1, 1)), np.ones((1, 1)))
     return {name: float(value[0]) for name, value in values.items()}
@@ -203,15 +201,12 @@ def open_set_metrics(data: OpenSet) -> dict[str, float]:
 def open_set_curve(data: OpenSet) -> Curve:
     """TPR, CCR and FPR at every distinct score, accepting iff score >= threshold (HCEP, Algorithm 1).
 
+    The errors are those of `Ranking`.
+
     Returns
     -------
     Curve
         Starts at (0, 0) with threshold inf and ends at (fpr 1, tpr 1, ccr accuracy).
-
-    Raises
-    ------
-    HcepError
-        A score is not finite, or there is no known or no unknown clip.
     """
     ranking = Ranking(data)
     counts = ranking.counts(np.ones(1), np.ones(1))
@@ -227,14 +222,6 @@ def _refuse_non_finite(values: Floats, what: str) -> None:
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         raise HcepError(f"{bad} of {values.size} {what} are not finite", remedy="look for a diverged training run")
-
-
-def _refuse_empty(n_known: int, n_unknown: int) -> None:
-    if not n_known or not n_unknown:
-        raise HcepError(
-            f"open-set metrics need known and unknown test clips, got {n_known} and {n_unknown}",
-            remedy="check the class split and the test part",
-        )
 
 
 def _class_tables(data: OpenSet, group: NDArray[np.intp], n_groups: int) -> tuple[Floats, Floats, Floats]:
@@ -262,14 +249,9 @@ def _area(hits: Floats, known: Floats, unknown: Floats) -> Floats:
     return doubled / (2 * known[..., -1] * unknown[..., -1])
 
 
-def _from_below(counts: Counts) -> tuple[Floats, Floats]:
-    """Counts of unknown and known clips when accepting from the lowest score upwards."""
-
-    def rest(side: Floats) -> Floats:
-        before = np.concatenate([np.zeros_like(side[..., :1]), side[..., :-1]], axis=-1)
-        return (side[..., -1:] - before)[..., ::-1]
-
-    return rest(counts.unknown), rest(counts.known)
+def _from_below(side: Floats) -> Floats:
+    """Counts of one side's clips when accepting from the lowest score upwards."""
+    return (side[..., -1:] - side + np.diff(side, axis=-1, prepend=0.0))[..., ::-1]
 
 
 def _average_precision(positive: Floats, negative: Floats) -> Floats:

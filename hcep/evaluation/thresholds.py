@@ -61,7 +61,6 @@ def threshold_table(train: ArrayLike, test: OpenSet, acceptance: Sequence[float]
         Scores of known training clips.
     test : OpenSet
         Test clips; they are read only after the thresholds are fixed.
-    acceptance : sequence of float
 
     Returns
     -------

@@ -53,7 +53,8 @@ def number(row: Row, column: str) -> float:
         return float(row[column])
     except (KeyError, ValueError) as error:
         place = " ".join(row.get(name, "") for name in ("task", "method", "openness", "known")).strip()
-        raise HcepError(f"no number for {column}", file=row["file"], row=place, remedy="run its step again") from error
+        cause = f"no number for {column}: {row.get(column)!r}"
+        raise HcepError(cause, file=row["file"], row=place or None, remedy="run its step again") from error
 
 
 def difference(ours: float, paper: float) -> str:
