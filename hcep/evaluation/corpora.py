@@ -64,7 +64,7 @@ def corpus_metrics(run: Scores, *, replicates: int, seed: int) -> dict[str, Corp
     found: dict[str, CorpusMetric] = {}
     for corpus in corpora:
         rows = ~data.known | (dataset == corpus)
-        part = OpenSet(*(column[rows] for column in data[:4]), data.n_classes)
+        part = data._replace(**{name: getattr(data, name)[rows] for name in OpenSet._fields[:4]})
         values = open_set_metrics(part)
         draws = bootstrap(part, groups[rows], replicates=replicates, seed=seed, drawn_from=groups).values
         found |= {known_name(name, corpus): CorpusMetric(values[name], draws[name]) for name in PER_CORPUS}

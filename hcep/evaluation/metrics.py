@@ -79,15 +79,8 @@ def open_set(scores: Scores) -> OpenSet:
 def log_max_softmax(logits: ArrayLike) -> Floats:
     """Log of the largest softmax probability, which keeps its order where the probability itself rounds to 1.
 
-    log p_max = -log1p(sum over j != max of exp(l_j - l_max)); distinct up to margins of about 740.
-
-    Parameters
-    ----------
-    logits : (n, K) array
-
-    Returns
-    -------
-    (n,) float64, at most 0
+    (n, K) logits give (n,) float64, at most 0: log p_max = -log1p(sum over j != max of exp(l_j - l_max)), distinct up
+    to margins of about 740.
 
     Raises
     ------
@@ -164,7 +157,7 @@ class Ranking:
             NaN where one side has no weight at all.
         """
         counts = self.counts(known_weight, unknown_weight)
-        hits, support, predicted = (np.asarray(known_weight, dtype=np.float64) @ table for table in self.tables)
+        per_class = [np.asarray(known_weight, dtype=np.float64) @ table for table in self.tables]
         # a side without weight gives 0/0 = NaN, which is what the docstring promises
         with np.errstate(invalid="ignore", divide="ignore"):
             values = {
@@ -174,7 +167,7 @@ class Ranking:
                 "aupr_known": _average_precision(counts.known, counts.unknown),
                 "aupr_unknown": _average_precision(_from_below(counts.unknown), _from_below(counts.known)),
                 "fpr95": _fpr95(counts),
-                "macro_f1": _macro_f1(hits, support, predicted),
+                "macro_f1": _macro_f1(*per_class),
             }
         usable = (counts.known[..., -1] > 0) & (counts.unknown[..., -1] > 0)
         return {name: np.where(usable, values[name], np.nan) for name in METRICS}
@@ -201,12 +194,7 @@ def open_set_metrics(data: OpenSet) -> dict[str, float]:
 def open_set_curve(data: OpenSet) -> Curve:
     """TPR, CCR and FPR at every distinct score, accepting iff score >= threshold (HCEP, Algorithm 1).
 
-    The errors are those of `Ranking`.
-
-    Returns
-    -------
-    Curve
-        Starts at (0, 0) with threshold inf and ends at (fpr 1, tpr 1, ccr accuracy).
+    It starts at (0, 0) with threshold inf and ends at (fpr 1, tpr 1, ccr accuracy). The errors are those of `Ranking`.
     """
     ranking = Ranking(data)
     counts = ranking.counts(np.ones(1), np.ones(1))
@@ -224,16 +212,12 @@ def _refuse_non_finite(values: Floats, what: str) -> None:
         raise HcepError(f"{bad} of {values.size} {what} are not finite", remedy="look for a diverged training run")
 
 
-def _class_tables(data: OpenSet, group: NDArray[np.intp], n_groups: int) -> tuple[Floats, Floats, Floats]:
+def _class_tables(data: OpenSet, group: NDArray[np.intp], n_groups: int) -> list[Floats]:
     """Per group and class, over known clips: right predictions, clips, predictions; each (n_groups, K)."""
-    shape = (n_groups, data.n_classes)
-
-    def table(rows: NDArray[np.bool_], ids: NDArray[np.intp]) -> Floats:
-        flat = np.bincount(group[rows] * shape[1] + ids[rows], minlength=shape[0] * shape[1])
-        return flat.reshape(shape).astype(np.float64)
-
-    right = data.known & (data.label == data.prediction)
-    return table(right, data.label), table(data.known, data.label), table(data.known, data.prediction)
+    known, k = data.known, data.n_classes
+    counted = ((known & (data.label == data.prediction), data.label), (known, data.label), (known, data.prediction))
+    flat = [np.bincount(group[rows] * k + ids[rows], minlength=n_groups * k) for rows, ids in counted]
+    return [table.reshape(n_groups, k).astype(np.float64) for table in flat]
 
 
 def _accumulate(weights: Floats, upto: NDArray[np.intp]) -> Floats:

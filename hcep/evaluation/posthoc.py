@@ -67,13 +67,8 @@ def posthoc(
     joined where a method stores no fused one. Test clips decide nothing but whether ViM's linear layer fits. OSCR takes
     the method's own predictions, whatever the score.
 
-    Parameters
-    ----------
-    output : path
-        ``posthoc.csv``: one row a score, percent, with the intervals of the run's own bootstrap draws. A score that is
-        not defined for the run has empty cells and says why in `note`.
-    replicates, confidence, seed
-        Settings of the bootstrap.
+    ``posthoc.csv`` has one row a score, in percent, with the intervals of the run's own bootstrap draws. A score that
+    is not defined for the run has empty cells and says why in `note`.
 
     Raises
     ------
@@ -99,10 +94,9 @@ def posthoc(
             draws = bootstrap(data, groups, replicates=replicates, seed=seed)
             found = open_set_metrics(data)
             for metric in METRICS:
-                cells = zip(
-                    ("", "_lo", "_hi"), (found[metric], *interval(draws.values[metric], confidence)), strict=True
-                )
-                row |= {f"{metric}{part}": f"{100 * value:.4f}" for part, value in cells}
+                low, high = interval(draws.values[metric], confidence)
+                shown = {"": found[metric], "_lo": low, "_hi": high}
+                row |= {f"{metric}{part}": f"{100 * value:.4f}" for part, value in shown.items()}
         rows.append(row)
     write_table(output, COLUMNS, rows)
 

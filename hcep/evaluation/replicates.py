@@ -35,18 +35,9 @@ def tested_clips(run: Scores) -> Clips:
 def digests(run: Scores, scores: str | Path, values: Mapping[str, Floats]) -> dict[str, str]:
     """What metrics.json keeps of the files and clips that it was made from, each as a hex digest.
 
-    Parameters
-    ----------
-    scores : path
-        The file that `run` was read from.
-    values : mapping of metric name to (R,) float64
-
-    Returns
-    -------
-    dict
-        ``scores``: the bytes of scores.h5. ``test_clips``: the known classes, and name, label and group of every test
-        clip. The draws follow from the groups, the number of replicates and the seed, so runs that agree in these are
-        paired. ``replicates``: the replicates of all metrics.
+    ``scores``: the bytes of scores.h5, the file that `run` was read from. ``test_clips``: the known classes, and name,
+    label and group of every test clip. The draws follow from the groups, the number of replicates and the seed, so runs
+    that agree in these are paired. ``replicates``: the replicates (R,) of all metrics.
     """
     clips = digest([sorted(run.classes), tested_clips(run)])
     return {"scores": sha256_file(scores), "test_clips": clips, "replicates": _digest_of(values)}

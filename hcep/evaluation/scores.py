@@ -133,13 +133,7 @@ def group_keys(scores: Scores) -> NDArray[np.str_]:
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
-    """Check and write one run's scores; the file is whole or absent.
-
-    Parameters
-    ----------
-    path : path
-    scores : Scores
-        Sequences of the right lengths, which are converted to arrays here.
+    """Check and write one run's scores; the file is whole or absent, and sequences become arrays here.
 
     Raises
     ------
@@ -165,8 +159,9 @@ def write_scores(path: str | Path, scores: Scores) -> None:
 
 
 def _arrays(scores: Scores) -> Scores:
+    texts: dict[str, Any] = {name: np.asarray(getattr(scores, name), dtype=np.str_) for name in TEXT_COLUMNS}
     return scores._replace(
-        **{name: np.asarray(getattr(scores, name), dtype=np.str_) for name in TEXT_COLUMNS},  # type: ignore[arg-type]
+        **texts,
         known=np.asarray(scores.known, dtype=bool),
         logits=np.asarray(scores.logits, dtype=np.float64),
         score=np.asarray(scores.score, dtype=np.float64),
@@ -178,14 +173,7 @@ def _arrays(scores: Scores) -> Scores:
 
 
 def read_scores(path: str | Path, *, features: bool = True) -> Scores:
-    """Read and check one run's scores.
-
-    Parameters
-    ----------
-    path : path
-        A file written by `write_scores`.
-    features : bool
-        Whether to read the pooled features, which are most of the file.
+    """Read and check one run's scores, without the pooled features if so wanted: they are most of the file.
 
     Raises
     ------

@@ -41,10 +41,6 @@ class TableInputs(NamedTuple):
         """The task whose results are shown for a task of the table."""
         return self.stand_in_for.get(name, name)
 
-    def reason(self, method: str) -> str:
-        """Why a method has no number of ours."""
-        return self.absent.get(method, NOT_RUN)
-
     def other_levels(self, paper_task: str, method: str) -> str:
         """Why our mean is not the paper's: over which levels the two are; empty where they are the same."""
         place = (self.task(paper_task), method)
@@ -60,8 +56,8 @@ def read_table_inputs(
     paper: str | Path,
     *,
     complexity: str | Path | None,
-    stand_in_for: Mapping[str, str],
-    absent: Mapping[str, str],
+    stand_in_for: Mapping[str, str] | None,
+    absent: Mapping[str, str] | None,
 ) -> TableInputs:
     """Read the files behind the tables; arguments as in `write_paper_table`.
 
@@ -82,12 +78,11 @@ def read_table_inputs(
         if not row["known"].isdecimal():
             raise HcepError(f"known is {row['known']!r}, no number of classes", file=complexity, row=line)
         costs[row["method"], int(row["known"])] = row
-    return TableInputs(ours, costs, read_printed(paper), stand_in_for, absent)
+    return TableInputs(ours, costs, read_printed(paper), stand_in_for or {}, absent or {})
 
 
 def marks(rows: Sequence[Row]) -> Row:
     """What a reader must know about the rows that a cell is made of."""
     kept = {name: dict.fromkeys(value for row in rows for value in row[name].split(";") if value) for name in JOINED}
-    return {name: ";".join(values) for name, values in kept.items()} | {
-        "stand_in": "true" if any(row["stand_in"] == "true" for row in rows) else "false" if rows else ""
-    }
+    stand_in = "true" if any(row["stand_in"] == "true" for row in rows) else "false" if rows else ""
+    return {name: ";".join(values) for name, values in kept.items()} | {"stand_in": stand_in}

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from hcep.config.messages import explain
 from hcep.config.tables import Headline, PaperTable
 from hcep.evaluation.headline import METRICS, headline_cells
-from hcep.evaluation.table_inputs import TableInputs, marks, read_table_inputs
+from hcep.evaluation.table_inputs import NOT_RUN, TableInputs, marks, read_table_inputs
 from hcep.evaluation.versus_paper import MEAN, Row, difference, number
 from hcep.files import write_table, write_text
 from hcep.protocol.openness import parse_openness
@@ -68,9 +68,7 @@ def write_paper_table(
         The definition or a file is malformed.
     """
     table = _read_definition(name, definition)
-    inputs = read_table_inputs(
-        summaries, paper, complexity=complexity, stand_in_for=stand_in_for or {}, absent=absent or {}
-    )
+    inputs = read_table_inputs(summaries, paper, complexity=complexity, stand_in_for=stand_in_for, absent=absent)
     if isinstance(table, Headline):
         cells = headline_cells(table, inputs)
         metrics = {f"relative_gain_{metric}": f"{metric.upper()} gain (%)" for metric in METRICS}
@@ -108,7 +106,7 @@ def _cells(name: str, table: PaperTable, inputs: TableInputs) -> list[Row]:
                 cell |= _cost(inputs, method, openness, table.costs[metric])
                 cell["note"] = "; ".join(part for part in (shared["note"], cell["note"]) if part)
             elif ours is None:
-                cell["status"] = inputs.reason(method)
+                cell["status"] = inputs.absent.get(method, NOT_RUN)
             else:
                 number(ours, metric)
                 cell |= {"ours": ours[metric]} | {part: ours.get(f"{metric}_{part}", "") for part in ("lo", "hi")}
@@ -124,7 +122,7 @@ def _cost(inputs: TableInputs, method: str, openness: str, column: str) -> Row:
     """A cell of the complexity table; it counts by the number of known classes and has no interval."""
     row = inputs.costs.get((method, parse_openness(openness)[0]))
     if row is None:
-        return {"status": inputs.reason(method), "note": ""}
+        return {"status": inputs.absent.get(method, NOT_RUN), "note": ""}
     if not row.get(column):
         return {"status": NOT_MEASURED, "note": ""}
     return {"ours": f"{number(row, column):.2f}", "note": row.get("note", "") if column == "learnable_m" else ""}
@@ -149,10 +147,8 @@ def _layout(
     columns = list(dict.fromkeys(cell["column"] for cell in cells))
     rows = list(dict.fromkeys((cell.get("section", ""), cell["row"]) for cell in cells))
     if isinstance(table, PaperTable) and table.stacked:
-        body = [
-            [column, *row, *(_text(by_place[column, *row, metric]) for metric in metrics)]
-            for column, row in itertools.product(columns, rows)
-        ]
+        stacked = [(column, *row) for column in columns for row in rows]
+        body = [[*place, *(_text(by_place[*place, metric]) for metric in metrics)] for place in stacked]
         return ["Openness", "Type", first, *metrics.values()], body
     if len({cell["paper_task"] for cell in cells}) > 1:
         places = list(itertools.product(columns, metrics))

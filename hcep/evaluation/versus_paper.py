@@ -63,17 +63,9 @@ def difference(ours: float, paper: float) -> str:
 
 
 def read_printed(file: str | Path) -> Printed:
-    """All printed results of the paper, in the order of the file.
+    """All printed results of the paper, in the order of the file, which has the columns `PAPER_COLUMNS`.
 
-    Parameters
-    ----------
-    file : path
-        Columns ``source,task,method,openness,metric,value``.
-
-    Returns
-    -------
-    dict of (source, task, method, openness or ``mean``, metric) to float
-        Percent, or the unit that the metric's name ends in.
+    They are in percent, or in the unit that the metric's name ends in; an openness may be ``mean``.
 
     Raises
     ------

@@ -24,12 +24,8 @@ def curves_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
     """The curves of all runs: a column per openness, TPR above, CCR below, a line per method.
 
     A line is the mean over splits at equal FPR, after the seeds of every split were averaged; a band is the range over
-    splits. The number in the legend is the mean area in metrics.json, in percent.
-
-    Parameters
-    ----------
-    runs : sequence of path
-        Run folders with ``curves.csv`` and ``metrics.json``.
+    splits. The number in the legend is the mean area in metrics.json, in percent. Runs are folders with ``curves.csv``
+    and ``metrics.json``.
 
     Raises
     ------

@@ -26,12 +26,8 @@ Points = dict[str, dict[str, dict[str, float]]]
 def fig4_figure(table: Sequence[str | Path], title: str = "") -> Figure:
     """Bars for the settings of section ``a`` and lines over the numbers of tokens of section ``b``.
 
-    A diamond is the paper's value, a whisker the interval.
-
-    Parameters
-    ----------
-    table : sequence of one path
-        ``fig4.csv``, written by `hcep.evaluation.tables.write_paper_table`.
+    A diamond is the paper's value, a whisker the interval. One file is drawn: ``fig4.csv``, written by
+    `hcep.evaluation.tables.write_paper_table`.
 
     Raises
     ------

@@ -23,12 +23,7 @@ def score_histogram_figure(runs: Sequence[str | Path], title: str = "") -> Figur
 
     The test clips of all splits and seeds are pooled. The bars of each side sum to 100 %, so that the sides compare
     whatever their sizes. Where all scores of a method are at most 0, they are log probabilities and their exponentials
-    are shown.
-
-    Parameters
-    ----------
-    runs : sequence of path
-        Run folders with ``scores.h5``.
+    are shown. Runs are folders with ``scores.h5``.
 
     Raises
     ------

@@ -20,12 +20,7 @@ Cell = Mapping[str, float]
 def summary_bars_figure(summary: Sequence[str | Path], title: str = "") -> Figure:
     """One group of bars per openness, one bar per method, AUROC above OSCR.
 
-    A diamond is the paper's value, a whisker the interval.
-
-    Parameters
-    ----------
-    summary : sequence of one path
-        ``summary.csv``, in percent.
+    A diamond is the paper's value, a whisker the interval. One file is drawn: ``summary.csv``, in percent.
 
     Raises
     ------

@@ -16,14 +16,7 @@ NEEDED = (*PLACE, "stand_in", "text_kind", "selection", "note")
 
 
 def write_summary_page(summary: str | Path, output: str | Path, *, task: str) -> None:
-    """Write the page for one task.
-
-    Parameters
-    ----------
-    summary : path
-        ``summary.csv``, percent.
-    output : path
-        HTML file to write; it loads nothing from elsewhere.
+    """Write the page for one task from ``summary.csv``, in percent; the page loads nothing from elsewhere.
 
     Raises
     ------

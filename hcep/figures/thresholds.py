@@ -28,12 +28,8 @@ DEFAULT_ACCEPTANCE = 0.95
 def thresholds_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
     """Rates on the test clips over the acceptance rate: a row per method, a column per openness.
 
-    A line is the mean over splits and seeds, a band their range.
-
-    Parameters
-    ----------
-    runs : sequence of path
-        Run folders with ``thresholds.csv`` and ``metrics.json``.
+    A line is the mean over splits and seeds, a band their range. Runs are folders with ``thresholds.csv`` and
+    ``metrics.json``.
 
     Raises
     ------

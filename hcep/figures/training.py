@@ -32,12 +32,8 @@ History = dict[str, Floats]
 def training_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
     """The training histories: a column per method, a row for each kind of quantity that was recorded.
 
-    A line is the mean over a method's runs, a band their range.
-
-    Parameters
-    ----------
-    runs : sequence of path
-        Run folders ``…/{method}/{openness}/{split}/seed{seed}`` with ``history.csv``.
+    A line is the mean over a method's runs, a band their range. Runs are folders
+    ``…/{method}/{openness}/{split}/seed{seed}`` with ``history.csv``.
 
     Raises
     ------
