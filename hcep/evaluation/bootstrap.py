@@ -125,19 +125,12 @@ def bootstrap(
 
 
 def interval(values: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Percentile interval over the replicates that were not dropped.
-
-    Parameters
-    ----------
-    values : (R,) float64
-        NaN marks a dropped replicate.
-    confidence : float
-        Between 0 and 1, both excluded.
+    """Percentile interval over the replicates (R,) that were not dropped; NaN marks a dropped one.
 
     Raises
     ------
     HcepError
-        The confidence is out of range or no replicate is left.
+        The confidence is not between 0 and 1, both excluded, or no replicate is left.
     """
     if not 0 < confidence < 1:
         raise HcepError(f"confidence must lie between 0 and 1, got {confidence}")

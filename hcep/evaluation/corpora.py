@@ -37,11 +37,7 @@ def known_name(metric: str, corpus: str) -> str:
 def corpus_metrics(run: Scores, *, replicates: int, seed: int) -> dict[str, CorpusMetric]:
     """Metrics per corpus, and how well the score separates the corpora.
 
-    Parameters
-    ----------
-    run : Scores
-    replicates, seed : int
-        Settings of the bootstrap. The draws are those of the run's own metrics, so the intervals are paired with them.
+    The bootstrap's draws are those of the run's own metrics, so the intervals are paired with them.
 
     Returns
     -------

@@ -44,12 +44,7 @@ class Run(NamedTuple):
 
 
 def read_runs(folders: Sequence[str | Path], task: str) -> list[Run]:
-    """Read the evaluated runs of one task; nothing is computed again.
-
-    Parameters
-    ----------
-    folders : sequence of path
-        Each with metrics.json, replicates.h5, scores.h5 and, where the method trains, history.csv.
+    """Read the evaluated runs of one task from the folders that `aggregate` takes; nothing is computed again.
 
     Raises
     ------

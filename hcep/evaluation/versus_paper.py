@@ -101,16 +101,8 @@ def versus_paper(summary: str | Path, paper: str | Path, task: str, output: str 
     """Write one row for every number that the paper prints for a task; `ours` is empty where we have none.
 
     A mean stays without our number unless our openness levels are those of the paper. A task that is not in the paper
-    gives a table with a header only.
-
-    Parameters
-    ----------
-    summary : path
-        The summary that `aggregate` wrote.
-    paper : path
-        The paper's printed results, see `read_printed` for the columns.
-    output : path
-        Percent; `difference` is ours minus the paper's, from the printed digits.
+    gives a table with a header only. Read are the summary that `aggregate` wrote and the paper's printed results, see
+    `read_printed`; numbers are in percent, and `difference` is ours minus the paper's, from the printed digits.
 
     Raises
     ------
