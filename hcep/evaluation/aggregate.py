@@ -6,16 +6,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hcep.errors import HcepError
 from hcep.evaluation.bootstrap import interval, paired_p
 from hcep.evaluation.corpora import APART, PER_CORPUS, known_name
 from hcep.evaluation.metrics import METRICS
 from hcep.evaluation.runs import Cell, Run, level_cell, mean_cell, read_runs
-from hcep.evaluation.versus_paper import Paper, read_paper, same_levels
+from hcep.evaluation.scores import IDENTITY
+from hcep.evaluation.versus_paper import MEAN, Paper, number, of_task, read_printed, same_levels
 from hcep.files import write_table
 from hcep.protocol.openness import openness_value, parse_openness
 
-MEAN = "mean"
 # with fewer than about thirty groups, a percentile interval contains the truth less often than its confidence says; the
 # fewer groups, the worse
 FEW_GROUPS = 20
@@ -25,7 +24,7 @@ REFERENCES = ("arpl_mm", "frozen_prompts", "hcep", "arpl_mm_tuned", "frozen_prom
 COMPARED = ("auroc", "oscr", "accuracy")
 LEVEL_COLUMNS = ("known", "unknown", "openness_value")
 RUN_COLUMNS = (
-    *("task", "method", "openness", "split", "seed", *LEVEL_COLUMNS),
+    *(*IDENTITY, *LEVEL_COLUMNS),
     *("n_known", "n_unknown", "n_groups", "replicates_dropped"),
     *(f"{name}{part}" for name in METRICS for part in ("", "_lo", "_hi")),
     *("text_kind", "stand_in", "selection", "left_out", "corpora", "corpus_positive"),
@@ -61,7 +60,6 @@ def aggregate(
     *,
     corpora_csv: str | Path | None = None,
     protocol: str = "",
-    references: Sequence[str] = REFERENCES,
 ) -> None:
     """Average and compare all evaluated runs of one task; methods keep the order in which they first appear.
 
@@ -74,7 +72,6 @@ def aggregate(
         Run folders with metrics.json, replicates.h5, scores.h5 and, where the method trains, history.csv.
     paper : path, optional
         The paper's printed results; without it, and for other tasks, the paper columns stay empty.
-    task : str
     runs_csv : path
         One row a run, with the last movement and gap columns of its history; where the known test clips are of several
         corpora, ``corpus_auroc`` and the columns ``auroc_known_<corpus>`` and ``oscr_known_<corpus>`` are filled.
@@ -83,14 +80,12 @@ def aggregate(
         splits, `_lo` and `_hi` percentiles of the bootstrap replicates' means. Class splits count as fixed in these
         intervals; `_sd` shows what they contribute. `left_out` names the classes that a split of the row left out of K.
     comparisons_csv : path
-        Every method minus each reference that is present, on the same test clips and the same draws.
+        Every method minus each of `REFERENCES` that is present, on the same test clips and the same draws.
     corpora_csv : path, optional
         One row per method, openness level and corpus of the known test clips; ``corpora.csv`` beside the summary by
         default. A task with one corpus gives a header only.
     protocol : str
         What the task chose where the paper leaves a choice, for the column of that name.
-    references : sequence of str
-        Methods to compare with.
 
     Raises
     ------
@@ -101,13 +96,13 @@ def aggregate(
     read = read_runs(runs, task)
     confidence = read[0].metrics["confidence"]
     cells = _cells(read)
-    printed = {} if paper is None else read_paper(paper, task)
+    printed = {} if paper is None else of_task(read_printed(paper), task)
     history = list(dict.fromkeys(name for run in read for name in run.history))
     extra = [name for name in dict.fromkeys(name for run in read for name in run.replicates) if name not in METRICS]
     per_corpus = [f"{name}{part}" for name in extra if name != APART for part in ("", "_lo", "_hi")]
     write_table(runs_csv, (*RUN_COLUMNS, *per_corpus, *history), [_run_row(run) for run in read])
     write_table(summary_csv, SUMMARY_COLUMNS, _summary_rows(task, cells, printed, confidence, protocol))
-    write_table(comparisons_csv, COMPARISON_COLUMNS, _comparison_rows(task, cells, references, confidence))
+    write_table(comparisons_csv, COMPARISON_COLUMNS, _comparison_rows(task, cells, confidence))
     corpora_csv = corpora_csv or Path(summary_csv).with_name("corpora.csv")
     write_table(corpora_csv, CORPORA_COLUMNS, _corpora_rows(task, cells, confidence))
 
@@ -141,7 +136,7 @@ def _distinct(values: Iterable[str]) -> str:
 def _marks(runs: Sequence[Run]) -> dict[str, str]:
     return {
         "text_kind": _distinct(run.metrics["text_kind"] for run in runs),
-        "stand_in": _flag(any(run.metrics["stand_in"] for run in runs)),
+        "stand_in": "true" if any(run.metrics["stand_in"] for run in runs) else "false",
         "selection": _distinct(run.metrics["selection"] for run in runs),
     }
 
@@ -150,12 +145,8 @@ def _left_out(runs: Iterable[Run]) -> str:
     return _distinct(name for run in runs for name in run.metrics["left_out"])
 
 
-def _flag(value: bool) -> str:
-    return "true" if value else "false"
-
-
 def _run_row(run: Run) -> dict[str, Any]:
-    row: dict[str, Any] = {name: getattr(run, name) for name in ("task", "method", "openness", "split", "seed")}
+    row: dict[str, Any] = {name: getattr(run, name) for name in IDENTITY}
     row |= _level(run.openness)
     row |= {name: run.metrics[name] for name in ("n_known", "n_unknown", "n_groups", "replicates_dropped")}
     for name in run.replicates:
@@ -229,35 +220,22 @@ def _note(cell: Cell) -> str:
 
 
 def _mean_history(runs: Sequence[Run], name: str) -> float | None:
-    values = []
-    for run in runs:
-        text = run.history.get(name, "")
-        if not text:
-            continue
-        try:
-            values.append(float(text))
-        except ValueError as error:
-            raise HcepError(f"{name} is {text!r}, no number", file=run.folder / "history.csv") from error
-    return sum(values) / len(values) if values else None
+    rows = [run.history | {"file": str(run.folder / "history.csv")} for run in runs if run.history.get(name)]
+    return sum(number(row, name) for row in rows) / len(rows) if rows else None
 
 
-def _comparison_rows(task: str, cells: Cells, references: Sequence[str], confidence: float) -> list[dict[str, Any]]:
+def _comparison_rows(task: str, cells: Cells, confidence: float) -> list[dict[str, Any]]:
     rows = []
-    for method, levels in cells.items():
-        for reference in references:
-            if reference == method or reference not in cells:
-                continue
-            for openness, cell in levels.items():
-                other = cells[reference][openness]
-                shared = {"task": task, "method": method, "reference": reference, "openness": openness}
-                shared |= {"splits": str(len(cell.splits)), "seeds": str(len(cell.seeds))}
-                shared |= _marks((*cell.runs, *other.runs))
-                rows += [{**shared, "metric": name, **_difference(cell, other, name, confidence)} for name in COMPARED]
+    pairs = [(method, other) for method in cells for other in REFERENCES if other in cells and other != method]
+    for method, reference in pairs:
+        for openness, cell in cells[method].items():
+            other = cells[reference][openness]
+            shared: dict[str, Any] = {"task": task, "method": method, "reference": reference, "openness": openness}
+            shared |= {"splits": len(cell.splits), "seeds": len(cell.seeds), **_marks((*cell.runs, *other.runs))}
+            for name in COMPARED:
+                draws = cell.replicates[name] - other.replicates[name]
+                low, high = map(_percent, interval(draws, confidence))
+                gap = _percent(cell.mean[name] - other.mean[name])
+                row = {"metric": name, "difference": gap, "lo": low, "hi": high, "p": f"{paired_p(draws):.4f}"}
+                rows.append(shared | row)
     return rows
-
-
-def _difference(cell: Cell, other: Cell, metric: str, confidence: float) -> dict[str, str]:
-    draws = cell.replicates[metric] - other.replicates[metric]
-    low, high = interval(draws, confidence)
-    value = _percent(cell.mean[metric] - other.mean[metric])
-    return {"difference": value, "lo": _percent(low), "hi": _percent(high), "p": f"{paired_p(draws):.4f}"}

@@ -52,8 +52,6 @@ def group_draws(
         Names of all groups of the test part; order and repetition do not matter.
     side : {'known', 'unknown'}
         Known and unknown clips are resampled separately.
-    replicates : int
-    seed : int
     chunk : int, optional
         Replicates per array; all at once by default.
 
@@ -100,17 +98,11 @@ def bootstrap(
         Test clips of one run.
     groups : (n,) str
         Group of every clip.
-    replicates : int
-    seed : int
     drawn_from : (m,) str, optional
         Groups to draw from, where `data` is only some of a run's test clips: all groups of the run's test part give the
         draws of the run itself. By default `groups`.
     sides : tuple of str
         Which draw resamples the positive clips of `data`, and which the negative ones.
-
-    Returns
-    -------
-    Replicates
 
     Raises
     ------
@@ -127,53 +119,38 @@ def bootstrap(
     values = {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
     dropped = int(np.isnan(values["auroc"]).sum())
     if dropped == replicates:
-        raise HcepError(
-            f"none of {replicates} bootstrap replicates has known and unknown clips",
-            remedy="raise the number of replicates or of test groups",
-        )
+        cause = f"none of {replicates} bootstrap replicates has known and unknown clips"
+        raise HcepError(cause, remedy="raise the number of replicates or of test groups")
     return Replicates(values, dropped, len(names))
 
 
 def interval(values: Floats, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Percentile interval over the replicates that were not dropped.
-
-    Parameters
-    ----------
-    values : (R,) float64
-        NaN marks a dropped replicate.
-    confidence : float
-        Between 0 and 1, both excluded.
+    """Percentile interval over the replicates (R,) that were not dropped; NaN marks a dropped one.
 
     Raises
     ------
     HcepError
-        The confidence is out of range or no replicate is left.
+        The confidence is not between 0 and 1, both excluded, or no replicate is left.
     """
     if not 0 < confidence < 1:
         raise HcepError(f"confidence must lie between 0 and 1, got {confidence}")
-    kept = values[~np.isnan(values)]
-    if not len(kept):
-        raise HcepError("no bootstrap replicate is left for an interval", remedy="raise the number of replicates")
     tail = 50 * (1 - confidence)
-    low, high = np.percentile(kept, [tail, 100 - tail])
+    low, high = np.percentile(_kept(values), [tail, 100 - tail])
     return float(low), float(high)
 
 
 def paired_p(differences: Floats) -> float:
     """Two-sided bootstrap p: twice the smaller share of paired differences at or past 0, +1 corrected, at most 1.
 
-    Parameters
-    ----------
-    differences : (R,) float64
-        NaN marks a dropped replicate.
-
-    Raises
-    ------
-    HcepError
-        No replicate is left.
+    NaN marks a dropped replicate in `differences`, (R,); an HcepError says when no other is left.
     """
-    kept = differences[~np.isnan(differences)]
-    if not len(kept):
-        raise HcepError("no bootstrap replicate is left for a comparison", remedy="raise the number of replicates")
+    kept = _kept(differences)
     past = min(int((kept <= 0).sum()), int((kept >= 0).sum()))
     return min(1.0, 2 * (past + 1) / (len(kept) + 1))
+
+
+def _kept(values: Floats) -> Floats:
+    kept = values[~np.isnan(values)]
+    if not len(kept):
+        raise HcepError("no bootstrap replicate is left to sum up", remedy="raise the number of replicates")
+    return kept

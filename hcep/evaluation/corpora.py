@@ -5,10 +5,9 @@ Where the unknown clips come from one corpus only, a score that knows the corpus
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hcep.evaluation.bootstrap import bootstrap
 from hcep.evaluation.metrics import Floats, OpenSet, open_set, open_set_metrics
@@ -38,11 +37,7 @@ def known_name(metric: str, corpus: str) -> str:
 def corpus_metrics(run: Scores, *, replicates: int, seed: int) -> dict[str, CorpusMetric]:
     """Metrics per corpus, and how well the score separates the corpora.
 
-    Parameters
-    ----------
-    run : Scores
-    replicates, seed : int
-        Settings of the bootstrap. The draws are those of the run's own metrics, so the intervals are paired with them.
+    The bootstrap's draws are those of the run's own metrics, so the intervals are paired with them.
 
     Returns
     -------
@@ -65,7 +60,7 @@ def corpus_metrics(run: Scores, *, replicates: int, seed: int) -> dict[str, Corp
     found: dict[str, CorpusMetric] = {}
     for corpus in corpora:
         rows = ~data.known | (dataset == corpus)
-        part = _rows(data, rows)
+        part = data._replace(**{name: getattr(data, name)[rows] for name in OpenSet._fields[:4]})
         values = open_set_metrics(part)
         draws = bootstrap(part, groups[rows], replicates=replicates, seed=seed, drawn_from=groups).values
         found |= {known_name(name, corpus): CorpusMetric(values[name], draws[name]) for name in PER_CORPUS}
@@ -73,12 +68,7 @@ def corpus_metrics(run: Scores, *, replicates: int, seed: int) -> dict[str, Corp
     ids = np.zeros(len(first), dtype=np.intp)
     apart = OpenSet(data.score[data.known], first, np.where(first, 0, -1), ids, 1)
     # both sides are known clips here, so the draw for known clips resamples both of them
-    drawn = bootstrap(
-        apart, groups[data.known], replicates=replicates, seed=seed, drawn_from=groups, sides=("known", "known")
-    )
-    found[APART] = CorpusMetric(open_set_metrics(apart)["auroc"], drawn.values["auroc"])
+    options: dict[str, Any] = {"replicates": replicates, "seed": seed, "drawn_from": groups}
+    draws = bootstrap(apart, groups[data.known], sides=("known", "known"), **options).values
+    found[APART] = CorpusMetric(open_set_metrics(apart)["auroc"], draws["auroc"])
     return found
-
-
-def _rows(data: OpenSet, rows: NDArray[np.bool_]) -> OpenSet:
-    return OpenSet(data.score[rows], data.known[rows], data.label[rows], data.prediction[rows], data.n_classes)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hcep.errors import HcepError
 from hcep.evaluation.bootstrap import CONFIDENCE, REPLICATES, bootstrap, interval
 from hcep.evaluation.corpora import corpora_of, corpus_metrics
@@ -32,18 +34,12 @@ def evaluate(
 
     Parameters
     ----------
-    scores : path
-        ``scores.h5``.
     metrics, curves, thresholds, replicates_h5 : path
         Files to write: ``metrics.json`` (fractions, each metric with ``value``, ``lo``, ``hi``), ``curves.csv``
         (columns ``threshold,tpr,ccr,fpr``, the first row is (0, 0) with threshold inf), ``thresholds.csv``, and
         ``replicates.h5`` (every metric's bootstrap replicates, which `aggregate` averages and compares).
-    replicates : int
-        Number of bootstrap replicates.
-    confidence : float
-        Confidence of the percentile intervals.
-    seed : int
-        Seed of the bootstrap draws.
+    replicates, confidence, seed
+        Of the bootstrap: how many draws, the confidence of the percentile intervals, and the seed of the draws.
     acceptance : sequence of float
         Shares of training clips that the thresholds accept.
 
@@ -62,8 +58,8 @@ def evaluate(
         raise HcepError(error.cause, file=source, row=error.row, remedy=error.remedy) from error
     result["digests"] = digests(run, source, values)
     curve = open_set_curve(test)
-    points = zip(*(column.tolist() for column in curve), strict=True)
-    write_table(curves, curve._fields, (dict(zip(curve._fields, point, strict=True)) for point in points))
+    points = np.column_stack(curve).tolist()
+    write_table(curves, curve._fields, [dict(zip(curve._fields, point, strict=True)) for point in points])
     write_table(thresholds, COLUMNS, rows)
     write_replicates(replicates_h5, result, values)
     write_json(metrics, result)
@@ -85,10 +81,8 @@ def summarise(
     values |= {name: metric.value for name, metric in extra.items()}
     drawn = draws.values | {name: metric.replicates for name, metric in extra.items()}
     result: dict[str, Any] = {name: getattr(run, name) for name in IDENTITY}
+    result |= {name: list(getattr(run, name)) for name in ("classes", "left_out", "remarks")}
     result |= {
-        "classes": list(run.classes),
-        "left_out": list(run.left_out),
-        "remarks": list(run.remarks),
         "corpora": list(corpora_of(run)),
         "n_known": int(test.known.sum()),
         "n_unknown": int((~test.known).sum()),

@@ -6,11 +6,11 @@ The mean of the five relative gains is the other reading: 16.70 % and 29.29 % fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from hcep.evaluation.table_inputs import MEAN, NOT_RUN, TableInputs, difference, marks, number
-from hcep.evaluation.versus_paper import of_task
+from hcep.config.tables import Headline
+from hcep.evaluation.table_inputs import NOT_RUN, TableInputs, marks
+from hcep.evaluation.versus_paper import MEAN, Row, difference, number, of_task
 
 METRICS = ("auroc", "oscr")
 COLUMN = "gain (%)"
@@ -42,29 +42,20 @@ def paper_pairs(inputs: TableInputs, tasks: Sequence[str], methods: Sequence[str
     return pairs
 
 
-def headline_cells(definition: Mapping[str, Any], inputs: TableInputs) -> list[dict[str, str]]:
+def headline_cells(table: Headline, inputs: TableInputs) -> list[Row]:
     """Cells of the headline table: a row per task, then one per definition; no interval, which would need the runs.
-
-    Parameters
-    ----------
-    definition : mapping
-        ``method``, ``baseline`` and ``tasks``.
-    inputs : TableInputs
 
     Raises
     ------
     HcepError
         A summary holds no number where it should.
     """
-    methods = (definition["method"], definition["baseline"])
-    rows: list[tuple[str, list[str], int]] = [(task, [task], 0) for task in definition["tasks"]]
-    rows += [(RATIO_OF_MEANS, list(definition["tasks"]), 0), (MEAN_OF_RATIOS, list(definition["tasks"]), 1)]
-    return [_cell(*row, methods, metric, inputs) for row in rows for metric in METRICS]
+    rows = [(task, [task], 0) for task in table.tasks()]
+    rows += [(RATIO_OF_MEANS, table.tasks(), 0), (MEAN_OF_RATIOS, table.tasks(), 1)]
+    return [_cell(*row, table.methods(), metric, inputs) for row in rows for metric in METRICS]
 
 
-def _cell(
-    name: str, tasks: list[str], definition: int, methods: tuple[str, str], metric: str, inputs: TableInputs
-) -> dict[str, str]:
+def _cell(name: str, tasks: list[str], definition: int, methods: list[str], metric: str, inputs: TableInputs) -> Row:
     found = {(task, method): inputs.ours.get((inputs.task(task), method, MEAN)) for task in tasks for method in methods}
     rows = [row for row in found.values() if row is not None]
     cell = {"row": name, "column": COLUMN, "method": methods[0], "openness": MEAN, **marks(rows), "note": ""}

@@ -79,15 +79,8 @@ def open_set(scores: Scores) -> OpenSet:
 def log_max_softmax(logits: ArrayLike) -> Floats:
     """Log of the largest softmax probability, which keeps its order where the probability itself rounds to 1.
 
-    log p_max = -log1p(sum over j != max of exp(l_j - l_max)); distinct up to margins of about 740.
-
-    Parameters
-    ----------
-    logits : (n, K) array
-
-    Returns
-    -------
-    (n,) float64, at most 0
+    (n, K) logits give (n,) float64, at most 0: log p_max = -log1p(sum over j != max of exp(l_j - l_max)), distinct up
+    to margins of about 740.
 
     Raises
     ------
@@ -123,7 +116,10 @@ class Ranking:
 
     def __init__(self, data: OpenSet, group: ArrayLike | None = None, n_groups: int = 1) -> None:
         _refuse_non_finite(data.score, "scores")
-        _refuse_empty(int(data.known.sum()), int((~data.known).sum()))
+        if data.known.all() or not data.known.any():
+            n_known = int(data.known.sum())
+            cause = f"open-set metrics need known and unknown test clips, got {n_known} and {len(data.known) - n_known}"
+            raise HcepError(cause, remedy="check the class split and the test part")
         clip_group = np.zeros(len(data.score), dtype=np.intp) if group is None else np.asarray(group, dtype=np.intp)
         order = np.argsort(-np.asarray(data.score, dtype=np.float64), kind="stable")
         score, known = data.score[order], data.known[order]
@@ -161,7 +157,7 @@ class Ranking:
             NaN where one side has no weight at all.
         """
         counts = self.counts(known_weight, unknown_weight)
-        hits, support, predicted = (np.asarray(known_weight, dtype=np.float64) @ table for table in self.tables)
+        per_class = [np.asarray(known_weight, dtype=np.float64) @ table for table in self.tables]
         # a side without weight gives 0/0 = NaN, which is what the docstring promises
         with np.errstate(invalid="ignore", divide="ignore"):
             values = {
@@ -169,16 +165,16 @@ class Ranking:
                 "oscr": _area(counts.correct, counts.known, counts.unknown),
                 "accuracy": counts.correct[..., -1] / counts.known[..., -1],
                 "aupr_known": _average_precision(counts.known, counts.unknown),
-                "aupr_unknown": _average_precision(*_from_below(counts)),
+                "aupr_unknown": _average_precision(_from_below(counts.unknown), _from_below(counts.known)),
                 "fpr95": _fpr95(counts),
-                "macro_f1": _macro_f1(hits, support, predicted),
+                "macro_f1": _macro_f1(*per_class),
             }
         usable = (counts.known[..., -1] > 0) & (counts.unknown[..., -1] > 0)
         return {name: np.where(usable, values[name], np.nan) for name in METRICS}
 
 
 def open_set_metrics(data: OpenSet) -> dict[str, float]:
-    """All metrics of `METRICS` on one sort, as fractions.
+    """All metrics of `METRICS` on one sort, as fractions. The errors are those of `Ranking`.
 
     Returns
     -------
@@ -190,11 +186,6 @@ def open_set_metrics(data: OpenSet) -> dict[str, float]:
         ``aupr_unknown`` are average precisions with that side as positives, the unknown side ranked by the negated
         score. ``fpr95`` is the share of unknown clips accepted at the largest threshold that accepts at least 95 % of
         the known clips.
-
-    Raises
-    ------
-    HcepError
-        A score is not finite, or there is no known or no unknown clip.
     """
     values = Ranking(data).metrics(np.ones((1, 1)), np.ones((1, 1)))
     return {name: float(value[0]) for name, value in values.items()}
@@ -203,15 +194,7 @@ def open_set_metrics(data: OpenSet) -> dict[str, float]:
 def open_set_curve(data: OpenSet) -> Curve:
     """TPR, CCR and FPR at every distinct score, accepting iff score >= threshold (HCEP, Algorithm 1).
 
-    Returns
-    -------
-    Curve
-        Starts at (0, 0) with threshold inf and ends at (fpr 1, tpr 1, ccr accuracy).
-
-    Raises
-    ------
-    HcepError
-        A score is not finite, or there is no known or no unknown clip.
+    It starts at (0, 0) with threshold inf and ends at (fpr 1, tpr 1, ccr accuracy). The errors are those of `Ranking`.
     """
     ranking = Ranking(data)
     counts = ranking.counts(np.ones(1), np.ones(1))
@@ -229,24 +212,12 @@ def _refuse_non_finite(values: Floats, what: str) -> None:
         raise HcepError(f"{bad} of {values.size} {what} are not finite", remedy="look for a diverged training run")
 
 
-def _refuse_empty(n_known: int, n_unknown: int) -> None:
-    if not n_known or not n_unknown:
-        raise HcepError(
-            f"open-set metrics need known and unknown test clips, got {n_known} and {n_unknown}",
-            remedy="check the class split and the test part",
-        )
-
-
-def _class_tables(data: OpenSet, group: NDArray[np.intp], n_groups: int) -> tuple[Floats, Floats, Floats]:
+def _class_tables(data: OpenSet, group: NDArray[np.intp], n_groups: int) -> list[Floats]:
     """Per group and class, over known clips: right predictions, clips, predictions; each (n_groups, K)."""
-    shape = (n_groups, data.n_classes)
-
-    def table(rows: NDArray[np.bool_], ids: NDArray[np.intp]) -> Floats:
-        flat = np.bincount(group[rows] * shape[1] + ids[rows], minlength=shape[0] * shape[1])
-        return flat.reshape(shape).astype(np.float64)
-
-    right = data.known & (data.label == data.prediction)
-    return table(right, data.label), table(data.known, data.label), table(data.known, data.prediction)
+    known, k = data.known, data.n_classes
+    counted = ((known & (data.label == data.prediction), data.label), (known, data.label), (known, data.prediction))
+    flat = [np.bincount(group[rows] * k + ids[rows], minlength=n_groups * k) for rows, ids in counted]
+    return [table.reshape(n_groups, k).astype(np.float64) for table in flat]
 
 
 def _accumulate(weights: Floats, upto: NDArray[np.intp]) -> Floats:
@@ -262,14 +233,9 @@ def _area(hits: Floats, known: Floats, unknown: Floats) -> Floats:
     return doubled / (2 * known[..., -1] * unknown[..., -1])
 
 
-def _from_below(counts: Counts) -> tuple[Floats, Floats]:
-    """Counts of unknown and known clips when accepting from the lowest score upwards."""
-
-    def rest(side: Floats) -> Floats:
-        before = np.concatenate([np.zeros_like(side[..., :1]), side[..., :-1]], axis=-1)
-        return (side[..., -1:] - before)[..., ::-1]
-
-    return rest(counts.unknown), rest(counts.known)
+def _from_below(side: Floats) -> Floats:
+    """Counts of one side's clips when accepting from the lowest score upwards."""
+    return (side[..., -1:] - side + np.diff(side, axis=-1, prepend=0.0))[..., ::-1]
 
 
 def _average_precision(positive: Floats, negative: Floats) -> Floats:

@@ -67,15 +67,8 @@ def posthoc(
     joined where a method stores no fused one. Test clips decide nothing but whether ViM's linear layer fits. OSCR takes
     the method's own predictions, whatever the score.
 
-    Parameters
-    ----------
-    scores : path
-        ``scores.h5``.
-    output : path
-        ``posthoc.csv``: one row a score, percent, with the intervals of the run's own bootstrap draws. A score that is
-        not defined for the run has empty cells and says why in `note`.
-    replicates, confidence, seed
-        Settings of the bootstrap.
+    ``posthoc.csv`` has one row a score, in percent, with the intervals of the run's own bootstrap draws. A score that
+    is not defined for the run has empty cells and says why in `note`.
 
     Raises
     ------
@@ -93,14 +86,17 @@ def posthoc(
     for name, feature, values, note in _all_scores(run, source):
         row = identity | {"score": name, "feature": feature, "note": note}
         if values is not None:
-            _refuse_non_finite(values, name, run, source)
+            bad = ~np.isfinite(values)
+            if bad.any():
+                cause, place = f"post-hoc score {name} is not finite for {bad.sum()} clips", run.clip[bad.argmax()]
+                raise HcepError(cause, file=source, row=f"clip {place}", remedy="look for a diverged run")
             data = open_set(run)._replace(score=values[test])
             draws = bootstrap(data, groups, replicates=replicates, seed=seed)
-            for metric, value in open_set_metrics(data).items():
-                if metric in METRICS:
-                    low, high = interval(draws.values[metric], confidence)
-                    parts = zip(("", "_lo", "_hi"), (value, low, high), strict=True)
-                    row |= {f"{metric}{part}": f"{100 * number:.4f}" for part, number in parts}
+            found = open_set_metrics(data)
+            for metric in METRICS:
+                low, high = interval(draws.values[metric], confidence)
+                shown = {"": found[metric], "_lo": low, "_hi": high}
+                row |= {f"{metric}{part}": f"{100 * value:.4f}" for part, value in shown.items()}
         rows.append(row)
     write_table(output, COLUMNS, rows)
 
@@ -120,9 +116,9 @@ def _all_scores(run: Scores, source: Path) -> Iterator[tuple[str, str, Floats | 
         cause = f"feature {feature} is not finite, so {', '.join(FEATURE_SCORES)} cannot be computed"
         raise HcepError(cause, file=source, row=f"clip {run.clip[bad.argmax()]}", remedy="train the run again")
     train = run.part == "train"
-    ids = {label: index for index, label in enumerate(run.classes)}
-    label = np.array([ids[name] for name in run.label[train].tolist()], dtype=np.int64)
-    absent = sorted(set(run.classes) - set(run.label[train].tolist()))
+    names = run.label[train].tolist()
+    label = np.array([run.classes.index(name) for name in names], dtype=np.int64)
+    absent = sorted(set(run.classes) - set(names))
     if absent:
         raise HcepError(f"no training clip of {absent[0]} to fit mahalanobis", file=source, remedy="score again")
     parts = Parts(run.logits, features, train, label)
@@ -225,13 +221,6 @@ def vim_score(features: Floats, train: Floats, weight: Floats, bias: Floats) -> 
     alpha = (train @ weight.T + bias).max(axis=1).mean() / np.linalg.norm(centred @ null, axis=1).mean()
     virtual = alpha * np.linalg.norm((features - origin) @ null, axis=1)
     return logsumexp(features @ weight.T + bias, axis=1) - virtual
-
-
-def _refuse_non_finite(values: Floats, name: str, run: Scores, source: Path) -> None:
-    bad = ~np.isfinite(values)
-    if bad.any():
-        cause = f"post-hoc score {name} is not finite for {int(bad.sum())} clips"
-        raise HcepError(cause, file=source, row=f"clip {run.clip[bad.argmax()]}", remedy="look for a diverged run")
 
 
 LOGIT_SCORES: dict[str, Callable[[Floats], Floats]] = {

@@ -35,19 +35,9 @@ def tested_clips(run: Scores) -> Clips:
 def digests(run: Scores, scores: str | Path, values: Mapping[str, Floats]) -> dict[str, str]:
     """What metrics.json keeps of the files and clips that it was made from, each as a hex digest.
 
-    Parameters
-    ----------
-    run : Scores
-    scores : path
-        The file that `run` was read from.
-    values : mapping of metric name to (R,) float64
-
-    Returns
-    -------
-    dict
-        ``scores``: the bytes of scores.h5. ``test_clips``: the known classes, and name, label and group of every test
-        clip. The draws follow from the groups, the number of replicates and the seed, so runs that agree in these are
-        paired. ``replicates``: the replicates of all metrics.
+    ``scores``: the bytes of scores.h5, the file that `run` was read from. ``test_clips``: the known classes, and name,
+    label and group of every test clip. The draws follow from the groups, the number of replicates and the seed, so runs
+    that agree in these are paired. ``replicates``: the replicates (R,) of all metrics.
     """
     clips = digest([sorted(run.classes), tested_clips(run)])
     return {"scores": sha256_file(scores), "test_clips": clips, "replicates": _digest_of(values)}
@@ -62,18 +52,10 @@ def _digest_of(values: Mapping[str, Floats]) -> str:
 
 
 def write_replicates(path: str | Path, metrics: Mapping[str, Any], values: Mapping[str, Floats]) -> None:
-    """Write the replicates of every metric as ``replicates/<metric>``, and beside them a copy of metrics.json.
+    """Write the replicates of every metric, (R,) float64, as ``replicates/<metric>``; NaN marks a dropped replicate.
 
-    The same values give the same bytes.
-
-    Parameters
-    ----------
-    path : path
-        Target, ``replicates.h5``.
-    metrics : mapping
-        Content of metrics.json, with its `digests`.
-    values : mapping of metric name to (R,) float64
-        NaN marks a dropped replicate.
+    Beside them stands a copy of `metrics`, the content of metrics.json with its `digests`. The same values give the
+    same bytes.
     """
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as handle:
         handle["metrics"] = json.dumps(metrics, ensure_ascii=False, sort_keys=True)
@@ -135,7 +117,5 @@ def _refuse_changed(file: Path, metrics: dict[str, Any], written: dict[str, Any]
     for name in dict.fromkeys([*written, *metrics]):
         ours, theirs = metrics.get(name), written.get(name)
         if ours != theirs:
-            cause = (
-                f"{name} is {ours}, but the scores give {theirs}: these are not the metrics of the scores beside them"
-            )
-            raise HcepError(cause, file=file, remedy=AGAIN)
+            cause = f"{name} is {ours}, but the scores give {theirs}"
+            raise HcepError(f"{cause}: these are not the metrics of the scores beside them", file=file, remedy=AGAIN)

@@ -24,9 +24,6 @@ class Run(NamedTuple):
 
     Attributes
     ----------
-    folder : Path
-    task, method, openness, split : str
-    seed : int
     metrics : mapping
         Content of metrics.json.
     replicates : dict of metric name to (R,) float64
@@ -47,14 +44,7 @@ class Run(NamedTuple):
 
 
 def read_runs(folders: Sequence[str | Path], task: str) -> list[Run]:
-    """Read the evaluated runs of one task; nothing is computed again.
-
-    Parameters
-    ----------
-    folders : sequence of path
-        Each with metrics.json, replicates.h5, scores.h5 and, where the method trains, history.csv.
-    task : str
-        The task that all runs must belong to.
+    """Read the evaluated runs of one task from the folders that `aggregate` takes; nothing is computed again.
 
     Raises
     ------
@@ -77,7 +67,7 @@ def read_runs(folders: Sequence[str | Path], task: str) -> list[Run]:
         runs.append(run)
         _refuse_other_bootstrap(run, runs[0])
         _refuse_other_clips(run, first.setdefault((run.openness, run.split), run))
-    check_grid(runs)
+    _check_grid(runs)
     return runs
 
 
@@ -85,11 +75,9 @@ def _refuse_other_bootstrap(run: Run, other: Run) -> None:
     for name in BOOTSTRAP:
         ours, theirs = run.metrics[name], other.metrics[name]
         if ours != theirs:
-            raise HcepError(
-                f"{name} is {ours}, but {theirs} in {other.folder / 'metrics.json'}",
-                file=run.folder / "metrics.json",
-                remedy="evaluate both runs with the same settings",
-            )
+            cause = f"{name} is {ours}, but {theirs} in {other.folder / 'metrics.json'}"
+            remedy = "evaluate both runs with the same settings"
+            raise HcepError(cause, file=run.folder / "metrics.json", remedy=remedy)
 
 
 def _refuse_other_clips(run: Run, other: Run) -> None:
@@ -103,12 +91,9 @@ def _refuse_other_clips(run: Run, other: Run) -> None:
     # only where the digests differ are the clips themselves read, to name the first that differs
     here, there = (tested_clips(read_scores(one.folder / "scores.h5", features=False)) for one in (run, other))
     clip = min(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
-    raise HcepError(
-        f"the test clips differ from those of {other.folder}: {here.get(clip)} here, {there.get(clip)} there",
-        file=file,
-        row=f"clip {clip.partition(chr(31))[2]}",
-        remedy="score both runs on the same split",
-    )
+    cause = f"the test clips differ from those of {other.folder}: {here.get(clip)} here, {there.get(clip)} there"
+    place = f"clip {clip.partition(chr(31))[2]}"
+    raise HcepError(cause, file=file, row=place, remedy="score both runs on the same split")
 
 
 def _kept_history(file: Path, epoch: int | None) -> dict[str, str]:
@@ -118,14 +103,8 @@ def _kept_history(file: Path, epoch: int | None) -> dict[str, str]:
     return {name: value for row in kept for name, value in row.items() if name.startswith(HISTORY_PREFIXES)}
 
 
-def check_grid(runs: Iterable[Run]) -> None:
-    """Refuse a method that lacks a split or seed that another method has, and a run that is listed twice.
-
-    Raises
-    ------
-    HcepError
-        Naming the method and the run.
-    """
+def _check_grid(runs: Iterable[Run]) -> None:
+    """Refuse a method that lacks a split or seed that another method has, and a run that is listed twice."""
     found: dict[str, dict[tuple[str, str, int], Path]] = {}
     for run in runs:
         key = (run.openness, run.split, run.seed)
@@ -133,17 +112,14 @@ def check_grid(runs: Iterable[Run]) -> None:
         if other is not run.folder:
             raise HcepError(f"the run of {run.method}, {_name(key)} is listed twice, also as {other}", file=run.folder)
     union = {key for keys in found.values() for key in keys}
-    splits = {(openness, split) for openness, split, _ in union}
     seeds = {seed for _, _, seed in union}
-    wanted = sorted((openness, split, seed) for openness, split in splits for seed in seeds)
+    wanted = sorted({(openness, split, seed) for openness, split, _ in union for seed in seeds})
     for method, keys in found.items():
         missing = [key for key in wanted if key not in keys]
         if missing:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            raise HcepError(
-                f"method {method} has no run {_name(missing[0])}{more}, but other runs need it for a fair mean",
-                remedy="run it, or leave that split or seed out for every method",
-            )
+            cause = f"method {method} has no run {_name(missing[0])}{more}, but other runs need it for a fair mean"
+            raise HcepError(cause, remedy="run it, or leave that split or seed out for every method")
 
 
 def _name(key: tuple[str, str, int]) -> str:
@@ -155,9 +131,6 @@ class Cell(NamedTuple):
 
     Attributes
     ----------
-    runs : tuple of Run
-    splits : tuple of str
-    seeds : tuple of int
     values : dict of metric name to (S, N) float64, or None
         None when levels with different splits were averaged.
     mean : dict of metric name to float
@@ -200,9 +173,8 @@ def mean_cell(cells: Sequence[Cell]) -> Cell:
     splits = tuple(sorted({split for cell in cells for split in cell.splits}))
     names = [name for name in cells[0].mean if all(name in cell.mean for cell in cells)]
     tables = [cell.values for cell in cells if cell.values is not None and cell.splits == splits]
-    values = None
-    if len(tables) == len(cells):
-        values = {name: np.mean([table[name] for table in tables], axis=0) for name in names}
+    paired = len(tables) == len(cells)
+    values = {name: np.mean([table[name] for table in tables], axis=0) for name in names} if paired else None
     mean = {name: float(np.mean([cell.mean[name] for cell in cells])) for name in names}
     draws = {name: np.mean([cell.replicates[name] for cell in cells], axis=0) for name in names}
     return Cell(tuple(run for cell in cells for run in cell.runs), splits, cells[0].seeds, values, mean, draws)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hcep.errors import HcepError
 from hcep.files import atomic_path
@@ -79,14 +79,6 @@ class Scores(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def _refuse_first(bad: ArrayLike, cause: str, scores: Scores, file: Path) -> None:
-    if np.any(bad):
-        row = int(np.argmax(bad))
-        count = int(np.count_nonzero(bad))
-        more = f" ({count} clips in all)" if count > 1 else ""
-        raise HcepError(cause + more, file=file, row=f"clip {scores.clip[row]}", remedy=_AGAIN)
-
-
 def _check_shapes(scores: Scores, file: Path) -> None:
     n, k = len(scores.clip), len(scores.classes)
     if n == 0:
@@ -96,11 +88,9 @@ def _check_shapes(scores: Scores, file: Path) -> None:
     both = sorted({*scores.left_out} & {*scores.classes})
     if both:
         raise HcepError(f"{', '.join(both)} cannot be a known class and left out", file=file, remedy=_AGAIN)
-    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
-        name: (np.shape(getattr(scores, name)), (n,)) for name in (*TEXT_COLUMNS, "known", "score")
-    }
-    shapes["logits"] = (np.shape(scores.logits), (n, k))
-    for name, (found, wanted) in shapes.items():
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys((*TEXT_COLUMNS, "known", "score"), (n,))
+    for name, wanted in (shapes | {"logits": (n, k)}).items():
+        found = np.shape(getattr(scores, name))
         if found != wanted:
             raise HcepError(f"{name} has shape {found}, expected {wanted}", file=file, remedy=_AGAIN)
     for name, values in scores.features.items():
@@ -112,17 +102,24 @@ def _check_shapes(scores: Scores, file: Path) -> None:
 
 def _check_values(scores: Scores, file: Path) -> None:
     in_classes = np.isin(scores.label, scores.classes)
-    _refuse_first(~np.isfinite(scores.score), "the score is not finite", scores, file)
-    _refuse_first(~np.isfinite(scores.logits).all(axis=1), "a logit is not finite", scores, file)
-    _refuse_first(~np.isin(scores.part, PARTS), f"part must be one of {', '.join(PARTS)}", scores, file)
-    _refuse_first(scores.known & ~in_classes, "a known clip has a label outside the known classes", scores, file)
-    _refuse_first(~scores.known & in_classes, "an unknown clip has the label of a known class", scores, file)
-    _refuse_first((scores.part == "train") & ~scores.known, "an unknown clip is in the training part", scores, file)
-    _refuse_first(~np.isin(scores.prediction, scores.classes), "the prediction is no known class", scores, file)
-    _refuse_first(scores.group == "", "the clip has no group", scores, file)
-    first = np.zeros(len(scores.clip), dtype=bool)
-    first[np.unique(clip_keys(scores), return_index=True)[1]] = True
-    _refuse_first(~first, "the clip is listed twice", scores, file)
+    repeated = np.ones(len(scores.clip), dtype=bool)
+    repeated[np.unique(clip_keys(scores), return_index=True)[1]] = False
+    rules = {
+        "the score is not finite": ~np.isfinite(scores.score),
+        "a logit is not finite": ~np.isfinite(scores.logits).all(axis=1),
+        f"part must be one of {', '.join(PARTS)}": ~np.isin(scores.part, PARTS),
+        "a known clip has a label outside the known classes": scores.known & ~in_classes,
+        "an unknown clip has the label of a known class": ~scores.known & in_classes,
+        "an unknown clip is in the training part": (scores.part == "train") & ~scores.known,
+        "the prediction is no known class": ~np.isin(scores.prediction, scores.classes),
+        "the clip has no group": scores.group == "",
+        "the clip is listed twice": repeated,
+    }
+    for cause, broken in rules.items():
+        if broken.any():
+            more = f" ({broken.sum()} clips in all)" if broken.sum() > 1 else ""
+            place = f"clip {scores.clip[broken.argmax()]}"
+            raise HcepError(cause + more, file=file, row=place, remedy=_AGAIN)
 
 
 def clip_keys(scores: Scores) -> NDArray[np.str_]:
@@ -136,14 +133,7 @@ def group_keys(scores: Scores) -> NDArray[np.str_]:
 
 
 def write_scores(path: str | Path, scores: Scores) -> None:
-    """Check and write one run's scores; the file is whole or absent.
-
-    Parameters
-    ----------
-    path : path
-        Target, ``scores.h5``.
-    scores : Scores
-        Sequences of the right lengths, which are converted to arrays here.
+    """Check and write one run's scores; the file is whole or absent, and sequences become arrays here.
 
     Raises
     ------
@@ -164,18 +154,12 @@ def write_scores(path: str | Path, scores: Scores) -> None:
         for name in NAMES:
             handle.attrs[name] = getattr(scores, name)
         handle.attrs["seed"], handle.attrs["stand_in"] = int(scores.seed), bool(scores.stand_in)
-        for name in ("classes", "left_out", "remarks"):
-            handle.attrs[name] = json.dumps(list(getattr(scores, name)), ensure_ascii=False)
-        for name in ("settings", "versions"):
-            handle.attrs[name] = json.dumps(dict(getattr(scores, name)), ensure_ascii=False, sort_keys=True)
-
-
-def _text(values: Sequence[str] | NDArray[Any]) -> NDArray[np.str_]:
-    return np.asarray(values, dtype=np.str_)
+        for name in ("classes", "left_out", "remarks", "settings", "versions"):
+            handle.attrs[name] = json.dumps(getattr(scores, name), ensure_ascii=False, sort_keys=True)
 
 
 def _arrays(scores: Scores) -> Scores:
-    texts: dict[str, Any] = {name: _text(getattr(scores, name)) for name in TEXT_COLUMNS}
+    texts: dict[str, Any] = {name: np.asarray(getattr(scores, name), dtype=np.str_) for name in TEXT_COLUMNS}
     return scores._replace(
         **texts,
         known=np.asarray(scores.known, dtype=bool),
@@ -189,14 +173,7 @@ def _arrays(scores: Scores) -> Scores:
 
 
 def read_scores(path: str | Path, *, features: bool = True) -> Scores:
-    """Read and check one run's scores.
-
-    Parameters
-    ----------
-    path : path
-        A file written by `write_scores`.
-    features : bool
-        Whether to read the pooled features, which are most of the file.
+    """Read and check one run's scores, without the pooled features if so wanted: they are most of the file.
 
     Raises
     ------
@@ -206,7 +183,7 @@ def read_scores(path: str | Path, *, features: bool = True) -> Scores:
     path = Path(path)
     try:
         with h5py.File(path, "r") as handle:
-            scores = _read(handle, features)
+            scores = _arrays(_read(handle, features))
     except FileNotFoundError as error:
         raise HcepError("the file does not exist", file=path, remedy=_AGAIN) from error
     except (OSError, KeyError, ValueError) as error:
@@ -219,19 +196,15 @@ def read_scores(path: str | Path, *, features: bool = True) -> Scores:
 def _read(handle: h5py.File, features: bool) -> Scores:
     wanted = handle["features"].items() if features and "features" in handle else ()
     attributes = handle.attrs
-    texts: dict[str, Any] = {name: _text(handle[name].asstr()[()]) for name in TEXT_COLUMNS}
-    texts |= {name: str(attributes[name]) for name in NAMES}
+    values: dict[str, Any] = {name: handle[name].asstr()[()] for name in TEXT_COLUMNS}
+    values |= {name: handle[name][()] for name in ("known", "logits", "score")}
+    values |= {name: str(attributes[name]) for name in NAMES}
+    values |= {name: json.loads(attributes[name]) for name in ("classes", "settings", "versions")}
+    # files of older versions lack these two
+    values |= {name: json.loads(attributes.get(name, "[]")) for name in ("left_out", "remarks")}
     return Scores(
-        **texts,
-        known=handle["known"][()].astype(bool),
-        logits=handle["logits"][()].astype(np.float64),
-        score=handle["score"][()].astype(np.float64),
-        features={name: values[()].astype(np.float32) for name, values in wanted},
-        classes=tuple(json.loads(attributes["classes"])),
+        **values,
+        features={name: stored[()] for name, stored in wanted},
         seed=int(attributes["seed"]),
-        settings=json.loads(attributes["settings"]),
-        versions=json.loads(attributes["versions"]),
         stand_in=bool(attributes["stand_in"]),
-        left_out=tuple(json.loads(attributes.get("left_out", "[]"))),
-        remarks=tuple(json.loads(attributes.get("remarks", "[]"))),
     )

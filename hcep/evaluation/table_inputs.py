@@ -7,15 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hcep.errors import HcepError
-from hcep.evaluation.versus_paper import Printed, of_task, read_printed
-from hcep.files import read_table
+from hcep.evaluation.versus_paper import MEAN, Printed, Row, of_task, read_printed, read_rows
 
-MEAN = "mean"
 NOT_RUN = "not run"
 JOINED = ("text_kind", "selection", "left_out", "note")
 SUMMARY_KEYS = ("task", "method", "openness", "stand_in", *JOINED)
-
-Row = dict[str, str]
 
 
 class TableInputs(NamedTuple):
@@ -24,7 +20,7 @@ class TableInputs(NamedTuple):
     Attributes
     ----------
     ours : dict of (task, method, openness) to row
-        Rows of the summaries, and under ``file`` where a row is from.
+        Rows of the summaries, see `read_rows`.
     costs : dict of (method, number of known classes) to row
         Rows of the complexity table, likewise.
     printed : dict
@@ -45,17 +41,10 @@ class TableInputs(NamedTuple):
         """The task whose results are shown for a task of the table."""
         return self.stand_in_for.get(name, name)
 
-    def reason(self, method: str) -> str:
-        """Why a method has no number of ours."""
-        return self.absent.get(method, NOT_RUN)
-
-    def levels(self, task: str, method: str) -> list[str]:
-        """Our openness levels of a method, in the order of the summary."""
-        return [level for found, name, level in self.ours if (found, name) == (task, method) and level != MEAN]
-
     def other_levels(self, paper_task: str, method: str) -> str:
         """Why our mean is not the paper's: over which levels the two are; empty where they are the same."""
-        own = self.levels(self.task(paper_task), method)
+        place = (self.task(paper_task), method)
+        own = [level for task, name, level in self.ours if (task, name) == place and level != MEAN]
         theirs = list(dict.fromkeys(level for _, level, _ in of_task(self.printed, paper_task) if level != MEAN))
         if set(own) == set(theirs):
             return ""
@@ -67,8 +56,8 @@ def read_table_inputs(
     paper: str | Path,
     *,
     complexity: str | Path | None,
-    stand_in_for: Mapping[str, str],
-    absent: Mapping[str, str],
+    stand_in_for: Mapping[str, str] | None,
+    absent: Mapping[str, str] | None,
 ) -> TableInputs:
     """Read the files behind the tables; arguments as in `write_paper_table`.
 
@@ -79,54 +68,21 @@ def read_table_inputs(
     """
     ours: dict[tuple[str, str, str], Row] = {}
     for file in summaries:
-        for line, row in _rows(file, SUMMARY_KEYS):
+        for line, row in read_rows(file, SUMMARY_KEYS):
             key = (row["task"], row["method"], row["openness"])
             if key in ours:
                 raise HcepError(f"{' '.join(key)} is also in {ours[key]['file']}", file=file, row=line)
-            ours[key] = row | {"file": str(file)}
+            ours[key] = row
     costs: dict[tuple[str, int], Row] = {}
-    for line, row in _rows(complexity, ("method", "known")) if complexity is not None else ():
+    for line, row in read_rows(complexity, ("method", "known")) if complexity is not None else ():
         if not row["known"].isdecimal():
             raise HcepError(f"known is {row['known']!r}, no number of classes", file=complexity, row=line)
-        costs[row["method"], int(row["known"])] = row | {"file": str(complexity)}
-    return TableInputs(ours, costs, read_printed(paper), stand_in_for, absent)
-
-
-def _rows(file: str | Path, columns: Sequence[str]) -> list[tuple[int, Row]]:
-    try:
-        rows = read_table(file)
-    except FileNotFoundError as error:
-        raise HcepError("the file does not exist", file=file, remedy="run the step that writes it") from error
-    for line, row in enumerate(rows, 2):
-        missing = [name for name in columns if row.get(name) is None]
-        if missing:
-            raise HcepError(f"column {missing[0]} is missing", file=file, row=line, remedy="run its step again")
-    return list(enumerate(rows, 2))
-
-
-def number(row: Row, column: str) -> float:
-    """A cell as a number.
-
-    Raises
-    ------
-    HcepError
-        The column is missing or holds no number; file and row are named.
-    """
-    try:
-        return float(row[column])
-    except (KeyError, ValueError) as error:
-        place = " ".join(row.get(name, "") for name in ("task", "method", "openness", "known")).strip()
-        raise HcepError(f"no number for {column}", file=row["file"], row=place, remedy="run its step again") from error
-
-
-def difference(ours: float, paper: float) -> str:
-    """Ours minus the paper's, from the printed digits."""
-    return f"{round(ours, 2) - round(paper, 2) + 0.0:.2f}".replace("-0.00", "0.00")
+        costs[row["method"], int(row["known"])] = row
+    return TableInputs(ours, costs, read_printed(paper), stand_in_for or {}, absent or {})
 
 
 def marks(rows: Sequence[Row]) -> Row:
     """What a reader must know about the rows that a cell is made of."""
     kept = {name: dict.fromkeys(value for row in rows for value in row[name].split(";") if value) for name in JOINED}
-    return {name: ";".join(values) for name, values in kept.items()} | {
-        "stand_in": "true" if any(row["stand_in"] == "true" for row in rows) else "false" if rows else ""
-    }
+    stand_in = "true" if any(row["stand_in"] == "true" for row in rows) else "false" if rows else ""
+    return {name: ";".join(values) for name, values in kept.items()} | {"stand_in": stand_in}

@@ -21,18 +21,9 @@ COLUMNS = (
 
 
 def choose_thresholds(train: ArrayLike, acceptance: Sequence[float] = ACCEPTANCE) -> Floats:
-    """Largest training score that accepts at least the wanted share of the training clips.
+    """Largest training score that accepts at least the wanted share of the training clips, for each of the shares.
 
-    Parameters
-    ----------
-    train : (n,) array
-        Scores of known training clips, higher = more known.
-    acceptance : sequence of float
-        Shares in (0, 1].
-
-    Returns
-    -------
-    (len(acceptance),) float64
+    `train` are the scores (n,) of known training clips, higher = more known; the shares lie in (0, 1].
 
     Raises
     ------
@@ -53,20 +44,10 @@ def choose_thresholds(train: ArrayLike, acceptance: Sequence[float] = ACCEPTANCE
 
 
 def threshold_table(train: ArrayLike, test: OpenSet, acceptance: Sequence[float] = ACCEPTANCE) -> list[dict[str, Any]]:
-    """Thresholds chosen on training scores and what they do on the test clips, one row per acceptance rate.
+    """Thresholds chosen on training scores (n,) and what they do on the test clips, one row per acceptance rate.
 
-    Parameters
-    ----------
-    train : (n,) array
-        Scores of known training clips.
-    test : OpenSet
-        Test clips; they are read only after the thresholds are fixed.
-    acceptance : sequence of float
-
-    Returns
-    -------
-    list of dict
-        Rows with the keys `COLUMNS`; rates as fractions, `default` is ``true`` for an acceptance of 0.95.
+    The test clips are read only after the thresholds are fixed. The rows have the keys `COLUMNS`; rates are fractions,
+    and `default` is ``true`` for an acceptance of 0.95.
     """
     rows = []
     known, correct = test.known, test.known & (test.label == test.prediction)

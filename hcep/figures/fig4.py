@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hcep.errors import HcepError
 from hcep.figures.run_files import number, one_table, read_rows
-from hcep.figures.style import PALETTE, draw_whisker, finish, panels
+from hcep.figures.style import PALETTE, draw_paper, draw_whisker, finish, panels
 
 METRICS = (("auroc", "AUROC", PALETTE[0]), ("oscr", "OSCR", PALETTE[1]))
 NEEDED = ("section", "row", "metric", "ours", "lo", "hi", "paper", "stand_in")
@@ -26,14 +26,8 @@ Points = dict[str, dict[str, dict[str, float]]]
 def fig4_figure(table: Sequence[str | Path], title: str = "") -> Figure:
     """Bars for the settings of section ``a`` and lines over the numbers of tokens of section ``b``.
 
-    A diamond is the paper's value, a whisker the interval.
-
-    Parameters
-    ----------
-    table : sequence of one path
-        ``fig4.csv``, written by `hcep.evaluation.tables.write_paper_table`.
-    title : str
-        Above the figure, e.g. the task.
+    A diamond is the paper's value, a whisker the interval. One file is drawn: ``fig4.csv``, written by
+    `hcep.evaluation.tables.write_paper_table`.
 
     Raises
     ------
@@ -52,9 +46,8 @@ def fig4_figure(table: Sequence[str | Path], title: str = "") -> Figure:
     _draw_lines(right, sections[TOKENS])
     left.set(title="(a) what guides the prompts", ylabel="mean over opennesses (%)")
     right.set(title="(b) number of tokens", xlabel="tokens m")
-    handles = {
-        label: handle for ax in (left, right) for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-    }
+    pairs = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in (left, right)]
+    handles = {label: handle for handle, label in itertools.chain(*pairs)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
     finish(figure, title, stand_in=any(row["stand_in"] == "true" for _, row in rows))
     return figure
@@ -76,7 +69,7 @@ def _draw_bars(ax: Axes, points: Points) -> None:
         for x, cell in ours:
             if "lo" in cell and "hi" in cell:
                 draw_whisker(ax, x, cell["lo"], cell["hi"])
-        _draw_paper(ax, [(x + 0.4 * APART, cell) for x, cell in places])
+        draw_paper(ax, [(x + 0.4 * APART, cell["paper"]) for x, cell in places if "paper" in cell], 4.5)
     _label_settings(ax, points)
     ax.set_ylim(0, 100)
 
@@ -85,26 +78,13 @@ def _draw_lines(ax: Axes, points: Points) -> None:
     for (metric, label, color), marker in zip(METRICS, ("o", "s"), strict=True):
         cells = [found.get(metric, {}) for found in points.values()]
         # the line is interrupted where a setting was not run
-        ax.plot(
-            range(len(cells)),
-            [cell.get("ours", float("nan")) for cell in cells],
-            color=color,
-            marker=marker,
-            label=label,
-        )
+        ours = [cell.get("ours", float("nan")) for cell in cells]
+        ax.plot(range(len(cells)), ours, color=color, marker=marker, label=label)
         for x, cell in enumerate(cells):
             if "lo" in cell and "hi" in cell:
                 ax.vlines(x, cell["lo"], cell["hi"], color=color, linewidth=1.2)
-        _draw_paper(ax, [(x + 0.12, cell) for x, cell in enumerate(cells)])
+        draw_paper(ax, [(x + 0.12, cell["paper"]) for x, cell in enumerate(cells) if "paper" in cell], 4.5)
     _label_settings(ax, points)
-
-
-def _draw_paper(ax: Axes, places: Sequence[tuple[float, dict[str, float]]]) -> None:
-    """Diamonds beside the marks, which they would hide."""
-    style: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markersize": 4.5, "linestyle": ""}
-    printed = [(x, cell["paper"]) for x, cell in places if "paper" in cell]
-    if printed:
-        ax.plot(*zip(*printed, strict=True), marker="D", label="paper's value", **style)
 
 
 def _label_settings(ax: Axes, points: Points) -> None:

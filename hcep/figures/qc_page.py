@@ -29,8 +29,6 @@ def write_qc_page(qc: Sequence[Path], output: str | Path, *, title: str = "Quali
         and any others. `flags` are joined by ``;``; the last three hold ``ok``, ``note``, ``absent`` or ``failed``.
     output : path
         HTML file to write; it loads nothing from elsewhere.
-    title : str
-        Heading of the page.
 
     Raises
     ------
@@ -56,7 +54,7 @@ def write_qc_page(qc: Sequence[Path], output: str | Path, *, title: str = "Quali
         "<h2>Clips per class and fold</h2>",
         _class_table(rows),
         "<h2>Reasons</h2>",
-        _reason_table([row for row in rows if row["reason"]], len(rows)),
+        _reason_table(rows),
         "<h2>Clips with a failed part or a note</h2>",
         _clip_table(listed),
     ]
@@ -78,11 +76,14 @@ def _status_table(rows: Sequence[dict[str, str]]) -> str:
 
 
 def _flag_table(rows: Sequence[dict[str, str]]) -> str:
-    counts = Counter(flag for row in rows for flag in set(_flags(row)))
+    counts = Counter(sorted(flag for row in rows for flag in set(_flags(row))))
     if not counts:
         return "<p>None: every clip has all its parts.</p>"
-    body = [[flag, count, f"{100 * count / len(rows):.2f} %"] for flag, count in _most_first(counts)]
-    return html_table(["flag", "clips", "share"], body)
+    return _share_table("flag", counts.most_common(), len(rows))
+
+
+def _share_table(name: str, counts: Sequence[tuple[str, int]], total: int) -> str:
+    return html_table([name, "clips", "share"], [[key, n, f"{100 * n / total:.2f} %"] for key, n in counts])
 
 
 def _class_table(rows: Sequence[dict[str, str]]) -> str:
@@ -101,27 +102,22 @@ def _class_table(rows: Sequence[dict[str, str]]) -> str:
     return html_table([*head, "clips", "with a flag", "with a failed part"], body, sum_row=True)
 
 
-def _reason_table(explained: Sequence[dict[str, str]], total: int) -> str:
-    if not explained:
+def _reason_table(rows: Sequence[dict[str, str]]) -> str:
+    counts = Counter(sorted(row["reason"] for row in rows if row["reason"]))
+    if not counts:
         return "<p>None.</p>"
-    counts = Counter(row["reason"] for row in explained)
-    body = [[reason, count, f"{100 * count / total:.2f} %"] for reason, count in _most_first(counts)[:MOST_REASONS]]
-    left = len(counts) - len(body)
-    return html_table(["reason", "clips", "share"], body) + (f"<p>And {left} more reasons.</p>" if left else "")
+    left = len(counts) - MOST_REASONS
+    more = f"<p>And {left} more reasons.</p>" if left > 0 else ""
+    return _share_table("reason", counts.most_common(MOST_REASONS), len(rows)) + more
 
 
 def _clip_table(rows: Sequence[dict[str, str]]) -> str:
     if not rows:
         return "<p>None.</p>"
     columns = [*NEEDED, *(column for column in rows[0] if column not in NEEDED)]
-    shown = rows[:MOST_LISTED]
-    left = len(rows) - len(shown)
-    note = f"<p>And {left} more: see the table qc.tsv.</p>" if left else ""
-    return html_table(columns, [[row[column] for column in columns] for row in shown]) + note
-
-
-def _most_first(counts: Counter[str]) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    left = len(rows) - MOST_LISTED
+    note = f"<p>And {left} more: see the table qc.tsv.</p>" if left > 0 else ""
+    return html_table(columns, [[row[column] for column in columns] for row in rows[:MOST_LISTED]]) + note
 
 
 def _natural(fold: str) -> tuple[int, int, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +25,6 @@ class RunFiles(NamedTuple):
     method: str
     openness: str
     split: str
-    seed: int
     metrics: dict[str, Any]
 
 
@@ -38,7 +36,7 @@ def read_run_files(folders: Sequence[str | Path]) -> list[RunFiles]:
     HcepError
         No run, no metrics.json, or a metrics.json that lacks a field.
     """
-    _check_any(folders)
+    check_any(folders)
     return [_read_run(Path(folder)) for folder in folders]
 
 
@@ -48,7 +46,7 @@ def _read_run(folder: Path) -> RunFiles:
     try:
         metrics = json.loads(file.read_text(encoding="utf-8"))
         method, openness, split = str(metrics["method"]), str(metrics["openness"]), str(metrics["split"])
-        run = RunFiles(folder, method, openness, split, int(metrics["seed"]), metrics)
+        run = RunFiles(folder, method, openness, split, metrics)
         areas = [float(metrics[name]["value"]) for name in ("auroc", "oscr")]
         usable = bool(metrics["classes"]) and isinstance(metrics["stand_in"], bool) and all(map(math.isfinite, areas))
     except FileNotFoundError as error:
@@ -60,27 +58,8 @@ def _read_run(folder: Path) -> RunFiles:
     return run
 
 
-def runs_by_folder(folders: Sequence[str | Path]) -> list[RunFiles]:
-    """Identity of runs from their folder names ``…/{method}/{openness}/{split}/seed{seed}``, `metrics` empty.
-
-    Raises
-    ------
-    HcepError
-        No run, or a folder of another form.
-    """
-    _check_any(folders)
-    found = []
-    for folder in map(Path, folders):
-        parts = folder.parts[-4:]
-        seed = re.fullmatch(r"seed([0-9]+)", parts[-1]) if len(parts) == 4 else None
-        if seed is None:
-            raise HcepError("not a run folder", file=folder, remedy="name it …/{method}/{openness}/{split}/seed{seed}")
-        method, openness, split = parts[:3]
-        found.append(RunFiles(folder, method, openness, split, int(seed[1]), {}))
-    return found
-
-
-def _check_any(folders: Sequence[str | Path]) -> None:
+def check_any(folders: Sequence[str | Path]) -> None:
+    """Refuse to draw no run at all."""
     if not folders:
         raise HcepError("no run to draw", remedy="name at least one run folder")
 
@@ -150,9 +129,3 @@ def number(row: dict[str, str], column: str, file: Path, line: int) -> float:
         return float(row[column])
     except ValueError as error:
         raise HcepError(f"{column} is {row[column]!r}, no number", file=file, row=line) from error
-
-
-def spread(series: Sequence[Floats]) -> tuple[Floats, Floats, Floats]:
-    """Mean, smallest and largest value over runs, each (n,), from runs of (n,) each."""
-    stacked = np.stack(series)
-    return stacked.mean(axis=0), stacked.min(axis=0), stacked.max(axis=0)

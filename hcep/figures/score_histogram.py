@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores, read_scores
-from hcep.figures.run_files import Floats, openness_title, sorted_openness
-from hcep.figures.style import KNOWN, UNKNOWN, draw_text, finish, panels
+from hcep.figures.run_files import Floats, check_any, openness_title, sorted_openness
+from hcep.figures.style import KNOWN, UNKNOWN, draw_text, finish, label_panels, panels
 
 BINS = 30
 
@@ -23,38 +23,26 @@ def score_histogram_figure(runs: Sequence[str | Path], title: str = "") -> Figur
 
     The test clips of all splits and seeds are pooled. The bars of each side sum to 100 %, so that the sides compare
     whatever their sizes. Where all scores of a method are at most 0, they are log probabilities and their exponentials
-    are shown.
-
-    Parameters
-    ----------
-    runs : sequence of path
-        Run folders with ``scores.h5``.
-    title : str
-        Above the figure, e.g. the task.
+    are shown. Runs are folders with ``scores.h5``.
 
     Raises
     ------
     HcepError
         A scores file is missing or unusable, or a panel has no known or no unknown test clip.
     """
-    if not runs:
-        raise HcepError("no run to draw", remedy="name at least one run folder")
+    check_any(runs)
     read = [read_scores(Path(run) / "scores.h5", features=False) for run in runs]
     methods = list(dict.fromkeys(run.method for run in read))
     levels = sorted_openness(run.openness for run in read)
     figure, axes = panels(len(methods), len(levels), height=1.9)
-    for row, method in enumerate(methods):
+    for panel_row, method in zip(axes, methods, strict=True):
         own = [run for run in read if run.method == method]
         probability = all((run.score <= 0).all() for run in own)
         edges = _edges(own, probability)
-        for column, level in enumerate(levels):
-            ax = axes[row, column]
+        for ax, level in zip(panel_row, levels, strict=True):
             _draw_panel(ax, [run for run in own if run.openness == level], edges, probability)
-            if row == 0:
-                ax.set_title(openness_title(level))
-            if column == 0:
-                ax.set_ylabel(f"{method}\n% of clips")
             ax.set_xlabel("max. probability (exp of score)" if probability else "score")
+    label_panels(axes, list(map(openness_title, levels)), [f"{method}\n% of clips" for method in methods])
     handles, labels = axes[0, 0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
@@ -79,9 +67,8 @@ def _draw_panel(ax: Axes, runs: Sequence[Scores], edges: Floats, probability: bo
     for known, color, name in ((True, KNOWN, "known classes"), (False, UNKNOWN, "unknown classes")):
         values = np.concatenate([run.score[(run.part == "test") & (run.known == known)] for run in runs])
         if not len(values):
-            raise HcepError(
-                f"no test clip of {name} in {runs[0].method}, {runs[0].openness}", remedy="score this run's split again"
-            )
+            cause = f"no test clip of {name} in {runs[0].method}, {runs[0].openness}"
+            raise HcepError(cause, remedy="score this run's split again")
         counts, _ = np.histogram(np.exp(values) if probability else values, edges)
         # the outline is drawn apart from the fill, so that both sides are seen where they overlap, also without colour
         shares = 100 * counts / len(values)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hcep.figures.run_files import number, one_table, openness_title, read_rows, sorted_openness
-from hcep.figures.style import GREY, HATCHES, PALETTE, draw_whisker, finish, panels
+from hcep.figures.style import GREY, HATCHES, PALETTE, draw_paper, draw_whisker, finish, panels
 
 METRICS = (("auroc", "AUROC (%)"), ("oscr", "OSCR (%)"))
 MEAN = "mean"
@@ -22,14 +20,7 @@ Cell = Mapping[str, float]
 def summary_bars_figure(summary: Sequence[str | Path], title: str = "") -> Figure:
     """One group of bars per openness, one bar per method, AUROC above OSCR.
 
-    A diamond is the paper's value, a whisker the interval.
-
-    Parameters
-    ----------
-    summary : sequence of one path
-        ``summary.csv``, in percent.
-    title : str
-        Above the figure, e.g. the task.
+    A diamond is the paper's value, a whisker the interval. One file is drawn: ``summary.csv``, in percent.
 
     Raises
     ------
@@ -49,8 +40,7 @@ def summary_bars_figure(summary: Sequence[str | Path], title: str = "") -> Figur
         cells[row["method"], row["openness"]] = {name: number(row, name, file, line) for name in wanted}
     width = max(1.15 + 0.2 * len(methods), 1.5) * len(levels)
     figure, axes = panels(len(METRICS), 1, width=width, height=2.5, sharex=True)
-    for row_number, (metric, label) in enumerate(METRICS):
-        ax = axes[row_number, 0]
+    for ax, (metric, label) in zip(axes[:, 0], METRICS, strict=True):
         _draw_bars(ax, metric, cells, methods, levels)
         ax.set_ylabel(label)
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -74,12 +64,8 @@ def _draw_bars(
         for x, cell in own.items():
             if f"{metric}_lo" in cell and f"{metric}_hi" in cell:
                 draw_whisker(ax, x, cell[f"{metric}_lo"], cell[f"{metric}_hi"])
-        # the mark stands beside the whisker, which it would hide
         printed += [(x + 0.24 * bar, cell[f"paper_{metric}"]) for x, cell in own.items() if f"paper_{metric}" in cell]
-    if printed:
-        style: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markersize": 4.0, "linestyle": ""}
-        x, y = np.array(printed).T
-        ax.plot(x, y, marker="D", label="paper's value", **style)
+    draw_paper(ax, printed, 4.0)
     if metric == "auroc":
         ax.axhline(50, color=GREY, linestyle=":", linewidth=1.2, label="chance")
     ax.set_xticks(range(len(levels)), [level if level == MEAN else openness_title(level) for level in levels])

@@ -11,20 +11,12 @@ from hcep.files import write_text
 
 SHOWN = (("auroc", "AUROC"), ("oscr", "OSCR"), ("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("fpr95", "FPR95"))
 MOVEMENT = "movement_"
-NEEDED = ("method", "openness", "splits", "seeds", "stand_in", "text_kind", "selection", "note")
+PLACE = ("openness", "method", "splits", "seeds")
+NEEDED = (*PLACE, "stand_in", "text_kind", "selection", "note")
 
 
 def write_summary_page(summary: str | Path, output: str | Path, *, task: str) -> None:
-    """Write the page for one task.
-
-    Parameters
-    ----------
-    summary : path
-        ``summary.csv``, percent.
-    output : path
-        HTML file to write; it loads nothing from elsewhere.
-    task : str
-        The task, which is the title.
+    """Write the page for one task from ``summary.csv``, in percent; the page loads nothing from elsewhere.
 
     Raises
     ------
@@ -33,13 +25,11 @@ def write_summary_page(summary: str | Path, output: str | Path, *, task: str) ->
     """
     columns = [*NEEDED, *(f"{name}{part}" for name, _ in SHOWN for part in ("", "_lo", "_hi"))]
     rows = [row for _, row in read_rows(Path(summary), columns)]
-    head = ["openness", "method", "splits", "seeds", *(label for _, label in SHOWN)]
     printed = [name for name in ("paper_auroc", "paper_oscr") if any(row.get(name) for row in rows)]
+    levels = list(dict.fromkeys(row["openness"] for row in rows))
     body = [
-        [row["openness"], row["method"], row["splits"], row["seeds"]]
-        + [_cell(row, name) for name, _ in SHOWN]
-        + [row[name] for name in printed]
-        for row in sorted(rows, key=lambda row: list(dict.fromkeys(r["openness"] for r in rows)).index(row["openness"]))
+        [*(row[name] for name in PLACE), *(_cell(row, name) for name, _ in SHOWN), *(row[name] for name in printed)]
+        for row in sorted(rows, key=lambda row: levels.index(row["openness"]))
     ]
     facts = [
         f"Words: {', '.join(sorted({row['text_kind'] for row in rows}))}.",
@@ -59,7 +49,7 @@ def write_summary_page(summary: str | Path, output: str | Path, *, task: str) ->
         f"<h1>{html_text(task)}</h1>",
         "<p>Percent; in brackets the bootstrap interval over groups of test clips. kKuU: K known and U unknown "
         f"classes; mean: over the levels. {html_text(' '.join(facts))}</p>",
-        html_table([*head, *printed], body),
+        html_table([*PLACE, *(label for _, label in SHOWN), *printed], body),
         *(f"<p>Left out of the known classes, too few training clips: {html_text(text)}.</p>" for text in left_out),
         *_movement(rows),
         *_notes(rows),
@@ -71,17 +61,11 @@ def _movement(rows: Sequence[dict[str, str]]) -> list[str]:
     """How far each prompt moved, a column per prompt; rows without prompts are not listed."""
     moved = [(row, dict(part.split(" ", 1) for part in _parts(row) if part.startswith(MOVEMENT))) for row in rows]
     names = list(dict.fromkeys(name for _, values in moved for name in values))
-    body = [
-        [row["openness"], row["method"], *(values.get(name, "") for name in names)] for row, values in moved if values
-    ]
-    if not body:
-        return []
-    head = ["openness", "method", *(name.removeprefix(MOVEMENT) for name in names)]
-    return [
-        "<h2>How far the prompts moved</h2>",
-        "<p>|now − start| / |start| after training: 0 is a prompt that stayed where it began.</p>",
-        html_table(head, body),
-    ]
+    body = [[*map(row.get, PLACE[:2]), *(values.get(name, "") for name in names)] for row, values in moved if values]
+    heading = "<h2>How far the prompts moved</h2>"
+    meaning = "<p>|now − start| / |start| after training: 0 is a prompt that stayed where it began.</p>"
+    head = [*PLACE[:2], *(name.removeprefix(MOVEMENT) for name in names)]
+    return [heading, meaning, html_table(head, body)] if body else []
 
 
 def _notes(rows: Sequence[dict[str, str]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hcep.errors import HcepError
-from hcep.figures.run_files import Floats, number, runs_by_folder
-from hcep.figures.style import LEGEND_LINE, draw_text, finish, legend_below, panels, series_styles
+from hcep.figures.run_files import Floats, check_any, number
+from hcep.figures.style import draw_spread, draw_text, finish, label_panels, legend_below, panels, series_styles
 from hcep.files import read_table
 
 # for every row of panels, its y label and which columns of history.csv belong to it
@@ -31,64 +32,46 @@ History = dict[str, Floats]
 def training_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
     """The training histories: a column per method, a row for each kind of quantity that was recorded.
 
-    A line is the mean over a method's runs, a band their range.
-
-    Parameters
-    ----------
-    runs : sequence of path
-        Run folders ``…/{method}/{openness}/{split}/seed{seed}`` with ``history.csv``.
-    title : str
-        Above the figure, e.g. the task.
+    A line is the mean over a method's runs, a band their range. Runs are folders
+    ``…/{method}/{openness}/{split}/seed{seed}`` with ``history.csv``.
 
     Raises
     ------
     HcepError
         A folder of another form, a missing file, a row that is not numbers, or no epoch at all.
     """
+    check_any(runs)
     methods: dict[str, list[History]] = {}
-    for run in runs_by_folder(runs):
-        methods.setdefault(run.method, []).append(_history(run.folder / "history.csv"))
+    for folder in map(Path, runs):
+        if len(folder.parts) < 4 or not re.fullmatch("seed[0-9]+", folder.name):
+            raise HcepError("not a run folder", file=folder, remedy="name it …/{method}/{openness}/{split}/seed{seed}")
+        methods.setdefault(folder.parts[-4], []).append(_history(folder / "history.csv"))
     columns = {method: [run for run in histories if run] for method, histories in methods.items()}
     names = dict.fromkeys(name for histories in columns.values() for run in histories for name in run)
     rows = {row: [name for name in names if ROWS[row][1](name)] for row in ROWS}
     rows = {row: found for row, found in rows.items() if found}
     if not rows:
-        raise HcepError(
-            "no run has a history of losses or accuracy",
-            file=Path(runs[0]) / "history.csv",
-            remedy="train for at least one epoch",
-        )
-    height = 2.3 + math.ceil(max(map(len, rows.values())) / 2) * LEGEND_LINE
-    figure, axes = panels(len(rows), len(columns), height=height)
-    for row, (kind, found) in enumerate(rows.items()):
+        cause, file = "no run has a history of losses or accuracy", Path(runs[0]) / "history.csv"
+        raise HcepError(cause, file=file, remedy="train for at least one epoch")
+    lines = math.ceil(max(map(len, rows.values())) / 2)
+    figure, axes = panels(len(rows), len(columns), height=2.3, legend_lines=lines)
+    for panel_row, (kind, found) in zip(axes, rows.items(), strict=True):
         # the same term has the same colour in every column
         styles = series_styles(found)
-        for column, (method, histories) in enumerate(columns.items()):
-            ax = axes[row, column]
+        for ax, histories in zip(panel_row, columns.values(), strict=True):
             _draw_panel(ax, histories, styles, kind)
-            if row == 0:
-                ax.set_title(method)
-            if column == 0:
-                ax.set_ylabel(ROWS[kind][0])
+    label_panels(axes, list(columns), [ROWS[kind][0] for kind in rows])
     finish(figure, title)
     return figure
 
 
 def _draw_panel(ax: Axes, histories: Sequence[History], styles: Mapping[str, dict[str, Any]], kind: str) -> None:
-    drawn = False
-    for name, style in styles.items():
-        own = [run for run in histories if name in run]
-        if not own:
-            continue
-        epochs, mean, low, high = _over_runs(own, name)
-        marker = "o" if len(epochs) == 1 else None
-        ax.plot(epochs, mean, label=name.removeprefix(f"{kind}_"), marker=marker, **style)
-        if len(own) > 1:
-            ax.fill_between(epochs, low, high, color=style["color"], alpha=0.15, linewidth=0)
-        drawn = True
-    if not drawn:
-        text = "not recorded" if histories else "no training epochs"
-        draw_text(ax, text, color="#595959")
+    recorded = {name: [run for run in histories if name in run] for name in styles}
+    for name, own in recorded.items():
+        if own:
+            draw_spread(ax, *_over_runs(own, name), label=name.removeprefix(f"{kind}_"), **styles[name])
+    if not any(recorded.values()):
+        draw_text(ax, "not recorded" if histories else "no training epochs", color="#595959")
         ax.set_axis_off()
         return
     ax.set_xlabel("epoch")
@@ -107,15 +90,14 @@ def _draw_panel(ax: Axes, histories: Sequence[History], styles: Mapping[str, dic
     legend_below(ax, columns=2)
 
 
-def _over_runs(histories: Sequence[History], name: str) -> tuple[Floats, Floats, Floats, Floats]:
-    """Epochs and mean, least and greatest value over the runs that have that epoch."""
+def _over_runs(histories: Sequence[History], name: str) -> tuple[Floats, Floats]:
+    """Epochs that a run has, and the runs' values, (runs, epochs); NaN where a run lacks that epoch."""
     epochs = np.unique(np.concatenate([run["epoch"] for run in histories]))
     values = np.full((len(histories), len(epochs)), np.nan)
     for row, run in zip(values, histories, strict=True):
         row[np.searchsorted(epochs, run["epoch"])] = run[name]
     kept = ~np.isnan(values).all(axis=0)
-    values = values[:, kept]
-    return epochs[kept], np.nanmean(values, axis=0), np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    return epochs[kept], values[:, kept]
 
 
 def _history(file: Path) -> History:

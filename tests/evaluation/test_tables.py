@@ -254,13 +254,13 @@ def test_a_headline_over_other_levels_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
-        ({"columns": {"O(8:2)": "mafw"}}, "column 'O\\(8:2\\)' is 'mafw'"),
+        ({"columns": {"O(8:2)": "mafw"}}, r"tables\.table2\.columns\.O\(8:2\): 'mafw' is no place"),
         ({"columns": {"O(8:2)": "mafw/8:2"}}, "not an openness"),
-        ({"columns": ["mafw/k8u2"]}, "columns must be a mapping"),
-        ({"rows": [{"name": "Ours"}]}, "method is missing"),
-        ({"rows": [{"name": "Ours", "method": "hcep", "colour": "red"}]}, "colour is not known"),
-        ({"rows": SMALL["rows"] * 2}, "'CPN\\*' is listed twice"),
-        ({"style": "long"}, "style is not known"),
+        ({"columns": ["mafw/k8u2"]}, r"table2\.columns: \['mafw/k8u2'\] is not of type 'object'"),
+        ({"rows": [{"name": "Ours"}]}, r"table2\.rows\.0: 'method' is missing"),
+        ({"rows": [{"name": "Ours", "method": "hcep", "colour": "red"}]}, r"table2\.rows\.0: 'colour' was unexpected"),
+        ({"rows": SMALL["rows"] * 2}, r"table2\.rows: row 'CPN\*' is listed twice"),
+        ({"style": "long"}, "table2: 'style' was unexpected"),
     ],
 )
 def test_faulty_definitions_are_named(tmp_path, change, cause):

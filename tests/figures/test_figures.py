@@ -22,7 +22,7 @@ from hcep.evaluation.scores import Scores, write_scores
 from hcep.figures.curves import GRID, curves_figure
 from hcep.figures.qc_page import write_qc_page
 from hcep.figures.score_histogram import score_histogram_figure
-from hcep.figures.style import PALETTE, draw_figure, figure_style, save_figure, series_styles
+from hcep.figures.style import PALETTE, draw_figure, figure_style, series_styles
 from hcep.figures.summary_bars import summary_bars_figure
 from hcep.figures.summary_page import SHOWN, write_summary_page
 from hcep.figures.thresholds import thresholds_figure
@@ -186,7 +186,7 @@ def test_series_stay_apart_after_the_last_colour() -> None:
 def test_warning_of_stand_ins_stays_inside_the_figure(runs: list[Path], tmp_path: Path) -> None:
     with figure_style():
         figure = score_histogram_figure(runs[:1], "a task")
-        save_figure(figure, tmp_path / "h.png")
+        figure.savefig(tmp_path / "h.png")
         title = figure.get_suptitle()
         assert "stand-in" in title and title.startswith("a task")
         box = figure._suptitle.get_window_extent(FigureCanvasAgg(figure).get_renderer())
