@@ -86,6 +86,12 @@ def find(root: Path, names: Sequence[str], *, depth: int = 2, kind: Literal["fil
     return None
 
 
+def names_in(folder: Path | None) -> set[str]:
+    """Names of a folder's entries; none when it is not there."""
+    # names alone, without asking what each is: for folders of 100,000 files
+    return set(os.listdir(folder)) if folder is not None and folder.is_dir() else set()  # noqa: PTH208
+
+
 def other_spelling(root: Path, path: str) -> str | None:
     """The path below `root` that differs from `path` only in case, spaces at its ends or the coding of accents.
 
@@ -94,11 +100,7 @@ def other_spelling(root: Path, path: str) -> str | None:
     found = [PurePosixPath()]
     for part in PurePosixPath(path).parts:
         found = [
-            above / name
-            for above in found
-            if (root / above).is_dir()
-            for name in sorted(os.listdir(root / above))  # noqa: PTH208 - names alone, for folders of 10,000 files
-            if _folded(name) == _folded(part)
+            above / name for above in found for name in sorted(names_in(root / above)) if _folded(name) == _folded(part)
         ]
     others = [str(place) for place in found]
     return others[0] if others and path not in others else None
