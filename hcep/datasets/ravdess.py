@@ -55,7 +55,7 @@ class Ravdess(Corpus):
             raise HcepError(f"setting 'folds' of the ravdess adapter is {folds!r}", remedy="use a whole number above 1")
 
     def _media(self) -> list[str]:
-        """Sorted paths of files with an official name in the root, actors' folders in it, and actors' folders in those."""
+        """Sorted paths of the files with an official name in the root and in folders of actors, at most two deep."""
         found: list[Path] = []
         level = [self.root]
         for _ in range(3):
