@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -12,7 +11,7 @@ from hcep.container import LFS_POINTER
 from hcep.datasets.corpus import TEXTS, Corpus
 from hcep.datasets.manifest_file import Clip, open_table
 from hcep.datasets.spellings import find, names_in
-from hcep.datasets.survey import EXAMPLES, Fault, Survey, warning
+from hcep.datasets.survey import EXAMPLES, Fault, Survey, counted, warning
 from hcep.errors import HcepError
 from hcep.files import digest, sha256_file
 
@@ -172,13 +171,13 @@ class CremaD(Corpus):
                 "flv files": len(videos),
                 "wav files": len(sounds),
             },
-            "acted": _in_order([acted(name) for name in sorted(names)]),
+            "acted": counted(map(acted, names), EMOTIONS.values()),
         }
         faults = _pointers(self.root, places, videos, sounds)
         if places.votes:
             voted = read_votes(places.votes)
             single = {name: found[0] for name, found in voted.items() if len(found) == 1}
-            counts["voted"] = _in_order(list(single.values())) | {"tie": len(voted) - len(single)}
+            counts["voted"] = counted(single.values(), EMOTIONS.values()) | {"tie": len(voted) - len(single)}
             counts["votes"] = {"as acted": sum(name in names and single[name] == acted(name) for name in single)}
             faults += warning("clips without votes", sorted(names - voted.keys()), "get summaryTable.csv anew")
         extra = sorted((videos.keys() | sounds.keys()) - names)
@@ -263,8 +262,3 @@ def _pointers(root: Path, places: Places, videos: dict[str, str], sounds: dict[s
     remedy = f"run `git lfs pull` in the repository; if GitHub's quota is used up, {SOURCE}"
     what = "of a few media files looked at are git-LFS pointers, not media"
     return [Fault("error", what, len(bad), bad[:EXAMPLES], remedy)] if bad else []
-
-
-def _in_order(emotions: Sequence[str]) -> dict[str, int]:
-    count = Counter(emotions)
-    return {emotion: count[emotion] for emotion in EMOTIONS.values()}

@@ -148,10 +148,11 @@ def read_lists(folder: Path, kind: str, captions: str) -> FoldLists:
             if first is not row:
                 raise row.refused(f"clip {row.clip} is already in row {first.number}")
             _check_same(row, rows.setdefault(row.clip, row))
-            other, first = tested.setdefault(row.clip, (number, row)) if part == "test" else (number, row)
-            if other != number:
-                place = f"{first.file}, row {first.number}"
-                raise row.refused(f"clip {row.clip} is also tested in {place}: its fold is not clear")
+            if part == "test":
+                other, first = tested.setdefault(row.clip, (number, row))
+                if other != number:
+                    place = f"{first.file}, row {first.number}"
+                    raise row.refused(f"clip {row.clip} is also tested in {place}: its fold is not clear")
         members[number, part] = frozenset(seen)
     for clip, (number, row) in tested.items():
         if clip in members[number, "train"]:
