@@ -170,9 +170,8 @@ def _length_faults(clips: Sequence[Clip], seen: Mapping[str, Glance | str]) -> l
         if clip.seconds is not None and length < float("inf") and lengths_differ(clip.seconds, length):
             differing.append(f"{clip.clip}: {clip.seconds:.4g} s listed, {length:.4g} s here")
     what = "clips that are longer or shorter than their list says, by more than a second and a fifth"
-    return warning(
-        what, differing, "look at a few of them: a row may name another clip's file, or the file may be cut off"
-    )
+    remedy = "look at a few of them: a row may name another clip's file, or the file may be cut off"
+    return warning(what, differing, remedy)
 
 
 def _look(path: Path) -> Glance | str:

@@ -113,6 +113,7 @@ class CmuMosei(Corpus):
             labels=";".join(positive(emotions)),
             group=part.video,
             fold=part.fold,
+            flags="" if usable else "no_video;no_audio",
         )
 
     def _faults(self) -> list[Fault]:
