@@ -25,15 +25,11 @@ class CmuMosei(Corpus):
 
     A clip is a labelled sentence, its group and the unit of folds is the video. Folds are train, valid, test, and none
     for videos outside the standard folds. The corpus is multi-label: `labels` of a clip names every emotion that is
-    present, `label` the single one by the setting `single_label`, or '' when the rule gives none.
+    present, `label` the single one by the setting `single_label`, or '' when the rule gives none. The root holds
+    CMU_MOSEI/Raw or MOSEI/label.csv, and CMU_MOSEI_Labels.csd.
 
-    Parameters
-    ----------
-    root : path
-        Folder with CMU_MOSEI/Raw or MOSEI/label.csv, and with CMU_MOSEI_Labels.csd.
-    settings : dict
-        ``text``: manifest, none or asr; ``layout``: auto, raw or mmsa; ``single_label``: unique_maximum or exactly_one;
-        ``folds``: a file of folds, '' = the SDK's cmu_mosei_std_folds.py (raw) or the column mode (mmsa).
+    Settings: ``text``: manifest, none or asr; ``layout``: auto, raw or mmsa; ``single_label``: unique_maximum or
+    exactly_one; ``folds``: a file of folds, '' = the SDK's cmu_mosei_std_folds.py (raw) or the column mode (mmsa).
     """
 
     name = "cmu_mosei"
@@ -74,10 +70,7 @@ class CmuMosei(Corpus):
     def clips(self) -> list[Clip]:
         """One clip per labelled segment (raw) or per row of label.csv (mmsa).
 
-        Raises
-        ------
-        HcepError
-            When labels, folds or videos are not found or cannot be read.
+        Labels, folds or videos that are not found or cannot be read are an HcepError.
         """
         places, _, listing = self._release
         clips = [self._clip(part, places) for part in listing.parts]

@@ -13,7 +13,7 @@ TEXTS = ("manifest", "none", "asr")
 
 
 class Corpus:
-    """A release on disk, read by the adapter called `name`.
+    """A release on disk, in the folder `root`, read by the adapter called `name`.
 
     `choices` maps a setting to the values that it may have, the default first; `others` are the defaults of the
     settings with any number of values, which the adapter checks itself.

@@ -74,15 +74,10 @@ class CremaD(Corpus):
     The clips are those that the list names, or those on disk when there is no list. Five folds disjoint by speaker:
     place of the actor among the actors mod 5 + 1; group = actor. Sound is the .wav, or that of the .flv where there is
     none. The files of `DEFECTS` are used as they are. The words are the sentence that the actor was to say, the same
-    twelve with every emotion.
+    twelve with every emotion. The root is the folder of the repository, or the one above it.
 
-    Parameters
-    ----------
-    root : path
-        Folder of the repository, or the one above it.
-    settings : dict
-        ``text``: manifest (the sentence), none or asr; ``label``: acted (the emotion to be played, of the file name) or
-        vote (what most raters saw and heard, MultiModalVote of ``summaryTable.csv``; a tie has no label).
+    Settings: ``text``: manifest (the sentence), none or asr; ``label``: acted (the emotion to be played, of the file
+    name) or vote (what most raters saw and heard, MultiModalVote of ``summaryTable.csv``; a tie has no label).
     """
 
     name = "crema_d"
@@ -109,17 +104,18 @@ class CremaD(Corpus):
     def clips(self) -> list[Clip]:
         """One clip per name of the list, or per file.
 
-        Raises
-        ------
-        HcepError
-            When there is no clip, a name has an unknown code or is listed twice, or the votes are wanted and missing.
+        It is an HcepError when there is no clip, a name has an unknown code or is listed twice, or the votes are wanted
+        and missing.
         """
         places = self._places()
         videos, sounds = _media(places.video, ".flv"), _media(places.audio, ".wav")
         files = videos | sounds
-        names = _read_list(places.names) if places.names else sorted(files)
-        for name in [] if places.names else files:
-            _check_name(name, places.video or self.root, files[name])
+        if places.names:
+            names = _read_list(places.names)
+        else:
+            names = sorted(files)
+            for name, file in files.items():
+                _check_name(name, places.video or self.root, file)
         if not names:
             raise HcepError(f"neither {LIST} nor VideoFlash/*.flv is below it", file=self.root, remedy=SOURCE)
         voted: dict[str, list[str]] = {}
@@ -200,10 +196,7 @@ def acted(name: str) -> str:
 def read_votes(path: Path) -> dict[str, list[str]]:
     """Read `summaryTable.csv`: clip -> the emotions with the most votes on sound and picture together.
 
-    Raises
-    ------
-    HcepError
-        When a column is missing, a clip is there twice, or a vote has an unknown letter.
+    It is an HcepError when a column is missing, a clip is there twice, or a vote has an unknown letter.
     """
     votes: dict[str, list[str]] = {}
     for row, cells in open_table(path, ",", ("FileName", "MultiModalVote"), SOURCE):

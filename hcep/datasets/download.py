@@ -62,8 +62,6 @@ def download_zenodo(
     ----------
     record : str
         Number of the record.
-    output : path
-        Folder to write into.
     base_url : str
         Server with Zenodo's records API.
     patterns : sequence of str

@@ -24,16 +24,12 @@ class Mafw(Corpus):
 
     Labels and folds come from the fold lists of one family alone: the families' folds differ, so that a clip which one
     tests may be trained on by the other. The fold of a clip is the number of the set that tests it.
+    Lists and clips are found below the root whatever the spelling of their folders.
 
-    Parameters
-    ----------
-    root : path
-        Folder of the release; lists and clips are found below it whatever the spelling of their folders.
-    settings : dict
-        ``list``: single (dominant emotion) or compound. ``captions``: with (neutral clips have none and are not in
-        these lists) or without. ``text``: manifest (the English caption), none or asr. ``clips``: all, or pure = only
-        those that the compound lists give a single emotion too. ``keep_neutral``: whether neutral clips of the lists
-        without captions are kept.
+    Settings: ``list``: single (dominant emotion) or compound. ``captions``: with (neutral clips have none and are not
+    in these lists) or without. ``text``: manifest (the English caption), none or asr. ``clips``: all, or pure = only
+    those that the compound lists give a single emotion too. ``keep_neutral``: whether neutral clips of the lists
+    without captions are kept.
     """
 
     name = "mafw"
@@ -81,13 +77,7 @@ class Mafw(Corpus):
         ]
 
     def clips(self) -> list[Clip]:
-        """One clip per id of the fold lists, whether its file is there or not.
-
-        Raises
-        ------
-        HcepError
-            When the fold lists are missing, or wrong as in `read_lists`.
-        """
+        """One clip per id of the fold lists, whether its file is there or not; errors as in `read_lists`."""
         lists = self._lists(self.settings["list"])
         kept = dict(lists.clips)
         dropped = []

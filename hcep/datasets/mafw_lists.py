@@ -74,21 +74,9 @@ class _Row(NamedTuple):
 
 
 def list_folder(root: Path, kind: str, captions: str) -> Path:
-    """The folder of one family of fold lists, e.g. ``Train & Test Set/single/with_caption``.
+    """The folder of one family of fold lists, e.g. ``Train & Test Set/single/with_caption``; none is an HcepError.
 
-    Parameters
-    ----------
-    root : path
-        The release.
-    kind : str
-        ``single`` or ``compound``.
-    captions : str
-        ``with`` or ``without``.
-
-    Raises
-    ------
-    HcepError
-        When there is none.
+    `kind` is ``single`` or ``compound``, `captions` is ``with`` or ``without``.
     """
     there = []
     for folder, _ in walk(root, DEPTH):
@@ -109,10 +97,7 @@ def list_folder(root: Path, kind: str, captions: str) -> Path:
 def list_files(folder: Path) -> dict[tuple[int, str], Path]:
     """The lists in a family's folder: ``(set, "train" or "test")`` -> file; a set that is not there has none.
 
-    Raises
-    ------
-    HcepError
-        When there is no set, or a set has one of its two lists only.
+    It is an HcepError when there is no set, or a set has one of its two lists only.
     """
     files = {}
     for number in SETS:
@@ -168,12 +153,8 @@ def decode(path: Path) -> str:
     """Text of a fold list.
 
     The release's are GB18030 (plain ASCII where there are no captions), copies may be UTF-8. UTF-8 is tried first:
-    Chinese sentences in GB18030 are not valid UTF-8, while the reverse can pass and give other characters.
-
-    Raises
-    ------
-    HcepError
-        When it is neither, naming the line.
+    Chinese sentences in GB18030 are not valid UTF-8, while the reverse can pass and give other characters. What is
+    neither is an HcepError that names the line.
     """
     data = path.read_bytes()
     try:

@@ -20,15 +20,11 @@ class Manifest(Corpus):
     """A table below `root`, tab-separated (or comma-separated when its name ends in .csv), UTF-8, with a header.
 
     Columns ``clip video label`` are required; any other column of a manifest may be given. `audio` defaults to the
-    video, `group` to the clip, `text_kind` to transcript where there is text, `labels` to the label.
+    video, `group` to the clip, `text_kind` to transcript where there is text, `labels` to the label. Paths in the table
+    are relative to the root.
 
-    Parameters
-    ----------
-    root : path
-        Folder that the table's paths are relative to.
-    settings : dict
-        ``file`` (default clips.tsv, below root), ``labels`` (list of the allowed label names), ``language``, ``text``
-        (manifest, none or asr: with asr a clip without words in the table is still to be listened to).
+    Settings: ``file`` (default clips.tsv, below root), ``labels`` (list of the allowed label names), ``language``,
+    ``text`` (manifest, none or asr: with asr a clip without words in the table is still to be listened to).
     """
 
     name = "manifest"
@@ -58,10 +54,8 @@ class Manifest(Corpus):
     def clips(self) -> list[Clip]:
         """Read, check and complete the table.
 
-        Raises
-        ------
-        HcepError
-            For a missing table, column or media file, a label that is not allowed, a bad number or a repeated id.
+        A missing table, column or media file, a label that is not allowed, a bad number or a repeated id is an
+        HcepError.
         """
         if not self.table.is_file():
             remedy = "write it, or name it in the setting `file`"

@@ -61,14 +61,10 @@ class Meld(Corpus):
     all folds. The words are those of the script, transcript of what is said. Two clips of the release are known to be
     missing (dev, dialogue 110, utterance 7) or broken (train, dialogue 125, utterance 3): they keep their rows, and
     decoding flags them. Files that no list names, and the ``._dia…`` files of macOS, are not used. The length that a
-    row's StartTime and EndTime give goes into the column seconds, to be compared with the file.
+    row's StartTime and EndTime give goes into the column seconds, to be compared with the file. The root is the folder
+    MELD.Raw, or one of the folders above it.
 
-    Parameters
-    ----------
-    root : path
-        The folder MELD.Raw, or one of the folders above it.
-    settings : dict
-        ``text``: manifest, none or asr; ``keep_neutral``: whether neutral utterances are listed (default true).
+    Settings: ``text``: manifest, none or asr; ``keep_neutral``: whether neutral utterances are listed (default true).
     """
 
     name = "meld"
@@ -87,10 +83,7 @@ class Meld(Corpus):
     def clips(self) -> list[Clip]:
         """One clip per utterance.
 
-        Raises
-        ------
-        HcepError
-            When a list is missing, lacks a column, names an unknown emotion, or names an utterance twice.
+        A list that is missing, lacks a column, names an unknown emotion, or names an utterance twice is an HcepError.
         """
         clips: list[Clip] = []
         repaired = neutral = 0
@@ -144,13 +137,13 @@ class Meld(Corpus):
     def _utterances(self, fold: str) -> list[Utterance]:
         path = self._list(fold)
         utterances: list[Utterance] = []
-        first: dict[str, int] = {}
+        rows: dict[str, int] = {}
         for row, cells in open_table(path, ",", COLUMNS, SOURCE):
             utterance = _utterance(path, row, cells)
-            if utterance.file in first:
-                cause = f"{utterance.file.removesuffix('.mp4')} is already in row {first[utterance.file]}"
+            if utterance.file in rows:
+                cause = f"{utterance.file.removesuffix('.mp4')} is already in row {rows[utterance.file]}"
                 raise HcepError(cause, file=path, row=row, remedy="remove one of the rows, or get the list anew")
-            first[utterance.file] = row
+            rows[utterance.file] = row
             utterances.append(utterance)
         if not utterances:
             raise HcepError("lists no utterances", file=path, remedy=SOURCE)

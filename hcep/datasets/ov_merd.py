@@ -106,22 +106,10 @@ def _split_at_quotes(text: str) -> list[str]:
 
 
 def draw_folds(labels: Mapping[str, str], seed: int) -> dict[str, str]:
-    """Divide clips 80:20 into train and test, each label by itself.
+    """Divide clips 80:20 into ``train`` and ``test``, each label by itself; `labels` maps a clip to its label.
 
     Within a label, clips stand in the order of the SHA-256 of ``seed/clip``; the first fifth, rounded, is test. A clip
     more moves at most one other clip.
-
-    Parameters
-    ----------
-    labels : mapping of str to str
-        Clip -> label.
-    seed : int
-        Another number, another division.
-
-    Returns
-    -------
-    dict of str to str
-        Clip -> ``train`` or ``test``.
     """
     members: dict[str, list[str]] = defaultdict(list)
     for clip in sorted(labels, key=lambda clip: hashlib.sha256(f"{seed}/{clip}".encode()).digest()):
@@ -139,14 +127,10 @@ class OvMerd(Corpus):
     A row has a list of emotion words, known and unknown ones side by side. Its label is the first word of it that names
     a basic emotion (`BASIC_WORDS`), or `OPEN` when no word does; a row without words has no label. `labels` holds all
     words. The release has no folds: train and test are drawn by `draw_folds`. Films and series of the clips are not
-    told, so a clip is its own group. The words of a clip are the English subtitle, a machine translation.
+    told, so a clip is its own group. The words of a clip are the English subtitle, a machine translation. The root
+    holds the label file, or is one of the folders above it.
 
-    Parameters
-    ----------
-    root : path
-        Folder that holds the label file, or one of the folders above it.
-    settings : dict
-        ``text``: manifest, none or asr; ``seed``: whole number of the division into train and test.
+    Settings: ``text``: manifest, none or asr; ``seed``: whole number of the division into train and test.
     """
 
     name = "ov_merd"
@@ -185,10 +169,7 @@ class OvMerd(Corpus):
     def clips(self) -> list[Clip]:
         """One clip per row of the label file.
 
-        Raises
-        ------
-        HcepError
-            When the label file or (with ``text: manifest``) the subtitle file is missing or cannot be read.
+        A label file or (with ``text: manifest``) a subtitle file that is missing or cannot be read is an HcepError.
         """
         places = self._places()
         rows = read_rows(places.labels)
@@ -242,9 +223,10 @@ class OvMerd(Corpus):
         ]
         if places.subtitles is not None:
             texts = read_subtitles(places.subtitles, {row.name for row in rows})
+            pairs = [texts.get(row.name, ("", "")) for row in rows]
             counts["subtitles"] = {
-                "none in English": sum(not texts.get(row.name, ("", ""))[1] for row in rows),
-                "none in both languages": sum(not any(texts.get(row.name, ("", ""))) for row in rows),
+                "none in English": sum(not english for _, english in pairs),
+                "none in both languages": sum(not any(pair) for pair in pairs),
             }
             unlisted = [row.name for row in rows if row.name not in texts]
             faults += warning("clips that the subtitle file does not list (no text)", unlisted, "get the file anew")
@@ -256,10 +238,8 @@ class OvMerd(Corpus):
 def read_rows(path: Path) -> list[Row]:
     """Read the label file.
 
-    Raises
-    ------
-    HcepError
-        When a column is missing, a name is empty or there twice, words cannot be read, or there are no rows.
+    It is an HcepError when a column is missing, a name is empty or there twice, words cannot be read, or there are no
+    rows.
     """
     rows: list[Row] = []
     first: dict[str, int] = {}
@@ -304,10 +284,7 @@ def count_words(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
 def read_subtitles(path: Path, names: Collection[str]) -> dict[str, tuple[str, str]]:
     """Read the wanted rows of `subtitle_chieng.csv`: name -> (Chinese, English), either may be ''.
 
-    Raises
-    ------
-    HcepError
-        When a column is missing, a row is cut off, or a wanted name is there twice.
+    It is an HcepError when a column is missing, a row is cut off, or a wanted name is there twice.
     """
     texts: dict[str, tuple[str, str]] = {}
     for number, cells in open_table(path, ",", ("name", "chinese", "english"), SOURCE):

@@ -34,14 +34,9 @@ class Ravdess(Corpus):
     A file name is modality-channel-emotion-intensity-statement-repetition-actor. Kept are modality 01 (sound and
     picture) of channel 01 (speech); modality 02 is the same take without sound, 03 without picture. Several actors:
     folds and groups are disjoint by speaker, fold = (actor - 1) mod folds + 1. One actor: by take, fold =
-    1 + 2 (statement - 1) + (repetition - 1), so at most 4.
+    1 + 2 (statement - 1) + (repetition - 1), so at most 4. The root holds the actors' folders.
 
-    Parameters
-    ----------
-    root : path
-        Folder that holds the actors' folders.
-    settings : dict
-        ``calm``: merge (into neutral, the default) or drop; ``text``: none or asr; ``folds``: number of folds.
+    Settings: ``calm``: merge (into neutral, the default) or drop; ``text``: none or asr; ``folds``: number of folds.
     """
 
     name = "ravdess"
@@ -72,13 +67,7 @@ class Ravdess(Corpus):
         return [f"media: {len(media)} {digest(media)}"]
 
     def clips(self) -> list[Clip]:
-        """One clip per take.
-
-        Raises
-        ------
-        HcepError
-            When no take is found, or one is there twice.
-        """
+        """One clip per take; no take at all, or one that is there twice, is an HcepError."""
         takes: dict[str, str] = {}
         ignored = dropped = 0
         for path in self._media():

@@ -18,10 +18,8 @@ def fill(adapter: str, settings: Mapping[str, Any], defaults: Mapping[str, Any])
     """Return `defaults` overridden by `settings`; a setting that the adapter does not have is an HcepError."""
     for name in settings:
         if name not in defaults:
-            raise HcepError(
-                f"the {adapter} adapter has no setting {name!r}{nearest(name, defaults)}",
-                remedy=f"its settings are {', '.join(sorted(defaults))}",
-            )
+            cause = f"the {adapter} adapter has no setting {name!r}{nearest(name, defaults)}"
+            raise HcepError(cause, remedy=f"its settings are {', '.join(sorted(defaults))}")
     return {**defaults, **settings}
 
 

@@ -24,23 +24,9 @@ def normal(name: str) -> str:
 def walk(root: Path, depth: int) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
     """Yield a folder and its entries, and those of the folders below it, shallowest first and each level sorted.
 
-    Parameters
-    ----------
-    root : path
-        Where to begin; when it is no folder, nothing is yielded.
-    depth : int
-        Levels of entries: 1 = those of the root, 2 = also those of its folders.
-
-    Yields
-    ------
-    tuple of path and list of os.DirEntry
-        Entries are sorted by name, without hidden files and `LEFTOVERS`. Folders inside a folder of more than `MANY`
-        entries are not entered, unless it is the root.
-
-    Raises
-    ------
-    HcepError
-        When a folder cannot be read.
+    `depth` counts levels of entries: 1 = those of the root, 2 = also those of its folders. Entries are sorted by name,
+    without hidden files and `LEFTOVERS`. Folders inside a folder of more than `MANY` entries are not entered, unless it
+    is the root. A root that is no folder yields nothing, a folder that cannot be read is an HcepError.
     """
     level = [root] if root.is_dir() else []
     for step in range(1, depth + 1):
@@ -55,28 +41,10 @@ def walk(root: Path, depth: int) -> Iterator[tuple[Path, list[os.DirEntry[str]]]
 
 
 def find(root: Path, names: Sequence[str], *, depth: int = 2, kind: Literal["file", "folder"]) -> Path | None:
-    """The shallowest file or folder below `root` that is called one of `names`, up to spelling.
+    """The shallowest file or folder below `root` that is called one of `names`, up to spelling; None without a match.
 
-    Parameters
-    ----------
-    root : path
-        Where to look; the root's own name does not count.
-    names : sequence of str
-        Names in any spelling (a file's with its suffix), compared by `normal`.
-    depth : int
-        Levels to look at, as in `walk`.
-    kind : str
-        ``file`` or ``folder``.
-
-    Returns
-    -------
-    path or None
-        The first in order of path among equally deep matches; None when there is no match.
-
-    Raises
-    ------
-    HcepError
-        When a folder cannot be read.
+    The root's own name does not count. Names (a file's with its suffix) are compared by `normal`; `depth` and errors
+    are those of `walk`. Of equally deep matches, the first in order of path is taken.
     """
     wanted = {normal(name) for name in names}
     for folder, entries in walk(root, depth):
@@ -115,7 +83,6 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as found:
             kept = [entry for entry in found if not entry.name.startswith(LEFTOVERS)]
     except OSError as error:
-        raise HcepError(
-            f"cannot be read: {error.strerror}", file=folder, remedy="make it readable, or move it out of the release"
-        ) from error
+        remedy = "make it readable, or move it out of the release"
+        raise HcepError(f"cannot be read: {error.strerror}", file=folder, remedy=remedy) from error
     return sorted(kept, key=lambda entry: entry.name)
