@@ -70,7 +70,10 @@ class CmuMosei(Corpus):
     def clips(self) -> list[Clip]:
         """One clip per labelled segment (raw) or per row of label.csv (mmsa).
 
-        Labels, folds or videos that are not found or cannot be read are an HcepError.
+        Raises
+        ------
+        HcepError
+            When labels, folds or videos are not found or cannot be read.
         """
         places, _, listing = self._release
         clips = [self._clip(part, places) for part in listing.parts]

@@ -104,8 +104,10 @@ class CremaD(Corpus):
     def clips(self) -> list[Clip]:
         """One clip per name of the list, or per file.
 
-        It is an HcepError when there is no clip, a name has an unknown code or is listed twice, or the votes are wanted
-        and missing.
+        Raises
+        ------
+        HcepError
+            When there is no clip, a name has an unknown code or is listed twice, or the votes are wanted and missing.
         """
         places = self._places()
         videos, sounds = _media(places.video, ".flv"), _media(places.audio, ".wav")
@@ -196,7 +198,10 @@ def acted(name: str) -> str:
 def read_votes(path: Path) -> dict[str, list[str]]:
     """Read `summaryTable.csv`: clip -> the emotions with the most votes on sound and picture together.
 
-    It is an HcepError when a column is missing, a clip is there twice, or a vote has an unknown letter.
+    Raises
+    ------
+    HcepError
+        When a column is missing, a clip is there twice, or a vote has an unknown letter.
     """
     votes: dict[str, list[str]] = {}
     for row, cells in open_table(path, ",", ("FileName", "MultiModalVote"), SOURCE):

@@ -77,7 +77,13 @@ class Mafw(Corpus):
         ]
 
     def clips(self) -> list[Clip]:
-        """One clip per id of the fold lists, whether its file is there or not; errors as in `read_lists`."""
+        """One clip per id of the fold lists, whether its file is there or not.
+
+        Raises
+        ------
+        HcepError
+            When the fold lists are missing, or wrong as in `read_lists`.
+        """
         lists = self._lists(self.settings["list"])
         kept = dict(lists.clips)
         dropped = []

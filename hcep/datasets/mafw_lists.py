@@ -97,7 +97,10 @@ def list_folder(root: Path, kind: str, captions: str) -> Path:
 def list_files(folder: Path) -> dict[tuple[int, str], Path]:
     """The lists in a family's folder: ``(set, "train" or "test")`` -> file; a set that is not there has none.
 
-    It is an HcepError when there is no set, or a set has one of its two lists only.
+    Raises
+    ------
+    HcepError
+        When there is no set, or a set has one of its two lists only.
     """
     files = {}
     for number in SETS:
@@ -153,8 +156,12 @@ def decode(path: Path) -> str:
     """Text of a fold list.
 
     The release's are GB18030 (plain ASCII where there are no captions), copies may be UTF-8. UTF-8 is tried first:
-    Chinese sentences in GB18030 are not valid UTF-8, while the reverse can pass and give other characters. What is
-    neither is an HcepError that names the line.
+    Chinese sentences in GB18030 are not valid UTF-8, while the reverse can pass and give other characters.
+
+    Raises
+    ------
+    HcepError
+        When it is neither, naming the line.
     """
     data = path.read_bytes()
     try:

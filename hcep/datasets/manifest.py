@@ -54,8 +54,10 @@ class Manifest(Corpus):
     def clips(self) -> list[Clip]:
         """Read, check and complete the table.
 
-        A missing table, column or media file, a label that is not allowed, a bad number or a repeated id is an
-        HcepError.
+        Raises
+        ------
+        HcepError
+            For a missing table, column or media file, a label that is not allowed, a bad number or a repeated id.
         """
         if not self.table.is_file():
             remedy = "write it, or name it in the setting `file`"

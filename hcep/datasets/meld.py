@@ -83,7 +83,10 @@ class Meld(Corpus):
     def clips(self) -> list[Clip]:
         """One clip per utterance.
 
-        A list that is missing, lacks a column, names an unknown emotion, or names an utterance twice is an HcepError.
+        Raises
+        ------
+        HcepError
+            When a list is missing, lacks a column, names an unknown emotion, or names an utterance twice.
         """
         clips: list[Clip] = []
         repaired = neutral = 0

@@ -42,8 +42,12 @@ def find_folds(root: Path, name: str) -> Path | None:
 def read_folds(path: Path) -> dict[str, str]:
     """Read video id -> fold from the SDK's Python file, which is parsed and never run, or from a table.
 
-    The table has the columns video and fold, separated by commas when its name ends in .csv, else by tabs. It is an
-    HcepError when the file cannot be read, a list is missing, or a video is in two folds.
+    The table has the columns video and fold, separated by commas when its name ends in .csv, else by tabs.
+
+    Raises
+    ------
+    HcepError
+        When the file cannot be read, a list is missing, or a video is in two folds.
     """
     pairs = _lists(path) if path.suffix.lower() == ".py" else _table(path)
     folds: dict[str, str] = {}

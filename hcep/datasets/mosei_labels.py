@@ -91,8 +91,12 @@ def read_labels(path: Path) -> Labels:
     """Read the segments of every video.
 
     Intensities above 3, an error of old files (up to 4.33), become 3. Keys of an aligned file, ``video[k]``, are rows
-    of ``video``. A file that is not a csd of seven columns in the expected order, or that holds numbers that are not
-    finite, is an HcepError.
+    of ``video``.
+
+    Raises
+    ------
+    HcepError
+        When the file is not a csd of seven columns in the expected order, or holds numbers that are not finite.
     """
     csd = read_csd(path)
     remark = _check_columns(path, csd.metadata.get("dimension names"))

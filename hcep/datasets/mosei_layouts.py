@@ -65,8 +65,12 @@ class Listing(NamedTuple):
 def find_places(root: Path, layout: str, folds: str) -> Places:
     """Look for the parts of a release; `layout` and `folds` are the settings of these names.
 
-    With the layout ``auto`` full videos make it raw, else MMSA's label.csv makes it mmsa. Labels, videos or folds that
-    are not there are an HcepError.
+    With the layout ``auto`` full videos make it raw, else MMSA's label.csv makes it mmsa.
+
+    Raises
+    ------
+    HcepError
+        When the labels, the videos or the folds are not there.
     """
     full = _inside(root, "Videos", "Full") if layout != "mmsa" else None
     table = _find_table(root) if layout != "raw" and full is None else None
@@ -101,7 +105,13 @@ def _find_table(root: Path) -> Path | None:
 
 
 def read_listing(places: Places, labels: Labels) -> Listing:
-    """All clips of a release, in either layout; folds or a label.csv that cannot be read are an HcepError."""
+    """All clips of a release, in either layout.
+
+    Raises
+    ------
+    HcepError
+        When the folds or label.csv cannot be read.
+    """
     folds = read_folds(places.folds) if places.folds is not None else {}
     if places.table is None:
         return _read_raw(places, labels, folds)

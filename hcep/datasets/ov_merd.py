@@ -169,7 +169,10 @@ class OvMerd(Corpus):
     def clips(self) -> list[Clip]:
         """One clip per row of the label file.
 
-        A label file or (with ``text: manifest``) a subtitle file that is missing or cannot be read is an HcepError.
+        Raises
+        ------
+        HcepError
+            When the label file or (with ``text: manifest``) the subtitle file is missing or cannot be read.
         """
         places = self._places()
         rows = read_rows(places.labels)
@@ -238,8 +241,10 @@ class OvMerd(Corpus):
 def read_rows(path: Path) -> list[Row]:
     """Read the label file.
 
-    It is an HcepError when a column is missing, a name is empty or there twice, words cannot be read, or there are no
-    rows.
+    Raises
+    ------
+    HcepError
+        When a column is missing, a name is empty or there twice, words cannot be read, or there are no rows.
     """
     rows: list[Row] = []
     first: dict[str, int] = {}
@@ -284,7 +289,10 @@ def count_words(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
 def read_subtitles(path: Path, names: Collection[str]) -> dict[str, tuple[str, str]]:
     """Read the wanted rows of `subtitle_chieng.csv`: name -> (Chinese, English), either may be ''.
 
-    It is an HcepError when a column is missing, a row is cut off, or a wanted name is there twice.
+    Raises
+    ------
+    HcepError
+        When a column is missing, a row is cut off, or a wanted name is there twice.
     """
     texts: dict[str, tuple[str, str]] = {}
     for number, cells in open_table(path, ",", ("name", "chinese", "english"), SOURCE):

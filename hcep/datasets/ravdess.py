@@ -67,7 +67,13 @@ class Ravdess(Corpus):
         return [f"media: {len(media)} {digest(media)}"]
 
     def clips(self) -> list[Clip]:
-        """One clip per take; no take at all, or one that is there twice, is an HcepError."""
+        """One clip per take.
+
+        Raises
+        ------
+        HcepError
+            When no take is found, or one is there twice.
+        """
         takes: dict[str, str] = {}
         ignored = dropped = 0
         for path in self._media():

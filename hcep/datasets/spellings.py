@@ -26,7 +26,12 @@ def walk(root: Path, depth: int) -> Iterator[tuple[Path, list[os.DirEntry[str]]]
 
     `depth` counts levels of entries: 1 = those of the root, 2 = also those of its folders. Entries are sorted by name,
     without hidden files and `LEFTOVERS`. Folders inside a folder of more than `MANY` entries are not entered, unless it
-    is the root. A root that is no folder yields nothing, a folder that cannot be read is an HcepError.
+    is the root. A root that is no folder yields nothing.
+
+    Raises
+    ------
+    HcepError
+        When a folder cannot be read.
     """
     level = [root] if root.is_dir() else []
     for step in range(1, depth + 1):
