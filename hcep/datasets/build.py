@@ -11,20 +11,10 @@ from hcep.errors import HcepError
 
 
 def build_manifest(adapter: str, root: Path, dataset: str, settings: dict[str, Any], output: Path) -> None:
-    """List the clips of a release and write them, sorted by clip id.
+    """List the clips of a release and write them to manifest.tsv, sorted by clip id.
 
-    Parameters
-    ----------
-    adapter : str
-        Name of a dataset adapter of the registry.
-    root : path
-        Folder of the release.
-    dataset : str
-        Name of the dataset entry, written in every row.
-    settings : dict
-        The adapter's settings.
-    output : path
-        manifest.tsv to write.
+    `adapter` is a name of the registry and reads its `settings`; `dataset` is the name of the dataset entry, written in
+    every row.
 
     Raises
     ------

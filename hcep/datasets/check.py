@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hcep import registry
 from hcep.container import MediaError
 from hcep.datasets.build import require_root
-from hcep.datasets.manifest_file import FLAGS, Clip, check_clips, check_columns, lengths_differ, open_table
-from hcep.datasets.spellings import other_spelling
-from hcep.datasets.survey import Fault, Survey
+from hcep.datasets.manifest_file import FLAGS, Clip, check_clips, lengths_differ, open_table
+from hcep.datasets.spellings import names_in, other_spelling
+from hcep.datasets.survey import EXAMPLES, Fault, Survey, warning
 from hcep.errors import HcepError
 from hcep.probe import Glance, glance
 from hcep.yaml_file import read_yaml
 
-EXAMPLES = 5
 NONE = "(none)"
 # a path with one of these cannot be an input of a rule
 UNWATCHED = set("{}\n\r")
@@ -86,46 +85,30 @@ def check_release(
     clips: list[Clip] = reader.clips()
     check_clips(clips, root)
     survey = reader.survey(clips) if hasattr(reader, "survey") else Survey({}, {}, [])
-    counts = [*_clip_counts(clips), *_survey_counts(survey)]
     faults = [*survey.faults, *_media_faults(root, clips, max_failures, workers), *_path_faults(clips)]
     faults += _decoded_faults(qc) if qc is not None else []
     table = Counter((clip.label, clip.fold) for clip in clips)
-    return Check(dataset, root, dict(survey.found), _beside(counts, table, expected), table, faults)
+    return Check(dataset, root, dict(survey.found), _counts(clips, survey, table, expected), table, faults)
 
 
-def _clip_counts(clips: Sequence[Clip]) -> Iterator[tuple[str, str, int]]:
-    yield "clips", "all", len(clips)
-    columns = {"labels": "label", "folds": "fold", "text": "text_kind"}
-    for section, column in columns.items():
-        for name, count in sorted(Counter(getattr(clip, column) for clip in clips).items()):
-            yield section, name or NONE, count
-
-
-def _survey_counts(survey: Survey) -> Iterator[tuple[str, str, int]]:
-    for section, numbers in survey.counts.items():
-        for name, count in numbers.items():
-            yield section, name, count
-
-
-def _beside(
-    counts: Sequence[tuple[str, str, int]], table: Mapping[tuple[str, str], int], expected: Path | None
+def _counts(
+    clips: Sequence[Clip], survey: Survey, table: Mapping[tuple[str, str], int], expected: Path | None
 ) -> list[Count]:
-    """Counts beside the published numbers; a published name that is not here counts 0."""
+    """Counts by section beside the published numbers; a published name that is not here counts 0."""
+    here = {("clips", "all"): len(clips)}
+    for section, column in (("labels", "label"), ("folds", "fold"), ("text", "text_kind")):
+        found = Counter(getattr(clip, column) for clip in clips)
+        here |= {(section, name or NONE): found[name] for name in sorted(found)}
+    for section, numbers in survey.counts.items():
+        here |= {(section, name): number for name, number in numbers.items()}
     published = _published(expected) if expected is not None else {}
-    here = {(section, name): count for section, name, count in counts}
     # labels within a fold are in the table anyway, and compared only where such numbers are published
     within = {(f"fold {fold or NONE}", label or NONE): number for (label, fold), number in table.items()}
     here |= {key: number for key, number in within.items() if key in published}
-    sections = list(dict.fromkeys(section for section, _ in [*here, *published]))
-    names: dict[str, list[str]] = {section: [] for section in sections}
-    for section, name in [*here, *published]:
-        if name not in names[section]:
-            names[section].append(name)
-    return [
-        Count(section, name, here.get((section, name), 0), published.get((section, name)))
-        for section in sections
-        for name in names[section]
-    ]
+    keys = [*here, *(key for key in published if key not in here)]
+    sections = [section for section, _ in keys]
+    keys.sort(key=lambda key: sections.index(key[0]))
+    return [Count(*key, here.get(key, 0), published.get(key)) for key in keys]
 
 
 def _published(path: Path) -> dict[tuple[str, str], int]:
@@ -172,17 +155,13 @@ def _media_faults(root: Path, clips: Sequence[Clip], max_failures: float, worker
     silent = [clip.clip for clip in clips if not _has(clip.audio, seen, "has_audio")]
     blind = [clip.clip for clip in clips if not _has(clip.video, seen, "has_video")]
     for what, lost in (("sound", silent), ("picture", blind)):
-        if lost:
-            yield Fault(
-                "warning", f"clips without {what} (kept, flagged, zeros in the cache)", len(lost), lost[:EXAMPLES]
-            )
+        yield from warning(f"clips without {what} (kept, flagged, zeros in the cache)", lost)
     yield from _length_faults(clips, seen)
     late = [clip.clip for clip in clips if clip.end is not None and clip.end > _end(clip.video, seen) + 1]
-    if late:
-        yield Fault("warning", "segments that end after their video does", len(late), late[:EXAMPLES])
+    yield from warning("segments that end after their video does", late)
 
 
-def _length_faults(clips: Sequence[Clip], seen: Mapping[str, Glance | str]) -> Iterator[Fault]:
+def _length_faults(clips: Sequence[Clip], seen: Mapping[str, Glance | str]) -> list[Fault]:
     """Clips whose length in the release's list is not that of the file or segment."""
     differing = []
     for clip in clips:
@@ -190,10 +169,9 @@ def _length_faults(clips: Sequence[Clip], seen: Mapping[str, Glance | str]) -> I
         length = max(0.0, end - max(0.0, clip.start or 0.0))
         if clip.seconds is not None and length < float("inf") and lengths_differ(clip.seconds, length):
             differing.append(f"{clip.clip}: {clip.seconds:.4g} s listed, {length:.4g} s here")
-    if differing:
-        what = "clips that are longer or shorter than their list says, by more than a second and a fifth"
-        remedy = "look at a few of them: a row may name another clip's file, or the file may be cut off"
-        yield Fault("warning", what, len(differing), differing[:EXAMPLES], remedy)
+    what = "clips that are longer or shorter than their list says, by more than a second and a fifth"
+    remedy = "look at a few of them: a row may name another clip's file, or the file may be cut off"
+    return warning(what, differing, remedy)
 
 
 def _look(path: Path) -> Glance | str:
@@ -218,40 +196,29 @@ def _end(path: str, seen: Mapping[str, Glance | str]) -> float:
 
 def _present(root: Path, paths: Sequence[str]) -> list[str]:
     """Those of the paths that exist, by listing each folder once."""
-    folders: dict[str, list[str]] = defaultdict(list)
-    for path in paths:
-        folders[path.rpartition("/")[0]].append(path)
-    found = []
-    for folder, wanted in folders.items():
-        try:
-            names = set(os.listdir(root / folder))  # noqa: PTH208 - names alone, for folders of 10,000 files
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        found += [path for path in wanted if path.rpartition("/")[2] in names]
-    return found
+    places = {path: path.rpartition("/") for path in paths}
+    names = {folder: names_in(root / folder) for folder in {folder for folder, _, _ in places.values()}}
+    return [path for path, (folder, _, name) in places.items() if name in names[folder]]
 
 
 def _decoded_faults(qc: Path) -> Iterator[Fault]:
     """What decoding found with clips that are used all the same: flags, and notes on lengths."""
     flagged: dict[str, list[str]] = defaultdict(list)
-    for row, cells in open_table(qc):
-        if row == 2:
-            check_columns(qc, cells, ("clip", "flags", "reason"))
+    for _, cells in open_table(qc, required=("clip", "flags", "reason")):
         # a missing part is told from the headers already
         for flag in {*cells["flags"].split(";")} - {"", *FLAGS}:
             flagged[f"clips that decoding flagged {flag}"].append(cells["clip"])
         if "clip note: " in cells["reason"]:
             flagged["clips with a note on the lengths of their parts"].append(cells["clip"])
     for what, names in sorted(flagged.items()):
-        yield Fault("warning", what, len(names), names[:EXAMPLES], f"see {qc}")
+        yield from warning(what, names, f"see {qc}")
 
 
-def _path_faults(clips: Sequence[Clip]) -> Iterator[Fault]:
+def _path_faults(clips: Sequence[Clip]) -> list[Fault]:
     """Files whose replacement Snakemake cannot see."""
     unwatched = sorted({path for clip in clips for path in (clip.video, clip.audio) if set(path) & UNWATCHED})
-    if unwatched:
-        what = "media files whose name has a brace or a line break: they are used, but their replacement is not noticed"
-        yield Fault("warning", what, len(unwatched), unwatched[:EXAMPLES], "rename them")
+    what = "media files whose name has a brace or a line break: they are used, but their replacement is not noticed"
+    return warning(what, unwatched, "rename them")
 
 
 def report_text(check: Check) -> str:
@@ -262,9 +229,9 @@ def report_text(check: Check) -> str:
         lines += ["found", *(f"  {name:{width}}  {place}" for name, place in check.found.items()), ""]
     width = max(len(count.name) for count in check.counts)
     lines.append(f"{'counts':{width + 2}}  {'here':>8}  {'published':>9}")
-    for section in dict.fromkeys(count.section for count in check.counts):
+    for section, counts in groupby(check.counts, lambda count: count.section):
         lines.append(section)
-        for count in (count for count in check.counts if count.section == section):
+        for count in counts:
             published = "" if count.published is None else str(count.published)
             note = "" if count.published in (None, count.here) else f"  {count.here - count.published:+d}"  # type: ignore[operator]
             lines.append(f"  {count.name:{width}}  {count.here:>8}  {published:>9}{note}")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from hcep.container import LFS_POINTER
+from hcep.datasets.corpus import TEXTS, Corpus
 from hcep.datasets.manifest_file import Clip, open_table
-from hcep.datasets.settings import choose, fill
-from hcep.datasets.spellings import find
-from hcep.datasets.survey import Fault, Survey
+from hcep.datasets.spellings import find, names_in
+from hcep.datasets.survey import EXAMPLES, Fault, Survey, counted, warning
 from hcep.errors import HcepError
 from hcep.files import digest, sha256_file
 
@@ -56,8 +53,6 @@ DEFECTS = {
 FOLDS = 5
 LIST = "SentenceFilenames.csv"
 SUMMARY = "summaryTable.csv"
-DEFAULTS: dict[str, Any] = {"text": "manifest", "label": "acted"}
-EXAMPLES = 5
 SOURCE = (
     "clone gitlab.com/cs-cooper-lab/crema-d-mirror (or github.com/CheyneyComputerScience/CREMA-D) with git-lfs "
     "installed, and set the dataset's `root` to its folder"
@@ -73,28 +68,20 @@ class Places(NamedTuple):
     audio: Path | None
 
 
-class CremaD:
+class CremaD(Corpus):
     """``VideoFlash/*.flv`` and ``AudioWAV/*.wav``, named actor_sentence_emotion_level, ``SentenceFilenames.csv``.
 
     The clips are those that the list names, or those on disk when there is no list. Five folds disjoint by speaker:
     place of the actor among the actors mod 5 + 1; group = actor. Sound is the .wav, or that of the .flv where there is
     none. The files of `DEFECTS` are used as they are. The words are the sentence that the actor was to say, the same
-    twelve with every emotion.
+    twelve with every emotion. The root is the folder of the repository, or the one above it.
 
-    Parameters
-    ----------
-    root : path
-        Folder of the repository, or the one above it.
-    settings : dict
-        ``text``: manifest (the sentence), none or asr; ``label``: acted (the emotion to be played, of the file name) or
-        vote (what most raters saw and heard, MultiModalVote of ``summaryTable.csv``; a tie has no label).
+    Settings: ``text``: manifest (the sentence), none or asr; ``label``: acted (the emotion to be played, of the file
+    name) or vote (what most raters saw and heard, MultiModalVote of ``summaryTable.csv``; a tie has no label).
     """
 
-    def __init__(self, root: Path, settings: dict[str, Any]) -> None:
-        self.root = Path(root)
-        self.settings = fill("crema_d", settings, DEFAULTS)
-        choose("crema_d", "text", self.settings["text"], ("manifest", "none", "asr"))
-        choose("crema_d", "label", self.settings["label"], ("acted", "vote"))
+    name = "crema_d"
+    choices: ClassVar = {"text": TEXTS, "label": ("acted", "vote")}
 
     def watch(self) -> list[str]:
         """Digests of the list of clips, of the votes when they are used, and of the names of the media."""
@@ -124,7 +111,13 @@ class CremaD:
         """
         places = self._places()
         videos, sounds = _media(places.video, ".flv"), _media(places.audio, ".wav")
-        names = _read_list(places.names) if places.names else _check_names(places.video or self.root, videos | sounds)
+        files = videos | sounds
+        if places.names:
+            names = _read_list(places.names)
+        else:
+            names = sorted(files)
+            for name, file in files.items():
+                _check_name(name, places.video or self.root, file)
         if not names:
             raise HcepError(f"neither {LIST} nor VideoFlash/*.flv is below it", file=self.root, remedy=SOURCE)
         voted: dict[str, list[str]] = {}
@@ -135,42 +128,34 @@ class CremaD:
             voted = read_votes(places.votes)
         actors = sorted({name[:4] for name in names})
         folds = {actor: str(place % FOLDS + 1) for place, actor in enumerate(actors)}
+        pictures = self.below(places.video) if places.video else "VideoFlash"
         clips = []
         for name in names:
             labels = voted.get(name, []) if self.settings["label"] == "vote" else [acted(name)]
-            video = f"{self._below(places.video, 'VideoFlash')}/{videos.get(name, f'{name}.flv')}"
-            audio = f"{self._below(places.audio, 'AudioWAV')}/{sounds[name]}" if name in sounds else video
+            video = f"{pictures}/{videos.get(name, f'{name}.flv')}"
+            audio = self.below(places.audio / sounds[name]) if places.audio and name in sounds else video
             clips.append(self._clip(name, video, audio, labels, folds[name[:4]]))
-        unlisted = len((videos.keys() | sounds.keys()) - set(names))
-        print(
-            f"crema_d: {len(clips)} clips of {len(actors)} actors; {sum(not clip.label for clip in clips)} without "
-            f"label (tied or no votes); {unlisted} files that the list does not name are not used",
-            file=sys.stderr,
+        unlisted = len(files.keys() - set(names))
+        self.tell(
+            f"{len(clips)} clips of {len(actors)} actors; {sum(not clip.label for clip in clips)} without label (tied "
+            f"or no votes); {unlisted} files that the list does not name are not used"
         )
         return clips
 
     def _clip(self, name: str, video: str, audio: str, labels: list[str], fold: str) -> Clip:
-        source = self.settings["text"]
+        text, kind = self.words(SENTENCES[name.split("_")[1]])
         return Clip(
             clip=name,
-            dataset="",
             video=video,
             audio=audio,
-            start=None,
-            end=None,
-            text=SENTENCES[name.split("_")[1]] if source == "manifest" else "",
-            text_kind="transcript" if source == "manifest" else source,
+            text=text,
+            text_kind=kind,
             language="en",
             label=labels[0] if len(labels) == 1 else "",
             labels=";".join(labels),
             group=f"actor{name[:4]}",
             fold=fold,
-            flags="",
-            box="",
         )
-
-    def _below(self, place: Path | None, usual: str) -> str:
-        return place.relative_to(self.root).as_posix() if place else usual
 
     def survey(self, clips: Sequence[Clip]) -> Survey:
         """Where the parts lie, acted and voted emotions, git-LFS pointers in the media's place, published defects."""
@@ -184,25 +169,24 @@ class CremaD:
                 "flv files": len(videos),
                 "wav files": len(sounds),
             },
-            "acted": _in_order([acted(name) for name in sorted(names)]),
+            "acted": counted(map(acted, names), EMOTIONS.values()),
         }
         faults = _pointers(self.root, places, videos, sounds)
         if places.votes:
             voted = read_votes(places.votes)
             single = {name: found[0] for name, found in voted.items() if len(found) == 1}
-            counts["voted"] = _in_order(list(single.values())) | {"tie": len(voted) - len(single)}
+            counts["voted"] = counted(single.values(), EMOTIONS.values()) | {"tie": len(voted) - len(single)}
             counts["votes"] = {"as acted": sum(name in names and single[name] == acted(name) for name in single)}
-            faults += _warning("clips without votes", sorted(names - voted.keys()), "get summaryTable.csv anew")
+            faults += warning("clips without votes", sorted(names - voted.keys()), "get summaryTable.csv anew")
         extra = sorted((videos.keys() | sounds.keys()) - names)
-        faults += _warning("files that the list of clips does not name (not used)", extra)
+        faults += warning("files that the list of clips does not name (not used)", extra)
         mute = sorted(names - sounds.keys())
-        faults += _warning("clips without a .wav (the sound of the .flv is used)", mute, "get AudioWAV")
+        faults += warning("clips without a .wav (the sound of the .flv is used)", mute, "get AudioWAV")
         held = {*videos.values(), *sounds.values()}
         defects = [f"{name} {defect}" for name, defect in DEFECTS.items() if name in held]
-        if defects:
-            what = "published defects in this copy (they stay in the data, flagged where decoding finds them)"
-            faults.append(Fault("warning", what, len(defects), defects))
-        found = {name: self._below(place, "") for name, place in places._asdict().items() if place}
+        what = "published defects in this copy (they stay in the data, flagged where decoding finds them)"
+        faults += warning(what, defects, shown=len(DEFECTS))
+        found = {name: self.below(place) for name, place in places._asdict().items() if place}
         return Survey(found, counts, faults)
 
 
@@ -220,29 +204,21 @@ def read_votes(path: Path) -> dict[str, list[str]]:
         When a column is missing, a clip is there twice, or a vote has an unknown letter.
     """
     votes: dict[str, list[str]] = {}
-    for row, cells in open_table(path, ","):
-        if not votes and (missing := [name for name in ("FileName", "MultiModalVote") if name not in cells]):
-            raise HcepError(f"lacks the column {', '.join(missing)}", file=path, row=1, remedy=SOURCE)
+    for row, cells in open_table(path, ",", ("FileName", "MultiModalVote"), SOURCE):
         name, letters = cells["FileName"].strip(), cells["MultiModalVote"].strip()
         if name in votes:
             raise HcepError(f"clip {name!r} is there twice", file=path, row=row, remedy="remove one of the rows")
         unknown = [letter for letter in letters.split(":") if letter not in VOTES]
         if unknown:
-            raise HcepError(
-                f"unknown vote {unknown[0]!r} in {letters!r}",
-                file=path,
-                row=row,
-                remedy=f"votes are {', '.join(VOTES)}, ties joined by ':'; get the table anew",
-            )
+            remedy = f"votes are {', '.join(VOTES)}, ties joined by ':'; get the table anew"
+            raise HcepError(f"unknown vote {unknown[0]!r} in {letters!r}", file=path, row=row, remedy=remedy)
         votes[name] = [VOTES[letter] for letter in letters.split(":")]
     return votes
 
 
 def _read_list(path: Path) -> list[str]:
     rows: dict[str, int] = {}
-    for row, cells in open_table(path, ","):
-        if "Filename" not in cells:
-            raise HcepError("lacks the column Filename", file=path, row=1, remedy=SOURCE)
+    for row, cells in open_table(path, ",", ("Filename",), SOURCE):
         name = cells["Filename"].strip()
         if name in rows:
             cause = f"clip {name!r} is already in row {rows[name]}"
@@ -250,12 +226,6 @@ def _read_list(path: Path) -> list[str]:
         _check_name(name, path, row)
         rows[name] = row
     return list(rows)
-
-
-def _check_names(folder: Path, names: dict[str, str]) -> list[str]:
-    for name, file in names.items():
-        _check_name(name, folder, file)
-    return sorted(names)
 
 
 def _check_name(name: str, file: Path, row: int | str) -> None:
@@ -274,10 +244,7 @@ def _check_name(name: str, file: Path, row: int | str) -> None:
 
 def _media(folder: Path | None, suffix: str) -> dict[str, str]:
     """Clip -> file name; one official .wav ends in _X where list and video say _XX."""
-    if folder is None:
-        return {}
-    with os.scandir(folder) as entries:
-        files = [entry.name for entry in entries if entry.name.lower().endswith(suffix) and entry.name[0] != "."]
+    files = [name for name in names_in(folder) if name.lower().endswith(suffix) and name[0] != "."]
     stems = {file[: -len(suffix)]: file for file in sorted(files)}
     return {f"{stem}X" if stem.endswith("_X") else stem: file for stem, file in stems.items()}
 
@@ -293,12 +260,3 @@ def _pointers(root: Path, places: Places, videos: dict[str, str], sounds: dict[s
     remedy = f"run `git lfs pull` in the repository; if GitHub's quota is used up, {SOURCE}"
     what = "of a few media files looked at are git-LFS pointers, not media"
     return [Fault("error", what, len(bad), bad[:EXAMPLES], remedy)] if bad else []
-
-
-def _warning(what: str, names: Sequence[str], remedy: str = "") -> list[Fault]:
-    return [Fault("warning", what, len(names), names[:EXAMPLES], remedy)] if names else []
-
-
-def _in_order(emotions: Sequence[str]) -> dict[str, int]:
-    count = Counter(emotions)
-    return {emotion: count[emotion] for emotion in EMOTIONS.values()}

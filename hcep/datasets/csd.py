@@ -35,17 +35,7 @@ def read_csd(path: Path) -> Csd:
     """Read a computational sequence.
 
     The root group may have any name; below it lie ``data/<video>/features``, ``data/<video>/intervals`` and
-    ``metadata/<key>``, whose values are JSON or, in old files, bare text.
-
-    Parameters
-    ----------
-    path : path
-        The .csd file.
-
-    Returns
-    -------
-    Csd
-        Videos in the file's order, which is by name.
+    ``metadata/<key>``, whose values are JSON or, in old files, bare text. Videos stand in the file's order, by name.
 
     Raises
     ------
@@ -84,12 +74,8 @@ def _entry(path: Path, video: str, group: Any) -> Entry:
         raise HcepError("has no features with intervals", file=path, row=f"video {video}", remedy=AGAIN)
     features, intervals = group["features"][()], group["intervals"][()]
     if features.ndim != 2 or intervals.shape != (len(features), 2):
-        raise HcepError(
-            f"has features of shape {features.shape} and intervals of shape {intervals.shape}, not (n, d) and (n, 2)",
-            file=path,
-            row=f"video {video}",
-            remedy=AGAIN,
-        )
+        shapes = f"features of shape {features.shape} and intervals of shape {intervals.shape}"
+        raise HcepError(f"has {shapes}, not (n, d) and (n, 2)", file=path, row=f"video {video}", remedy=AGAIN)
     return Entry(features, intervals)
 
 

@@ -22,6 +22,10 @@ from hcep.errors import HcepError
 from hcep.files import write_text
 
 BLOCK = 1 << 20
+# seconds without an answer after which one attempt is given up
+TIMEOUT = 60.0
+# what a connection that fails or breaks off raises
+BROKEN = (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError)
 RAVDESS_RECORD = "1188976"
 RAVDESS_FILES = ("Video_Speech_Actor_*.zip",)
 
@@ -46,10 +50,8 @@ def download_zenodo(
     *,
     base_url: str = "https://zenodo.org",
     patterns: Sequence[str] = ("*",),
-    unpack: bool = True,
     attempts: int = 5,
     wait: float = 2.0,
-    timeout: float = 60.0,
 ) -> list[Path]:
     """Download files of a Zenodo record, verify their MD5, and unpack the zip archives among them.
 
@@ -60,20 +62,14 @@ def download_zenodo(
     ----------
     record : str
         Number of the record.
-    output : path
-        Folder to write into.
     base_url : str
         Server with Zenodo's records API.
     patterns : sequence of str
         Which file names, as shell patterns.
-    unpack : bool
-        Whether zip archives are unpacked.
     attempts : int
         How often one file is tried.
     wait : float
         Seconds before the second attempt; doubled each time.
-    timeout : float
-        Seconds without an answer after which one attempt is given up.
 
     Returns
     -------
@@ -88,31 +84,28 @@ def download_zenodo(
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     address = f"{base_url.rstrip('/')}/api/records/{urllib.parse.quote(str(record), safe='')}"
-    chosen = [file for file in _list(address, timeout) if any(fnmatch.fnmatch(file.name, p) for p in patterns)]
+    chosen = [file for file in _list(address) if any(fnmatch.fnmatch(file.name, p) for p in patterns)]
     if not chosen:
         raise HcepError(f"no file matches {', '.join(patterns)}", file=address, remedy="check the record's number")
-    return [_one(file, output, unpack, attempts, wait, timeout) for file in chosen]
+    return [_one(file, output, attempts, wait) for file in chosen]
 
 
-def _list(address: str, timeout: float) -> list[RemoteFile]:
+def _list(address: str) -> list[RemoteFile]:
     try:
-        with urllib.request.urlopen(_request(address), timeout=timeout) as answer:
+        with urllib.request.urlopen(_request(address), timeout=TIMEOUT) as answer:
             record = json.load(answer)
         files = [_entry(item) for item in record["files"]]
-    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
-        raise HcepError(
-            f"the record cannot be read: {error}", file=address, remedy="check the network, or set --base-url"
-        ) from error
+    except BROKEN as error:
+        remedy = "check the network, or set --base-url"
+        raise HcepError(f"the record cannot be read: {error}", file=address, remedy=remedy) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise HcepError(
-            f"the server's answer is not a record: {error!r}", file=address, remedy="check the base URL"
-        ) from error
+        cause = f"the server's answer is not a record: {error!r}"
+        raise HcepError(cause, file=address, remedy="check the base URL") from error
     for file in files:
         # the name becomes a path here
         if file.name in ("", ".", "..") or set(file.name) & set("/\\\0"):
-            raise HcepError(
-                f"refuses the file name {file.name!r}", file=address, remedy="report it to the record's owner"
-            )
+            remedy = "report it to the record's owner"
+            raise HcepError(f"refuses the file name {file.name!r}", file=address, remedy=remedy)
     return sorted(files)
 
 
@@ -123,20 +116,20 @@ def _entry(item: dict[str, Any]) -> RemoteFile:
     return RemoteFile(str(item["key"]), str(item["links"]["self"]), int(item.get("size") or 0), value.lower())
 
 
-def _request(url: str, headers: dict[str, str] | None = None) -> urllib.request.Request:
+def _request(url: str, **headers: str) -> urllib.request.Request:
     if not url.startswith(("http://", "https://")):
         raise HcepError(f"refuses the address {url!r}", remedy="use an http or https server")
-    return urllib.request.Request(url, headers={"User-Agent": "hcep", **(headers or {})})
+    return urllib.request.Request(url, headers={"User-Agent": "hcep", **headers})
 
 
-def _one(file: RemoteFile, output: Path, unpack: bool, attempts: int, wait: float, timeout: float) -> Path:
+def _one(file: RemoteFile, output: Path, attempts: int, wait: float) -> Path:
     """Fetch one file, or go on with it; return the file or the folder it was unpacked into."""
     target, mark = output / file.name, output / f"{file.name}.md5"
-    folder = output / file.name[:-4] if unpack and file.name.lower().endswith(".zip") else None
+    folder = output / file.name[:-4] if file.name.lower().endswith(".zip") else None
     if folder is not None and folder.is_dir() and mark.is_file() and mark.read_text().strip() == file.md5:
         return folder
     if not (target.is_file() and _md5(target) == file.md5):
-        _fetch(file, target, attempts, wait, timeout)
+        _fetch(file, target, attempts, wait)
     if folder is None:
         return target
     _unpack(target, folder)
@@ -145,25 +138,25 @@ def _one(file: RemoteFile, output: Path, unpack: bool, attempts: int, wait: floa
     return folder
 
 
-def _fetch(file: RemoteFile, target: Path, attempts: int, wait: float, timeout: float) -> None:
+def _fetch(file: RemoteFile, target: Path, attempts: int, wait: float) -> None:
     part = target.with_name(target.name + ".part")
     for attempt in range(attempts):
         if attempt:
             time.sleep(wait * 2 ** (attempt - 1))
         try:
-            _append(file, part, timeout)
-        except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
-            print(f"{file.name}: {error}; attempt {attempt + 1} of {attempts}", file=sys.stderr, flush=True)
-            continue
-        if file.size and part.stat().st_size < file.size:
-            print(f"{file.name}: connection ended early; attempt {attempt + 1} of {attempts}", file=sys.stderr)
-            continue
-        if _md5(part) == file.md5:
-            part.replace(target)
-            return
-        # what is there is wrong: going on from it would never help
-        part.unlink()
-        print(f"{file.name}: MD5 differs; attempt {attempt + 1} of {attempts}", file=sys.stderr)
+            _append(file, part)
+            if file.size and part.stat().st_size < file.size:
+                cause = "connection ended early"
+            elif _md5(part) == file.md5:
+                part.replace(target)
+                return
+            else:
+                # what is there is wrong: going on from it would never help
+                part.unlink()
+                cause = "MD5 differs"
+        except BROKEN as error:
+            cause = str(error)
+        print(f"{file.name}: {cause}; attempt {attempt + 1} of {attempts}", file=sys.stderr, flush=True)
     raise HcepError(
         f"could not be downloaded whole and with the MD5 {file.md5} in {attempts} attempts",
         file=file.url,
@@ -171,7 +164,7 @@ def _fetch(file: RemoteFile, target: Path, attempts: int, wait: float, timeout: 
     )
 
 
-def _append(file: RemoteFile, part: Path, timeout: float) -> None:
+def _append(file: RemoteFile, part: Path) -> None:
     """Add to the partial file what it lacks; a server that ignores Range starts it anew."""
     done = part.stat().st_size if part.exists() else 0
     if file.size and done > file.size:
@@ -181,7 +174,7 @@ def _append(file: RemoteFile, part: Path, timeout: float) -> None:
         return
     headers = {"Range": f"bytes={done}-"} if done else {}
     try:
-        answer = urllib.request.urlopen(_request(file.url, headers), timeout=timeout)
+        answer = urllib.request.urlopen(_request(file.url, **headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == 416 and done:  # nothing is left behind what is there; the checksum decides
             return
@@ -214,19 +207,16 @@ def _unpack(archive: Path, folder: Path) -> None:
             for member in opened.infolist():
                 path = PurePosixPath(member.filename.replace("\\", "/"))
                 if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(member.external_attr >> 16):
-                    raise HcepError(
-                        f"member {member.filename!r} leaves the folder", file=archive, remedy="do not use it"
-                    )
+                    cause = f"member {member.filename!r} leaves the folder"
+                    raise HcepError(cause, file=archive, remedy="do not use it")
             needed, free = sum(member.file_size for member in opened.infolist()), shutil.disk_usage(folder.parent).free
             if needed > free:
-                raise HcepError(
-                    f"unpacks to {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free", file=archive, remedy="make room"
-                )
+                cause = f"unpacks to {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+                raise HcepError(cause, file=archive, remedy="make room")
             opened.extractall(temporary)
     except zipfile.BadZipFile as error:
-        raise HcepError(
-            f"is not a zip archive: {error}", file=archive, remedy="delete it and download again"
-        ) from error
+        remedy = "delete it and download again"
+        raise HcepError(f"is not a zip archive: {error}", file=archive, remedy=remedy) from error
     else:
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)

@@ -2,79 +2,54 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from hcep.datasets.mafw_lists import (
-    CLIP_NAME,
-    DEPTH,
-    SETS,
-    FoldLists,
-    Listed,
-    list_files,
-    list_folder,
-    read_lists,
-    set_numbers,
-)
+from hcep.datasets.corpus import TEXTS, Corpus
+from hcep.datasets.mafw_lists import CLIP_NAME, DEPTH, SETS, FoldLists, Listed, list_files, list_folder, read_lists
 from hcep.datasets.mafw_tables import compare_tables, find_tables
 from hcep.datasets.manifest_file import Clip
-from hcep.datasets.settings import choose, fill
 from hcep.datasets.spellings import walk
-from hcep.datasets.survey import Fault, Survey
+from hcep.datasets.survey import Fault, Survey, warning
 from hcep.errors import HcepError
 from hcep.files import digest, sha256_file
 
-DEFAULTS: dict[str, Any] = {
-    "list": "single",
-    "captions": "with",
-    "text": "manifest",
-    "clips": "all",
-    "keep_neutral": False,
-}
 # where a clip is expected when no clip at all is there
 CLIPS = "data/clips"
-EXAMPLES = 5
 
 
-class Mafw:
+class Mafw(Corpus):
     """The official release: clips, and ``Train & Test Set/single/with_caption/set_1/train.txt`` and its 39 siblings.
 
     Labels and folds come from the fold lists of one family alone: the families' folds differ, so that a clip which one
-    tests may be trained on by the other. The fold of a clip is the number
-    of the set that tests it.
+    tests may be trained on by the other. The fold of a clip is the number of the set that tests it.
+    Lists and clips are found below the root whatever the spelling of their folders.
 
-    Parameters
-    ----------
-    root : path
-        Folder of the release; lists and clips are found below it whatever the spelling of their folders.
-    settings : dict
-        ``list``: single (dominant emotion) or compound. ``captions``: with (neutral clips have none and are not in
-        these lists) or without. ``text``: manifest (the English caption), none or asr. ``clips``: all, or pure = only
-        those that the compound lists give a single emotion too. ``keep_neutral``: whether neutral clips of the lists
-        without captions are kept.
+    Settings: ``list``: single (dominant emotion) or compound. ``captions``: with (neutral clips have none and are not
+    in these lists) or without. ``text``: manifest (the English caption), none or asr. ``clips``: all, or pure = only
+    those that the compound lists give a single emotion too. ``keep_neutral``: whether neutral clips of the lists
+    without captions are kept.
     """
 
-    def __init__(self, root: Path, settings: dict[str, Any]) -> None:
-        self.root = Path(root)
-        self.settings = fill("mafw", settings, DEFAULTS)
-        choose("mafw", "list", self.settings["list"], ("single", "compound"))
-        choose("mafw", "captions", self.settings["captions"], ("with", "without"))
-        choose("mafw", "text", self.settings["text"], ("manifest", "none", "asr"))
-        choose("mafw", "clips", self.settings["clips"], ("all", "pure"))
-        choose("mafw", "keep_neutral", self.settings["keep_neutral"], (True, False))
-        if self.settings["clips"] == "pure" and self.settings["list"] == "compound":
-            raise HcepError(
-                "the mafw adapter has no pure clips of the compound lists: no unknown class would be left",
-                remedy="set list: single, or clips: all",
-            )
+    name = "mafw"
+    choices: ClassVar = {
+        "list": ("single", "compound"),
+        "captions": ("with", "without"),
+        "text": TEXTS,
+        "clips": ("all", "pure"),
+        "keep_neutral": (False, True),
+    }
 
-    def _folder(self, kind: str) -> Path:
-        return list_folder(self.root, kind, self.settings["captions"])
+    def __init__(self, root: Path, settings: dict[str, Any]) -> None:
+        super().__init__(root, settings)
+        if self.settings["clips"] == "pure" and self.settings["list"] == "compound":
+            cause = "the mafw adapter has no pure clips of the compound lists: no unknown class would be left"
+            raise HcepError(cause, remedy="set list: single, or clips: all")
 
     def _lists(self, kind: str) -> FoldLists:
-        return read_lists(self._folder(kind), kind, self.settings["captions"])
+        captions = self.settings["captions"]
+        return read_lists(list_folder(self.root, kind, captions), kind, captions)
 
     def _media(self) -> dict[str, list[str]]:
         """Folders below the root that hold clips -> file names, the one with most clips first."""
@@ -82,7 +57,7 @@ class Mafw:
         for folder, entries in walk(self.root, DEPTH):
             names = [entry.name for entry in entries if CLIP_NAME.fullmatch(entry.name)]
             if names:
-                found[folder.relative_to(self.root).as_posix()] = names
+                found[self.below(folder)] = names
         return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
     def watch(self) -> list[str]:
@@ -91,12 +66,13 @@ class Mafw:
             return ["release: missing"]
         kinds = [self.settings["list"], *(["compound"] if self.settings["clips"] == "pure" else [])]
         try:
-            lists = [path for kind in kinds for path in list_files(self._folder(kind)).values()]
+            folders = [list_folder(self.root, kind, self.settings["captions"]) for kind in kinds]
+            lists = [path for folder in folders for path in list_files(folder).values()]
         except HcepError as error:
             return [f"lists: {error}"]
         media = self._media()
         return [
-            *(f"{path.relative_to(self.root).as_posix()}: {sha256_file(path)}" for path in lists),
+            *(f"{self.below(path)}: {sha256_file(path)}" for path in lists),
             f"media: {sum(map(len, media.values()))} {digest(sorted(media.items()))}",
         ]
 
@@ -120,12 +96,9 @@ class Mafw:
             unlisted = sum(clip not in compound for clip in kept)
             kept = {clip: row for clip, row in kept.items() if clip in compound and "_" not in compound[clip].label}
             dropped.append(f"{mixed} with a compound label and {unlisted} that the compound lists lack")
-        sets = ", ".join(map(str, set_numbers(lists)))
-        print(
-            f"mafw: {len(kept)} clips of {lists.folder.relative_to(self.root).as_posix()}, sets {sets}; dropped: "
-            f"{', '.join(dropped) or 'none'}",
-            file=sys.stderr,
-        )
+        sets = ", ".join(map(str, lists.sets))
+        left_out = ", ".join(dropped) or "none"
+        self.tell(f"{len(kept)} clips of {self.below(lists.folder)}, sets {sets}; dropped: {left_out}")
         if not kept:
             raise HcepError("lists no clip that the settings keep", file=lists.folder, remedy="keep more of them")
         media = self._media()
@@ -139,11 +112,8 @@ class Mafw:
         path = path.removeprefix("./")
         return Clip(
             clip=clip,
-            dataset="",
             video=path,
             audio=path,
-            start=None,
-            end=None,
             text=row.caption if captioned else "",
             text_kind="caption" if captioned else "asr" if source == "asr" else "none",
             language="en" if captioned else "",
@@ -151,8 +121,6 @@ class Mafw:
             labels=row.label.replace("_", ";"),
             group=clip,
             fold=row.fold,
-            flags="",
-            box="",
         )
 
     def survey(self, clips: Sequence[Clip]) -> Survey:
@@ -160,10 +128,8 @@ class Mafw:
         lists = self._lists(self.settings["list"])
         media = self._media()
         tables = find_tables(self.root)
-        found = {"fold lists": lists.folder.relative_to(self.root).as_posix()}
-        if media:
-            found["clips"] = next(iter(media))
-        found |= {name: path.relative_to(self.root).as_posix() for name, path in tables.items()}
+        found = {"fold lists": self.below(lists.folder)} | ({"clips": next(iter(media))} if media else {})
+        found |= {name: self.below(path) for name, path in tables.items()}
         sizes = {f"set_{number} {part}": len(members) for (number, part), members in lists.members.items()}
         rows, faults = compare_tables(tables, lists, self.settings["list"], self.settings["captions"])
         counts = {"fold lists": sizes, **({"tables": rows} if rows else {})}
@@ -172,18 +138,13 @@ class Mafw:
 
 def _set_faults(lists: FoldLists) -> list[Fault]:
     """Sets that are missing, or that divide other clips than the rest."""
-    there = set_numbers(lists)
-    missing = [f"set_{number}" for number in SETS if number not in there]
-    faults = []
-    if missing:
-        remedy = "unpack them too, or test no fold of theirs: their test clips have the fold `train`"
-        faults.append(Fault("warning", "sets of fold lists that are missing", len(missing), missing, remedy))
-    for number in there:
+    missing = [f"set_{number}" for number in SETS if number not in lists.sets]
+    remedy = "unpack them too, or test no fold of theirs: their test clips have the fold `train`"
+    faults = warning("sets of fold lists that are missing", missing, remedy)
+    remedy = "unpack the lists again; training on the other folds is not what this set's train list says"
+    for number in lists.sets:
         lacking = sorted(set(lists.clips) - lists.members[number, "train"] - lists.members[number, "test"])
-        if lacking:
-            remedy = "unpack the lists again; training on the other folds is not what this set's train list says"
-            what = f"clips of other sets that set_{number} lacks"
-            faults.append(Fault("warning", what, len(lacking), lacking[:EXAMPLES], remedy))
+        faults += warning(f"clips of other sets that set_{number} lacks", lacking, remedy)
     return faults
 
 
@@ -192,13 +153,8 @@ def _caption_faults(clips: Sequence[Clip], lists: FoldLists) -> list[Fault]:
     captioned = [clip.clip for clip in clips if clip.text_kind == "caption"]
     empty = [clip for clip in captioned if not lists.clips[clip].caption]
     garbled = [clip for clip in captioned if not any("一" <= letter <= "鿿" for letter in lists.clips[clip].chinese)]
-    faults = []
-    if empty:
-        faults.append(Fault("warning", "clips whose caption is empty", len(empty), empty[:EXAMPLES]))
-    if garbled:
-        what = "captions whose Chinese is lost (the list was saved in another encoding)"
-        faults.append(Fault("warning", what, len(garbled), garbled[:EXAMPLES], "unpack the lists again"))
-    return faults
+    what = "captions whose Chinese is lost (the list was saved in another encoding)"
+    return [*warning("clips whose caption is empty", empty), *warning(what, garbled, "unpack the lists again")]
 
 
 def _twice(media: Mapping[str, Sequence[str]]) -> list[Fault]:
@@ -207,7 +163,5 @@ def _twice(media: Mapping[str, Sequence[str]]) -> list[Fault]:
     again = []
     for folder, names in media.items():
         again += [f"{folder}/{name}" for name in names if first.setdefault(name[:5], folder) != folder]
-    if not again:
-        return []
-    what = f"clips that lie in several folders (those in {next(iter(media))} are used first)"
-    return [Fault("warning", what, len(again), sorted(again)[:EXAMPLES], "move the others out of the release")]
+    what = f"clips that lie in several folders (those in {next(iter(media), '')} are used first)"
+    return warning(what, sorted(again), "move the others out of the release")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,14 +46,18 @@ class Listed(NamedTuple):
 class FoldLists(NamedTuple):
     """The lists of one family.
 
-    `folder` holds the sets, `files` are the lists that were read, `clips` maps clip to row in order of clip, `members`
-    maps ``(set, "train" or "test")`` to its clips.
+    `folder` holds the sets, `clips` maps clip to row in order of clip, `members` maps ``(set, "train" or "test")`` to
+    its clips.
     """
 
     folder: Path
-    files: tuple[Path, ...]
     clips: Mapping[str, Listed]
     members: Mapping[tuple[int, str], frozenset[str]]
+
+    @property
+    def sets(self) -> list[int]:
+        """Numbers of the sets that are there."""
+        return sorted({number for number, _ in self.members})
 
 
 class _Row(NamedTuple):
@@ -64,23 +68,15 @@ class _Row(NamedTuple):
     chinese: str
     caption: str
 
+    def refused(self, cause: str) -> HcepError:
+        """An error that names file and row."""
+        return HcepError(cause, file=self.file, row=self.number, remedy=AGAIN)
+
 
 def list_folder(root: Path, kind: str, captions: str) -> Path:
-    """The folder of one family of fold lists, e.g. ``Train & Test Set/single/with_caption``.
+    """The folder of one family of fold lists, e.g. ``Train & Test Set/single/with_caption``; none is an HcepError.
 
-    Parameters
-    ----------
-    root : path
-        The release.
-    kind : str
-        ``single`` or ``compound``.
-    captions : str
-        ``with`` or ``without``.
-
-    Raises
-    ------
-    HcepError
-        When there is none.
+    `kind` is ``single`` or ``compound``, `captions` is ``with`` or ``without``.
     """
     there = []
     for folder, _ in walk(root, DEPTH):
@@ -94,11 +90,8 @@ def list_folder(root: Path, kind: str, captions: str) -> Path:
             if found is not None:
                 there.append(f"list: {family} with captions: {choice}")
     instead = f", or choose what is there: {'; '.join(sorted(set(there)))}" if there else ""
-    raise HcepError(
-        f"there are no fold lists {kind}/{FOLDERS[captions][0]} below it",
-        file=root,
-        remedy=f"unpack the release's folder 'Train & Test Set' there{instead}",
-    )
+    cause = f"there are no fold lists {kind}/{FOLDERS[captions][0]} below it"
+    raise HcepError(cause, file=root, remedy=f"unpack the release's folder 'Train & Test Set' there{instead}")
 
 
 def list_files(folder: Path) -> dict[tuple[int, str], Path]:
@@ -125,18 +118,7 @@ def list_files(folder: Path) -> dict[tuple[int, str], Path]:
 
 
 def read_lists(folder: Path, kind: str, captions: str) -> FoldLists:
-    """Read and check all fold lists of one family.
-
-    Parameters
-    ----------
-    folder : path
-        As from `list_folder`.
-    kind, captions : str
-        As in `list_folder`.
-
-    Returns
-    -------
-    FoldLists
+    """Read and check all fold lists of the family in `folder`; see `list_folder` for `kind` and `captions`.
 
     Raises
     ------
@@ -144,24 +126,30 @@ def read_lists(folder: Path, kind: str, captions: str) -> FoldLists:
         For a missing list, a line that does not split, an unknown label, a clip that is twice in a list, in two test
         lists or on both sides of a set, and for a label or caption that differs between lists.
     """
-    files = list_files(folder)
     rows: dict[str, _Row] = {}
     tested: dict[str, tuple[int, _Row]] = {}
     members = {}
-    for (number, part), path in files.items():
+    for (number, part), path in list_files(folder).items():
         seen: dict[str, _Row] = {}
         for row in _read(path, kind, captions):
-            _check_once(row, seen)
+            first = seen.setdefault(row.clip, row)
+            if first is not row:
+                raise row.refused(f"clip {row.clip} is already in row {first.number}")
             _check_same(row, rows.setdefault(row.clip, row))
             if part == "test":
-                _check_tested_once(row, number, tested)
+                other, first = tested.setdefault(row.clip, (number, row))
+                if other != number:
+                    place = f"{first.file}, row {first.number}"
+                    raise row.refused(f"clip {row.clip} is also tested in {place}: its fold is not clear")
         members[number, part] = frozenset(seen)
-    _check_sides(members, tested)
+    for clip, (number, row) in tested.items():
+        if clip in members[number, "train"]:
+            raise row.refused(f"clip {clip} is in the train list of set_{number} too")
     clips = {
         clip: Listed(row.label, row.chinese, row.caption, str(tested[clip][0]) if clip in tested else "train")
         for clip, row in sorted(rows.items())
     }
-    return FoldLists(folder, tuple(files.values()), clips, members)
+    return FoldLists(folder, clips, members)
 
 
 def decode(path: Path) -> str:
@@ -183,9 +171,8 @@ def decode(path: Path) -> str:
     try:
         return data.decode("gb18030")
     except UnicodeDecodeError as error:
-        raise HcepError(
-            "is neither GB18030 nor UTF-8", file=path, row=data.count(b"\n", 0, error.start) + 1, remedy=AGAIN
-        ) from error
+        row = data.count(b"\n", 0, error.start) + 1
+        raise HcepError("is neither GB18030 nor UTF-8", file=path, row=row, remedy=AGAIN) from error
 
 
 def _read(path: Path, kind: str, captions: str) -> Iterator[_Row]:
@@ -216,44 +203,8 @@ def _label_fault(label: str, kind: str) -> str:
     return "" if label == canonical else f"label {label!r} is not in MAFW's order, {canonical!r}"
 
 
-def _check_once(row: _Row, seen: dict[str, _Row]) -> None:
-    first = seen.setdefault(row.clip, row)
-    if first is not row:
-        raise HcepError(
-            f"clip {row.clip} is already in row {first.number}", file=row.file, row=row.number, remedy=AGAIN
-        )
-
-
 def _check_same(row: _Row, first: _Row) -> None:
     for what, here, there in (("label", row.label, first.label), ("caption", row.caption, first.caption)):
         if here != there and here.split() != there.split():
-            raise HcepError(
-                f"clip {row.clip} has the {what} {here!r}, but {there!r} in {first.file}, row {first.number}",
-                file=row.file,
-                row=row.number,
-                remedy=AGAIN,
-            )
-
-
-def _check_tested_once(row: _Row, number: int, tested: dict[str, tuple[int, _Row]]) -> None:
-    other, first = tested.setdefault(row.clip, (number, row))
-    if other != number:
-        raise HcepError(
-            f"clip {row.clip} is also tested in {first.file}, row {first.number}: its fold is not clear",
-            file=row.file,
-            row=row.number,
-            remedy=AGAIN,
-        )
-
-
-def _check_sides(members: Mapping[tuple[int, str], frozenset[str]], tested: Mapping[str, tuple[int, _Row]]) -> None:
-    for clip, (number, row) in tested.items():
-        if clip in members[number, "train"]:
-            raise HcepError(
-                f"clip {clip} is in the train list of set_{number} too", file=row.file, row=row.number, remedy=AGAIN
-            )
-
-
-def set_numbers(lists: FoldLists) -> Sequence[int]:
-    """Numbers of the sets that are there."""
-    return sorted({number for number, _ in lists.members})
+            place = f"{first.file}, row {first.number}"
+            raise row.refused(f"clip {row.clip} has the {what} {here!r}, but {there!r} in {place}")

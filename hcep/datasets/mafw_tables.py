@@ -11,7 +11,7 @@ from typing import Any
 
 from hcep.datasets.mafw_lists import DEPTH, EMOTIONS, FoldLists
 from hcep.datasets.spellings import find, normal
-from hcep.datasets.survey import Fault
+from hcep.datasets.survey import Fault, warning
 from hcep.errors import HcepError
 
 # table -> columns of the clip and of what is compared (None: no header, and the English caption is third)
@@ -21,7 +21,6 @@ TABLES: dict[str, tuple[str, str] | None] = {
     "multi-set.xlsx": ("clip", "multi_label"),
     "descriptive_text.xlsx": None,
 }
-EXAMPLES = 5
 REMEDY = "the fold lists are used; unpack both again to see which of them was changed"
 NAMES = {str(number): name for number, name in enumerate(EMOTIONS, start=1)}
 
@@ -35,16 +34,9 @@ def find_tables(root: Path) -> dict[str, Path]:
 def compare_tables(
     tables: Mapping[str, Path], lists: FoldLists, kind: str, captions: str
 ) -> tuple[dict[str, int], list[Fault]]:
-    """Count the rows of the tables that are there, and say where they disagree with the fold lists.
+    """Count the rows of the tables of `find_tables`, and say where they disagree with the fold lists in use.
 
-    Parameters
-    ----------
-    tables : mapping
-        As from `find_tables`.
-    lists : FoldLists
-        The lists in use.
-    kind, captions : str
-        Their family, as in `list_folder`.
+    `kind` and `captions` name the family of the lists, as in `list_folder`.
 
     Returns
     -------
@@ -57,9 +49,7 @@ def compare_tables(
         try:
             pairs = [(_clip_id(clip), value) for clip, value in _read(path, TABLES[name])]
         except HcepError as error:
-            faults.append(
-                Fault("warning", "tables that are not compared", 1, [f"{name} {error.cause}"], error.remedy or "")
-            )
+            faults += warning("tables that are not compared", [f"{name} {error.cause}"], error.remedy or "")
             continue
         rows[name] = len(pairs)
         repeated = [clip for clip, count in Counter(clip for clip, _ in pairs).items() if count > 1]
@@ -70,47 +60,38 @@ def compare_tables(
 
 def _compare(name: str, content: Mapping[str, Any], lists: FoldLists, kind: str, captions: str) -> Iterator[Fault]:
     clips = lists.clips
+    lacking = clips.keys() - content.keys()
     if name == "annotation.xlsx":
-        yield from _missing(f"clips of the fold lists that {name} lacks", set(clips) - set(content))
+        yield from _missing(f"clips of the fold lists that {name} lacks", lacking)
     elif name == "descriptive_text.xlsx" and captions == "with":
-        yield from _missing(f"clips with a caption that {name} lacks", set(clips) - set(content))
-        yield from _differing(
-            f"captions that {name} has otherwise than the fold lists",
-            {clip: (row.caption, str(content[clip])) for clip, row in clips.items() if clip in content},
-        )
+        yield from _missing(f"clips with a caption that {name} lacks", lacking)
+        pairs = {clip: (row.caption, str(content[clip])) for clip, row in clips.items() if clip in content}
+        yield from _differing(f"captions that {name} has otherwise than the fold lists", pairs)
     elif name == "single-set.xlsx":
-        yield from _missing(f"clips of the fold lists that {name} lacks", set(clips) - set(content))
+        yield from _missing(f"clips of the fold lists that {name} lacks", lacking)
         labels = {clip: _label(value) for clip, value in content.items()}
         if kind == "single":
             wanted = {clip for clip, label in labels.items() if captions == "without" or label != "neutral"}
             yield from _missing(f"clips of {name} that are in no fold list", wanted - set(clips))
-        yield from _differing(
-            f"clips whose label in {name} is not that of the fold lists",
-            {
-                clip: (row.label, labels[clip])
-                for clip, row in clips.items()
-                if clip in labels and labels[clip] not in row.label.split("_")
-            },
-        )
+        pairs = {clip: (row.label, labels[clip]) for clip, row in clips.items() if clip in labels}
+        pairs = {clip: (here, there) for clip, (here, there) in pairs.items() if there not in here.split("_")}
+        yield from _differing(f"clips whose label in {name} is not that of the fold lists", pairs)
     elif name == "multi-set.xlsx" and kind == "compound":
         labels = {clip: _label(value) for clip, value in content.items()}
         compound = {clip: row.label for clip, row in clips.items() if "_" in row.label}
         yield from _missing(f"compound clips of the fold lists that {name} lacks", set(compound) - set(labels))
         yield from _missing(f"clips of {name} that are not compound in the fold lists", set(labels) - set(compound))
-        both = {clip: (label, labels[clip]) for clip, label in compound.items() if clip in labels}
-        yield from _differing(f"clips whose label in {name} is not that of the fold lists", both)
+        pairs = {clip: (label, labels[clip]) for clip, label in compound.items() if clip in labels}
+        yield from _differing(f"clips whose label in {name} is not that of the fold lists", pairs)
 
 
-def _missing(what: str, clips: Iterable[str]) -> Iterator[Fault]:
-    found = sorted(clips)
-    if found:
-        yield Fault("warning", what, len(found), found[:EXAMPLES], REMEDY)
+def _missing(what: str, clips: Iterable[str]) -> list[Fault]:
+    return warning(what, sorted(clips), REMEDY)
 
 
-def _differing(what: str, pairs: Mapping[str, tuple[str, str]]) -> Iterator[Fault]:
+def _differing(what: str, pairs: Mapping[str, tuple[str, str]]) -> list[Fault]:
     found = [f"{clip} ({here!r}, {there!r})" for clip, (here, there) in pairs.items() if here.split() != there.split()]
-    if found:
-        yield Fault("warning", what, len(found), found[:EXAMPLES], REMEDY)
+    return warning(what, found, REMEDY)
 
 
 def _clip_id(value: Any) -> str:

@@ -4,55 +4,43 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from hcep.datasets.manifest_file import (
-    COLUMNS,
-    Clip,
-    check_clips,
-    check_columns,
-    open_table,
-    read_numbers,
-)
-from hcep.datasets.settings import choose, fill, nearest
+from hcep.datasets.corpus import TEXTS, Corpus
+from hcep.datasets.manifest_file import COLUMNS, Clip, check_clips, open_table, read_numbers
+from hcep.datasets.settings import nearest
 from hcep.datasets.spellings import other_spelling
 from hcep.errors import HcepError, not_text
 from hcep.files import sha256_file
 
 REQUIRED = ("clip", "video", "label")
-TEXT_SOURCES = ("manifest", "none", "asr")
-DEFAULTS: dict[str, Any] = {"file": "clips.tsv", "labels": None, "language": "en", "text": "manifest"}
 
 
-class Manifest:
+class Manifest(Corpus):
     """A table below `root`, tab-separated (or comma-separated when its name ends in .csv), UTF-8, with a header.
 
     Columns ``clip video label`` are required; any other column of a manifest may be given. `audio` defaults to the
-    video, `group` to the clip, `text_kind` to transcript where there is text, `labels` to the label.
+    video, `group` to the clip, `text_kind` to transcript where there is text, `labels` to the label. Paths in the table
+    are relative to the root.
 
-    Parameters
-    ----------
-    root : path
-        Folder that the table's paths are relative to.
-    settings : dict
-        ``file`` (default clips.tsv, below root), ``labels`` (list of the allowed label names), ``language``, ``text``
-        (manifest, none or asr: with asr a clip without words in the table is still to be listened to).
+    Settings: ``file`` (default clips.tsv, below root), ``labels`` (list of the allowed label names), ``language``,
+    ``text`` (manifest, none or asr: with asr a clip without words in the table is still to be listened to).
     """
 
+    name = "manifest"
+    choices: ClassVar = {"text": TEXTS}
+    others: ClassVar = {"file": "clips.tsv", "labels": None, "language": "en"}
+
     def __init__(self, root: Path, settings: dict[str, Any]) -> None:
-        self.root = Path(root)
-        self.settings = fill("manifest", settings, DEFAULTS)
-        choose("manifest", "text", self.settings["text"], TEXT_SOURCES)
+        super().__init__(root, settings)
         for name in ("file", "language"):
             if not isinstance(self.settings[name], str):
-                raise HcepError(
-                    f"setting {name!r} of the manifest adapter is {self.settings[name]!r}", remedy="write it as text"
-                )
+                cause = f"setting {name!r} of the manifest adapter is {self.settings[name]!r}"
+                raise HcepError(cause, remedy="write it as text")
         labels = self.settings["labels"]
         if labels is not None and not isinstance(labels, list):
-            raise HcepError(
-                f"setting 'labels' of the manifest adapter is {labels!r}", remedy="list the names: [anger, fear, ...]"
-            )
+            cause = f"setting 'labels' of the manifest adapter is {labels!r}"
+            raise HcepError(cause, remedy="list the names: [anger, fear, ...]")
         for name in labels or ():
             if not isinstance(name, str):
                 cause = f"setting 'labels' of the manifest adapter lists {name!r}, which is not text"
@@ -61,9 +49,7 @@ class Manifest:
 
     def watch(self) -> list[str]:
         """Digest of the table; changes when, and only when, a row does."""
-        if not self.table.is_file():
-            return [f"{self.settings['file']}: missing"]
-        return [f"{self.settings['file']}: {sha256_file(self.table)}"]
+        return [f"{self.settings['file']}: {sha256_file(self.table) if self.table.is_file() else 'missing'}"]
 
     def clips(self) -> list[Clip]:
         """Read, check and complete the table.
@@ -74,34 +60,21 @@ class Manifest:
             For a missing table, column or media file, a label that is not allowed, a bad number or a repeated id.
         """
         if not self.table.is_file():
-            raise HcepError(
-                "the list of clips is missing", file=self.table, remedy="write it, or name it in the setting `file`"
-            )
-        delimiter = "," if self.table.suffix.lower() == ".csv" else "\t"
-        clips: list[Clip] = []
-        rows: list[int] = []
-        for row, cells in open_table(self.table, delimiter):
-            if not rows:
-                check_columns(self.table, cells, REQUIRED)
-                self._check_header(cells)
-            clips.append(self._clip(row, cells))
-            rows.append(row)
+            remedy = "write it, or name it in the setting `file`"
+            raise HcepError("the list of clips is missing", file=self.table, remedy=remedy)
+        clips: dict[int, Clip] = {}
+        for row, cells in open_table(self.table, "," if self.table.suffix.lower() == ".csv" else "\t", REQUIRED):
+            for name in cells:
+                if name not in COLUMNS:
+                    cause = f"unknown column {name!r}{nearest(name, COLUMNS)}"
+                    raise HcepError(cause, file=self.table, row=1, remedy=f"the columns are {', '.join(COLUMNS)}")
+            clips[row] = self._clip(row, cells)
         if not clips:
             raise HcepError("lists no clips", file=self.table, remedy="add one row per clip")
-        check_clips(clips, self.table, rows)
-        for row, clip in zip(rows, clips, strict=True):
+        check_clips(clips.values(), self.table, clips)
+        for row, clip in clips.items():
             self._check_media(row, clip)
-        return clips
-
-    def _check_header(self, cells: dict[str, str]) -> None:
-        for name in cells:
-            if name not in COLUMNS:
-                raise HcepError(
-                    f"unknown column {name!r}{nearest(name, COLUMNS)}",
-                    file=self.table,
-                    row=1,
-                    remedy=f"the columns are {', '.join(COLUMNS)}",
-                )
+        return [*clips.values()]
 
     def _clip(self, row: int, cells: dict[str, str]) -> Clip:
         numbers = read_numbers(cells, self.table, row)
@@ -139,23 +112,15 @@ class Manifest:
     def _check_label(self, row: int, name: str) -> None:
         allowed = self.settings["labels"]
         if allowed is not None and name not in allowed:
-            raise HcepError(
-                f"label {name!r} is not one of the labels of this dataset{nearest(name, allowed)}",
-                file=self.table,
-                row=row,
-                remedy=f"use one of {', '.join(allowed)}, or extend the setting `labels`",
-            )
+            cause = f"label {name!r} is not one of the labels of this dataset{nearest(name, allowed)}"
+            remedy = f"use one of {', '.join(allowed)}, or extend the setting `labels`"
+            raise HcepError(cause, file=self.table, row=row, remedy=remedy)
 
     def _check_media(self, row: int, clip: Clip) -> None:
         for media in dict.fromkeys((clip.video, clip.audio)):
             if media and not os.path.exists(self.root / media):  # noqa: PTH110 - an overlong name is missing, not an error
-                other = other_spelling(self.root, media)
                 remedy = "correct the path (it is relative to the root), or leave the cell empty for none"
-                raise HcepError(
-                    f"clip {clip.clip!r}: media file {str(self.root / media)!r} is missing",
-                    file=self.table,
-                    row=row,
-                    remedy=f"write {other!r}, the file that is there: every letter and its case count"
-                    if other
-                    else remedy,
-                )
+                if other := other_spelling(self.root, media):
+                    remedy = f"write {other!r}, the file that is there: every letter and its case count"
+                cause = f"clip {clip.clip!r}: media file {str(self.root / media)!r} is missing"
+                raise HcepError(cause, file=self.table, row=row, remedy=remedy)

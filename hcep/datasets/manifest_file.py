@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -29,20 +31,20 @@ class Clip(NamedTuple):
     """
 
     clip: str
-    dataset: str
-    video: str
-    audio: str
-    start: float | None
-    end: float | None
-    text: str
-    text_kind: str
-    language: str
-    label: str
-    labels: str
-    group: str
-    fold: str
-    flags: str
-    box: str
+    dataset: str = ""
+    video: str = ""
+    audio: str = ""
+    start: float | None = None
+    end: float | None = None
+    text: str = ""
+    text_kind: str = "none"
+    language: str = ""
+    label: str = ""
+    labels: str = ""
+    group: str = ""
+    fold: str = ""
+    flags: str = ""
+    box: str = ""
     seconds: float | None = None
 
 
@@ -71,7 +73,7 @@ def parse_seconds(text: str) -> float | None:
     if not text.strip():
         return None
     value = float(text)
-    if value != value or abs(value) == float("inf"):
+    if not math.isfinite(value):
         raise ValueError(f"not a finite number: {text!r}")
     return value
 
@@ -81,8 +83,10 @@ def lengths_differ(a: float, b: float) -> bool:
     return abs(a - b) > max(1.0, 0.2 * max(a, b))
 
 
-def open_table(path: Path, delimiter: str = "\t") -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line number of the row's first line, cells) of a UTF-8 table with a header.
+def open_table(
+    path: Path, delimiter: str = "\t", required: Iterable[str] = (), remedy: str = ""
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line number of the row's first line, cells) of a UTF-8 table with a header that has the required columns.
 
     A cell in quotation marks may hold line breaks. A mark that opens in one row and closes in a later one is told from
     them by the number of delimiters in its first and last line, see `_swallows_rows`.
@@ -90,8 +94,9 @@ def open_table(path: Path, delimiter: str = "\t") -> Iterator[tuple[int, dict[st
     Raises
     ------
     HcepError
-        When the file is missing, is not UTF-8, has no header or one that repeats a column or breaks a line, a row has
-        another number of cells than the header, or a quotation mark swallows rows.
+        When the file is missing, is not UTF-8, has no header or one that repeats a column or breaks a line, lacks a
+        column (`remedy` says what to do then), a row has another number of cells than the header, or a quotation mark
+        swallows rows.
     """
     try:
         handle = path.open(encoding="utf-8-sig", newline="")
@@ -109,13 +114,15 @@ def open_table(path: Path, delimiter: str = "\t") -> Iterator[tuple[int, dict[st
                     _check_row(cells, header, path, line, delimiter)
                 # spreadsheets write rows of nothing behind the last one
                 if any(cells):
+                    check_columns(path, header, required, remedy)
+                    required = ()
                     yield line, dict(zip(header, cells, strict=True))
                 line = reader.line_num + 1
         except UnicodeDecodeError as error:
             raise HcepError(f"is not UTF-8 ({error.reason})", file=path, remedy="save it as UTF-8") from error
         except csv.Error as error:
-            remedy = f"look at the quotation marks of this row: {MARKS}"
-            raise HcepError(f"is not a table: {error}", file=path, row=line, remedy=remedy) from error
+            look = f"look at the quotation marks of this row: {MARKS}"
+            raise HcepError(f"is not a table: {error}", file=path, row=line, remedy=look) from error
 
 
 def _check_header(header: Sequence[str], path: Path, delimiter: str) -> None:
@@ -185,31 +192,23 @@ def read_numbers(cells: Mapping[str, str], path: Path, row: int) -> dict[str, fl
     return numbers
 
 
-def check_columns(path: Path, present: Iterable[str], required: Iterable[str]) -> None:
-    """Refuse a table without one of the required columns."""
-    present = list(present)
-    missing = [name for name in required if name not in set(present)]
+def check_columns(path: Path, present: Collection[str], required: Iterable[str], remedy: str = "") -> None:
+    """Refuse a table without one of the required columns; without a `remedy`, one is found in the header."""
+    missing = [name for name in required if name not in present]
     if missing:
-        near = [(name, other) for name in missing if (other := closest(name, present)) is not None]
-        remedy = "add it to the header"
+        near = [f"{other} to {name}" for name in missing if (other := closest(name, present)) is not None]
         if near:
-            remedy = f"rename {', '.join(f'{other} to {name}' for name, other in near)}"
-        elif len(present) == 1:
-            remedy = "add it to the header; the separator is a tab, in a .csv file a comma"
-        raise HcepError(f"lacks the column {', '.join(missing)}", file=path, row=1, remedy=remedy)
+            advice = f"rename {', '.join(near)}"
+        else:
+            separator = "; the separator is a tab, in a .csv file a comma" if len(present) == 1 else ""
+            advice = f"add it to the header{separator}"
+        raise HcepError(f"lacks the column {', '.join(missing)}", file=path, row=1, remedy=remedy or advice)
 
 
 def check_clips(clips: Iterable[Clip], path: Path, rows: Iterable[int] | None = None) -> None:
     """Refuse clips that no later stage could use.
 
-    Parameters
-    ----------
-    clips : iterable of Clip
-        The rows in order.
-    path : path
-        File to name in errors.
-    rows : iterable of int, optional
-        Line number of each clip; counted from 2 when left out.
+    Errors name the file `path` and the clip's line number in `rows`, counted from 2 when left out.
 
     Raises
     ------
@@ -217,10 +216,8 @@ def check_clips(clips: Iterable[Clip], path: Path, rows: Iterable[int] | None = 
         For an empty or repeated clip id, an unknown text kind or flag, a bad box or segment, or a path that leaves the
         release root.
     """
-    clips = list(clips)
-    numbers = list(rows) if rows is not None else list(range(2, len(clips) + 2))
     first: dict[str, int] = {}
-    for row, clip in zip(numbers, clips, strict=True):
+    for row, clip in zip(count(2) if rows is None else rows, clips, strict=False):
         cause, remedy = _fault(clip)
         if clip.clip in first:
             cause = f"clip {clip.clip!r} is already in row {first[clip.clip]}"
@@ -267,22 +264,19 @@ def read_manifest(path: str | Path) -> list[Clip]:
         Naming file, row, cause and remedy; see `check_clips`.
     """
     path = Path(path)
-    clips: list[Clip] = []
-    rows: list[int] = []
+    clips: dict[int, Clip] = {}
     for row, cells in open_table(path):
-        if not rows:
+        if not clips:
             if {*COLUMNS} - {*cells} == {"seconds"}:
                 cause = "lacks the column seconds: an older version of hcep wrote it"
                 raise HcepError(cause, file=path, row=1, remedy="run the workflow again, or `hcep manifest`")
             check_columns(path, cells, COLUMNS)
-        numbers = read_numbers(cells, path, row)
-        texts = {name: cells[name] for name in COLUMNS if name not in numbers}
-        clips.append(Clip(**texts, **numbers))  # type: ignore[arg-type]
-        rows.append(row)
-    if not rows:
+        texts = {name: cells[name] for name in COLUMNS if name not in NUMBERS}
+        clips[row] = Clip(**texts, **read_numbers(cells, path, row))  # type: ignore[arg-type]
+    if not clips:
         raise HcepError("holds no clips", file=path, remedy="rebuild it with `hcep manifest`")
-    check_clips(clips, path, rows)
-    return clips
+    check_clips(clips.values(), path, clips)
+    return [*clips.values()]
 
 
 def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:

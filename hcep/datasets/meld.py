@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
+from hcep.datasets.corpus import TEXTS, Corpus
 from hcep.datasets.manifest_file import Clip, open_table
-from hcep.datasets.settings import choose, fill, nearest
-from hcep.datasets.spellings import find
-from hcep.datasets.survey import Fault, Survey
+from hcep.datasets.settings import nearest
+from hcep.datasets.spellings import find, names_in
+from hcep.datasets.survey import Fault, Survey, warning
 from hcep.errors import HcepError
 from hcep.files import digest, sha256_file
 
@@ -24,22 +23,13 @@ FOLDS = {
     "test": ("test_sent_emo.csv", "output_repeated_splits_test"),
 }
 # names of the release, as the class names of MAFW
-EMOTIONS = {
-    "anger": "anger",
-    "disgust": "disgust",
-    "fear": "fear",
-    "joy": "happiness",
-    "neutral": "neutral",
-    "sadness": "sadness",
-    "surprise": "surprise",
-}
+NAMES = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
+EMOTIONS = {name: name for name in NAMES} | {"joy": "happiness"}
 COLUMNS = ("Utterance", "Emotion", "Dialogue_ID", "Utterance_ID")
 # 00:16:16,059
 TIME = re.compile(r"(\d+):(\d\d?):(\d\d?)[,.](\d{1,3})")
 # quotes and dashes of Windows-1252 stand in the lists as the control characters of the same number
 REPAIRS = {code: bytes([code]).decode("cp1252", errors="ignore") for code in range(0x80, 0xA0)} | {0xA0: " "}
-DEFAULTS: dict[str, Any] = {"text": "manifest", "keep_neutral": True}
-EXAMPLES = 5
 SOURCE = (
     "get MELD.Raw.tar.gz of huggingface.co/datasets/declare-lab/MELD, unpack it and the train.tar.gz, dev.tar.gz and "
     "test.tar.gz in it, and set the dataset's `root` to the folder MELD.Raw"
@@ -64,30 +54,21 @@ class Utterance(NamedTuple):
         return f"dia{self.dialogue}_utt{self.number}.mp4"
 
 
-class Meld:
+class Meld(Corpus):
     """``MELD.Raw``: three lists ``*_sent_emo.csv`` and three folders of ``dia<D>_utt<U>.mp4``, at any depth to three.
 
     The folds are the official ones: train, valid (dev) and test. A group is a dialogue; the speakers are the same in
     all folds. The words are those of the script, transcript of what is said. Two clips of the release are known to be
     missing (dev, dialogue 110, utterance 7) or broken (train, dialogue 125, utterance 3): they keep their rows, and
     decoding flags them. Files that no list names, and the ``._dia…`` files of macOS, are not used. The length that a
-    row's StartTime and EndTime give goes into the column seconds, to be compared with the file.
+    row's StartTime and EndTime give goes into the column seconds, to be compared with the file. The root is the folder
+    MELD.Raw, or one of the folders above it.
 
-    Parameters
-    ----------
-    root : path
-        The folder MELD.Raw, or one of the folders above it.
-    settings : dict
-        ``text``: manifest, none or asr; ``keep_neutral``: whether neutral utterances are listed (default true).
+    Settings: ``text``: manifest, none or asr; ``keep_neutral``: whether neutral utterances are listed (default true).
     """
 
-    def __init__(self, root: Path, settings: dict[str, Any]) -> None:
-        self.root = Path(root)
-        self.settings = fill("meld", settings, DEFAULTS)
-        choose("meld", "text", self.settings["text"], ("manifest", "none", "asr"))
-        if not isinstance(self.settings["keep_neutral"], bool):
-            cause = f"setting 'keep_neutral' of the meld adapter is {self.settings['keep_neutral']!r}"
-            raise HcepError(cause, remedy="use true or false")
+    name = "meld"
+    choices: ClassVar = {"text": TEXTS, "keep_neutral": (True, False)}
 
     def watch(self) -> list[str]:
         """Digests of the three lists and of the names of the clips of each fold."""
@@ -121,26 +102,18 @@ class Meld:
         folds = Counter(clip.fold for clip in clips)
         sizes = ", ".join(f"{fold} {folds[fold]}" for fold in FOLDS)
         timeless = sum(clip.seconds is None for clip in clips)
-        print(
-            f"meld: {len(clips)} utterances ({sizes}), {neutral} neutral ones left out, {timeless} without a length "
-            f"(StartTime, EndTime), characters of Windows-1252 mended in {repaired}",
-            file=sys.stderr,
+        self.tell(
+            f"{len(clips)} utterances ({sizes}), {neutral} neutral ones left out, {timeless} without a length "
+            f"(StartTime, EndTime), characters of Windows-1252 mended in {repaired}"
         )
         return clips
 
     def _clip(self, fold: str, media: str, utterance: Utterance, text: str) -> Clip:
-        source = self.settings["text"]
-        if source == "manifest":
-            kind = "transcript" if text else "none"
-        else:
-            text, kind = "", source
+        text, kind = self.words(text)
         return Clip(
             clip=f"{fold}_{utterance.file.removesuffix('.mp4')}",
-            dataset="",
             video=media,
             audio=media,
-            start=None,
-            end=None,
             text=text,
             text_kind=kind,
             language="en",
@@ -148,8 +121,6 @@ class Meld:
             labels=utterance.emotion,
             group=f"{fold}-dia{utterance.dialogue}",
             fold=fold,
-            flags="",
-            box="",
             seconds=utterance.seconds,
         )
 
@@ -164,22 +135,18 @@ class Meld:
         """Folder of a fold's clips below the root; where the release has it when it is not there."""
         name = FOLDS[fold][1]
         found = find(self.root, [name], depth=3, kind="folder") or self._list(fold).parent / name
-        return found.relative_to(self.root).as_posix()
+        return self.below(found)
 
     def _utterances(self, fold: str) -> list[Utterance]:
         path = self._list(fold)
         utterances: list[Utterance] = []
-        first: dict[str, int] = {}
-        for row, cells in open_table(path, ","):
-            if not utterances:
-                missing = [name for name in COLUMNS if name not in cells]
-                if missing:
-                    raise HcepError(f"lacks the column {', '.join(missing)}", file=path, row=1, remedy=SOURCE)
+        rows: dict[str, int] = {}
+        for row, cells in open_table(path, ",", COLUMNS, SOURCE):
             utterance = _utterance(path, row, cells)
-            if utterance.file in first:
-                cause = f"{utterance.file.removesuffix('.mp4')} is already in row {first[utterance.file]}"
+            if utterance.file in rows:
+                cause = f"{utterance.file.removesuffix('.mp4')} is already in row {rows[utterance.file]}"
                 raise HcepError(cause, file=path, row=row, remedy="remove one of the rows, or get the list anew")
-            first[utterance.file] = row
+            rows[utterance.file] = row
             utterances.append(utterance)
         if not utterances:
             raise HcepError("lists no utterances", file=path, remedy=SOURCE)
@@ -188,34 +155,23 @@ class Meld:
     def survey(self, clips: Sequence[Clip]) -> Survey:
         """Where the parts lie, dialogues per fold, and clips on disk that no list names."""
         found: dict[str, str] = {}
-        dialogues: dict[str, int] = {}
-        files: dict[str, int] = {}
-        unlisted: dict[str, list[str]] = {}
-        faults = []
+        counts: dict[str, dict[str, int]] = {"dialogues": {}, "video files": {}, "video files not listed": {}}
+        faults, extra = [], []
         for fold, (_, name) in FOLDS.items():
             utterances = self._utterances(fold)
-            dialogues[fold] = len({utterance.dialogue for utterance in utterances})
-            found[f"{fold} list"] = self._list(fold).relative_to(self.root).as_posix()
+            found[f"{fold} list"] = self.below(self._list(fold))
             folder = self.root / self._folder(fold)
             if folder.is_dir():
                 found[f"{fold} clips"] = self._folder(fold)
             else:
                 faults.append(Fault("error", f"folder {name} is missing", 1, [], SOURCE))
             videos = _videos(folder)
-            files[fold] = len(videos)
-            unlisted[fold] = sorted(videos - {utterance.file for utterance in utterances})
-        extra = [f"{fold} {name}" for fold, names in unlisted.items() for name in names]
-        if extra:
-            faults.append(Fault("warning", "video files that no list names (not used)", len(extra), extra[:EXAMPLES]))
-        return Survey(
-            found,
-            {
-                "dialogues": dialogues,
-                "video files": files,
-                "video files not listed": {fold: len(names) for fold, names in unlisted.items()},
-            },
-            faults,
-        )
+            unlisted = sorted(videos - {utterance.file for utterance in utterances})
+            extra += [f"{fold} {file}" for file in unlisted]
+            counts["dialogues"][fold] = len({utterance.dialogue for utterance in utterances})
+            counts["video files"][fold] = len(videos)
+            counts["video files not listed"][fold] = len(unlisted)
+        return Survey(found, counts, [*faults, *warning("video files that no list names (not used)", extra)])
 
 
 def _utterance(path: Path, row: int, cells: Mapping[str, str]) -> Utterance:
@@ -227,12 +183,8 @@ def _utterance(path: Path, row: int, cells: Mapping[str, str]) -> Utterance:
         numbers.append(int(cells[name]))
     emotion = cells["Emotion"].strip().casefold()
     if emotion not in EMOTIONS:
-        raise HcepError(
-            f"unknown emotion {cells['Emotion']!r}{nearest(emotion, EMOTIONS)}",
-            file=path,
-            row=row,
-            remedy=f"the emotions of MELD are {', '.join(EMOTIONS)}",
-        )
+        cause = f"unknown emotion {cells['Emotion']!r}{nearest(emotion, EMOTIONS)}"
+        raise HcepError(cause, file=path, row=row, remedy=f"the emotions of MELD are {', '.join(EMOTIONS)}")
     return Utterance(numbers[0], numbers[1], EMOTIONS[emotion], cells["Utterance"], _length(cells))
 
 
@@ -250,7 +202,4 @@ def _milliseconds(time: re.Match[str]) -> int:
 
 def _videos(folder: Path | None) -> set[str]:
     """Names of the .mp4 files of a folder, without the hidden ones that macOS leaves in archives."""
-    if folder is None or not folder.is_dir():
-        return set()
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.name.endswith(".mp4") and not entry.name.startswith(".")}
+    return {name for name in names_in(folder) if name.endswith(".mp4") and not name.startswith(".")}

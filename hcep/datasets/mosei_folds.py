@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from hcep.datasets.manifest_file import check_columns, open_table
+from hcep.datasets.manifest_file import open_table
 from hcep.datasets.spellings import find
 from hcep.errors import HcepError
 
@@ -22,17 +22,9 @@ REMEDY = (
 
 
 def find_folds(root: Path, name: str) -> Path | None:
-    """The file of folds: `name`, below root or absolute, or with '' the SDK's wherever it lies.
+    """The file of folds: `name`, below root or absolute, or with '' the SDK's wherever it lies, None where it is not.
 
-    Returns
-    -------
-    path or None
-        None when `name` is '' and the SDK's file is not there.
-
-    Raises
-    ------
-    HcepError
-        When the file called `name` is not there.
+    A file called `name` that is not there is an HcepError.
     """
     if not name:
         sdk = find(root, SDK_FOLDERS, depth=2, kind="folder")
@@ -48,13 +40,9 @@ def find_folds(root: Path, name: str) -> Path | None:
 
 
 def read_folds(path: Path) -> dict[str, str]:
-    """Read video id -> fold.
+    """Read video id -> fold from the SDK's Python file, which is parsed and never run, or from a table.
 
-    Parameters
-    ----------
-    path : path
-        The SDK's Python file, which is parsed and never run, or a table with the columns video and fold (separated by
-        commas when its name ends in .csv, else by tabs).
+    The table has the columns video and fold, separated by commas when its name ends in .csv, else by tabs.
 
     Raises
     ------
@@ -65,12 +53,8 @@ def read_folds(path: Path) -> dict[str, str]:
     folds: dict[str, str] = {}
     for place, video, fold in pairs:
         if folds.setdefault(video, fold) != fold:
-            raise HcepError(
-                f"video {video!r} is in fold {folds[video]} and in fold {fold}",
-                file=path,
-                row=place,
-                remedy="keep it in one: segments of a video share speech",
-            )
+            cause = f"video {video!r} is in fold {folds[video]} and in fold {fold}"
+            raise HcepError(cause, file=path, row=place, remedy="keep it in one: segments of a video share speech")
     if not folds:
         raise HcepError("lists no video", file=path, remedy=REMEDY)
     return folds
@@ -97,9 +81,5 @@ def _ids(value: object) -> list[str]:
 
 
 def _table(path: Path) -> list[tuple[int | str, str, str]]:
-    pairs: list[tuple[int | str, str, str]] = []
-    for row, cells in open_table(path, "," if path.suffix.lower() == ".csv" else "\t"):
-        if not pairs:
-            check_columns(path, cells, ("video", "fold"))
-        pairs.append((row, cells["video"], cells["fold"].strip() or NONE))
-    return pairs
+    rows = open_table(path, "," if path.suffix.lower() == ".csv" else "\t", ("video", "fold"))
+    return [(row, cells["video"], cells["fold"].strip() or NONE) for row, cells in rows]

@@ -58,35 +58,20 @@ def positive(emotions: Sequence[float]) -> list[str]:
 
 
 def single_label(emotions: Sequence[float], rule: str) -> str:
-    """One emotion name for six intensities, or '' when there is none or more than one.
+    """One emotion name for six intensities in the order of `EMOTIONS`, or '' when there is none or more than one.
 
-    The corpus is multi-label; no rule is official. An arg max would call every row without emotion and every tie that
-    includes it happiness, its first column.
-
-    Parameters
-    ----------
-    emotions : sequence of float
-        In the order of `EMOTIONS`.
-    rule : str
-        ``unique_maximum``: the highest intensity, if it is above 0 and no other equals it. ``exactly_one``: the only
-        intensity above 0.
+    The corpus is multi-label; no rule is official. By ``unique_maximum`` it is the highest intensity, if it is above 0
+    and no other equals it; by ``exactly_one`` the only intensity above 0. An arg max would call every row without
+    emotion and every tie that includes it happiness, its first column.
     """
-    if rule == "exactly_one":
-        leaders = positive(emotions)
-    else:
-        top = max(emotions)
-        leaders = [name for name, value in zip(EMOTIONS, emotions, strict=True) if value > 0 and top - value < TIE]
+    top = max(emotions)
+    leading = [value if rule == "exactly_one" or top - value < TIE else 0.0 for value in emotions]
+    leaders = positive(leading)
     return leaders[0] if len(leaders) == 1 else ""
 
 
 def find_labels(root: Path) -> Path:
-    """The csd with *label* in its name that holds sentiment and emotions together.
-
-    Raises
-    ------
-    HcepError
-        When there is none.
-    """
+    """The csd with *label* in its name that holds sentiment and emotions together; none is an HcepError."""
     named = [
         folder / entry.name
         for folder, entries in walk(root, 4)
@@ -120,12 +105,8 @@ def read_labels(path: Path) -> Labels:
     for video, _, key in sorted(map(_place, csd.data)):
         features, intervals = csd.data[key]
         if features.shape[1] != len(COLUMNS):
-            raise HcepError(
-                f"has {features.shape[1]} columns, not the {len(COLUMNS)} of {', '.join(COLUMNS)}",
-                file=path,
-                row=f"video {key}",
-                remedy=WHERE,
-            )
+            cause = f"has {features.shape[1]} columns, not the {len(COLUMNS)} of {', '.join(COLUMNS)}"
+            raise HcepError(cause, file=path, row=f"video {key}", remedy=WHERE)
         if any(part.dtype.kind not in "fiu" or not np.isfinite(part).all() for part in (features, intervals)):
             raise HcepError("holds what is not a finite number", file=path, row=f"video {key}", remedy=WHERE)
         rows = segments.setdefault(video, [])
@@ -152,9 +133,6 @@ def _check_columns(path: Path, names: Any) -> str:
     if stems == expected:
         return ""
     if sorted(stems) == sorted(expected):
-        raise HcepError(
-            f"has its columns in the order {', '.join(map(str, names))}, not {', '.join(COLUMNS)}",
-            file=path,
-            remedy=WHERE,
-        )
+        cause = f"has its columns in the order {', '.join(map(str, names))}, not {', '.join(COLUMNS)}"
+        raise HcepError(cause, file=path, remedy=WHERE)
     return f"dimension names of {path.name} are not those of sentiment and six emotions; the order is taken on trust"

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from hcep.datasets.manifest_file import check_columns, open_table, parse_seconds
-from hcep.datasets.mosei_folds import NONE, REMEDY, find_folds, read_folds
+from hcep.datasets.manifest_file import open_table, parse_seconds
+from hcep.datasets.mosei_folds import LISTS, NONE, REMEDY, find_folds, read_folds
 from hcep.datasets.mosei_labels import Labels, Segment, find_labels
-from hcep.datasets.spellings import find
-from hcep.datasets.survey import Fault
+from hcep.datasets.spellings import find, names_in
+from hcep.datasets.survey import Fault, warning
 from hcep.errors import HcepError
 
 LAYOUTS = ("auto", "raw", "mmsa")
 TOP = ("MOSEI", "CMU-MOSEI")
 TABLE_COLUMNS = ("video_id", "clip_id", "text", "label", "mode")
-MODES = ("train", "valid", "test")
 # a transcript and a row of the csd are one segment when both times are this close
 MILLISECOND = 1e-3 + 1e-9
 SENTIMENT = 1e-3
 SHOWN = 10
+fault = partial(warning, shown=SHOWN)
 
 
 class Places(NamedTuple):
@@ -61,23 +62,10 @@ class Listing(NamedTuple):
     faults: list[Fault]
 
 
-def fault(what: str, cases: Iterable[str], remedy: str) -> list[Fault]:
-    """No fault without a case, else one warning that counts the cases and names the first."""
-    named = list(cases)
-    return [Fault("warning", what, len(named), named[:SHOWN], remedy)] if named else []
-
-
 def find_places(root: Path, layout: str, folds: str) -> Places:
-    """Look for the parts of a release.
+    """Look for the parts of a release; `layout` and `folds` are the settings of these names.
 
-    Parameters
-    ----------
-    root : path
-        Folder of the release.
-    layout : str
-        One of `LAYOUTS`; with ``auto`` full videos make it raw, else MMSA's label.csv makes it mmsa.
-    folds : str
-        The setting of that name.
+    With the layout ``auto`` full videos make it raw, else MMSA's label.csv makes it mmsa.
 
     Raises
     ------
@@ -96,14 +84,10 @@ def find_places(root: Path, layout: str, folds: str) -> Places:
     if table is not None:
         videos = find(table.parent, ("Raw",), depth=1, kind="folder") or table.parent / "Raw"
         return Places(labels, find_folds(root, folds) if folds else None, videos, table=table)
-    looked_for = {"raw": ["Videos/Full/Combined"], "mmsa": ["label.csv"]}.get(
-        layout, ["Videos/Full/Combined", "label.csv"]
-    )
-    raise HcepError(
-        f"neither layout of CMU-MOSEI is below it: no {' and no '.join(looked_for)}",
-        file=root,
-        remedy="the raw release has CMU_MOSEI/Raw/Videos/Full/Combined, MMSA's copy MOSEI/label.csv and MOSEI/Raw",
-    )
+    looked_for = {"raw": "Videos/Full/Combined", "mmsa": "label.csv"}
+    missing = " and no ".join(looked_for.values() if layout == "auto" else [looked_for[layout]])
+    remedy = "the raw release has CMU_MOSEI/Raw/Videos/Full/Combined, MMSA's copy MOSEI/label.csv and MOSEI/Raw"
+    raise HcepError(f"neither layout of CMU-MOSEI is below it: no {missing}", file=root, remedy=remedy)
 
 
 def _inside(root: Path, outer: str, inner: str) -> Path | None:
@@ -120,14 +104,6 @@ def _find_table(root: Path) -> Path | None:
     return inside or find(root, ("label.csv",), depth=1, kind="file")
 
 
-def names_in(folder: Path | None) -> set[str]:
-    """Names of a folder's entries; none when it is not there."""
-    if folder is None or not folder.is_dir():
-        return set()
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries}
-
-
 def read_listing(places: Places, labels: Labels) -> Listing:
     """All clips of a release, in either layout.
 
@@ -138,11 +114,11 @@ def read_listing(places: Places, labels: Labels) -> Listing:
     """
     folds = read_folds(places.folds) if places.folds is not None else {}
     if places.table is None:
-        return read_raw(places, labels, folds)
-    return read_mmsa(places.table, places.videos, labels, folds)
+        return _read_raw(places, labels, folds)
+    return _read_mmsa(places.table, places.videos, labels, folds)
 
 
-def read_raw(places: Places, labels: Labels, folds: dict[str, str]) -> Listing:
+def _read_raw(places: Places, labels: Labels, folds: dict[str, str]) -> Listing:
     """One clip per row of the csd, named ``<video>_<row>``, to be cut out of the full video.
 
     Words come from the line of the video's transcript with the same start and end. The rows' numbers are not those of
@@ -217,7 +193,7 @@ def _words_of(segment: Segment, lines: list[tuple[float, float, str]]) -> str | 
     return words
 
 
-def read_mmsa(table: Path, videos: Path, labels: Labels, given: dict[str, str]) -> Listing:
+def _read_mmsa(table: Path, videos: Path, labels: Labels, given: dict[str, str]) -> Listing:
     """One clip per row of label.csv, named ``<video>_<clip>``, with the annotation of the csd row of the same rank.
 
     MMSA's clip ids number the sentences, csd rows are in an order of their own; within a video, both in order of time,
@@ -235,40 +211,37 @@ def read_mmsa(table: Path, videos: Path, labels: Labels, given: dict[str, str]) 
             for row, segment in zip(clips, segments, strict=False)
             if abs(float(row["label"]) - segment.sentiment) > SENTIMENT
         ]
-        paired: list[Segment | None] = [*segments]
         if len(segments) != len(clips):
             uneven.append(f"{video}: {len(clips)} and {len(segments)}")
-            paired = [None] * len(clips)
+            segments = []
         elif apart:
             differing += apart
-            paired = [None] * len(clips)
-        for row, segment in zip(clips, paired, strict=True):
+            segments = []
+        for row, segment in zip_longest(clips, segments):
             name = row["clip_id"]
             words = row["text"].strip()
             parts.append(Part(f"{video}_{name}", video, f"{video}/{name}.mp4", words, folds[video], segment))
-    unpaired = [part.clip for part in parts if part.segment is None]
-    worded = sum(bool(part.text) for part in parts)
+    unpaired = sum(part.segment is None for part in parts)
+    silent = [part.clip for part in parts if not part.text]
     counts = {
         "mmsa": {
             "clips": len(parts),
-            "joined": len(parts) - len(unpaired),
-            "not joined": len(unpaired),
+            "joined": len(parts) - unpaired,
+            "not joined": unpaired,
             "videos not joined for their number of rows": len(uneven),
             "sentiments that differ": len(differing),
             "csd rows of videos that are not in label.csv": sum(
                 len(segments) for video, segments in labels.segments.items() if video not in rows
             ),
         },
-        "transcripts": {"joined": worded, "without words": len(parts) - worded, "not joined": 0},
+        "transcripts": {"joined": len(parts) - len(silent), "without words": len(silent), "not joined": 0},
     }
     remedy = "nothing can be done: these clips stay without a label"
     faults = [
         *_missing(rows, sorted(names_in(videos) & set(rows)), "", videos),
         *fault("videos with another number of clips in label.csv than rows in the csd", uneven, remedy),
         *fault("sentiments of label.csv and csd that differ (their videos are not joined)", differing, remedy),
-        *fault(
-            "clips without words", [part.clip for part in parts if not part.text], "see the column text of label.csv"
-        ),
+        *fault("clips without words", silent, "see the column text of label.csv"),
     ]
     return Listing(parts, folds, counts, faults)
 
@@ -277,9 +250,7 @@ def _read_table(path: Path) -> dict[str, list[dict[str, str]]]:
     """Rows of label.csv by video; ids stay text, so that none loses a zero."""
     rows: dict[str, list[dict[str, str]]] = defaultdict(list)
     numbers: dict[tuple[str, int], int] = {}
-    for line, cells in open_table(path, ","):
-        if not rows:
-            check_columns(path, cells, TABLE_COLUMNS)
+    for line, cells in open_table(path, ",", TABLE_COLUMNS):
         cells["mode"] = cells["mode"].strip().lower()
         cause = _fault_of(cells, rows[cells["video_id"]], numbers)
         if cause:
@@ -304,8 +275,8 @@ def _fault_of(cells: Mapping[str, str], earlier: list[dict[str, str]], numbers: 
             return "has no label (sentiment)"
     except ValueError:
         return f"label {cells['label']!r} is not a number"
-    if cells["mode"] and cells["mode"] not in MODES:
-        return f"mode {cells['mode']!r} is not one of {', '.join(MODES)}"
+    if cells["mode"] and cells["mode"] not in LISTS.values():
+        return f"mode {cells['mode']!r} is not one of {', '.join(LISTS.values())}"
     if earlier and earlier[0]["mode"] != cells["mode"]:
         return f"video {video!r} is in {earlier[0]['mode'] or 'no fold'} and in {cells['mode'] or 'no fold'}"
     return ""

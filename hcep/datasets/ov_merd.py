@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import os
 import re
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+from hcep.datasets.corpus import TEXTS, Corpus
 from hcep.datasets.manifest_file import Clip, open_table
-from hcep.datasets.settings import choose, fill
-from hcep.datasets.spellings import find
-from hcep.datasets.survey import Fault, Survey
+from hcep.datasets.spellings import find, names_in
+from hcep.datasets.survey import Survey, warning
 from hcep.errors import HcepError
 from hcep.files import digest, sha256_file
 
@@ -33,8 +31,6 @@ EMOTION_OF_WORD = {word: emotion for emotion, words in BASIC_WORDS.items() for w
 OPEN = "open"
 LABELS = "track2_train_ovmerd.csv"
 SUBTITLES = "subtitle_chieng.csv"
-DEFAULTS: dict[str, Any] = {"text": "manifest", "seed": 0}
-EXAMPLES = 5
 SOURCE = "get it from huggingface.co/datasets/MERChallenge/MER2025 and set the dataset's `root` to its folder"
 # two strings side by side, as numpy prints them: Python would join them to one word
 ADJACENT = re.compile(r"""['"]\s*['"]""")
@@ -110,54 +106,39 @@ def _split_at_quotes(text: str) -> list[str]:
 
 
 def draw_folds(labels: Mapping[str, str], seed: int) -> dict[str, str]:
-    """Divide clips 80:20 into train and test, each label by itself.
+    """Divide clips 80:20 into ``train`` and ``test``, each label by itself; `labels` maps a clip to its label.
 
     Within a label, clips stand in the order of the SHA-256 of ``seed/clip``; the first fifth, rounded, is test. A clip
     more moves at most one other clip.
-
-    Parameters
-    ----------
-    labels : mapping of str to str
-        Clip -> label.
-    seed : int
-        Another number, another division.
-
-    Returns
-    -------
-    dict of str to str
-        Clip -> ``train`` or ``test``.
     """
     members: dict[str, list[str]] = defaultdict(list)
-    for clip, label in labels.items():
-        members[label].append(clip)
+    for clip in sorted(labels, key=lambda clip: hashlib.sha256(f"{seed}/{clip}".encode()).digest()):
+        members[labels[clip]].append(clip)
     folds: dict[str, str] = {}
     for clips in members.values():
-        clips.sort(key=lambda clip: hashlib.sha256(f"{seed}/{clip}".encode()).digest())
         tested = (2 * len(clips) + 5) // 10
         folds.update((clip, "test" if place < tested else "train") for place, clip in enumerate(clips))
     return folds
 
 
-class OvMerd:
+class OvMerd(Corpus):
     """The folder mer2025-dataset: label and subtitle file, ``video/<name>.mp4``, ``audio/<name>.wav``.
 
     A row has a list of emotion words, known and unknown ones side by side. Its label is the first word of it that names
     a basic emotion (`BASIC_WORDS`), or `OPEN` when no word does; a row without words has no label. `labels` holds all
     words. The release has no folds: train and test are drawn by `draw_folds`. Films and series of the clips are not
-    told, so a clip is its own group. The words of a clip are the English subtitle, a machine translation.
+    told, so a clip is its own group. The words of a clip are the English subtitle, a machine translation. The root
+    holds the label file, or is one of the folders above it.
 
-    Parameters
-    ----------
-    root : path
-        Folder that holds the label file, or one of the folders above it.
-    settings : dict
-        ``text``: manifest, none or asr; ``seed``: whole number of the division into train and test.
+    Settings: ``text``: manifest, none or asr; ``seed``: whole number of the division into train and test.
     """
 
+    name = "ov_merd"
+    choices: ClassVar = {"text": TEXTS}
+    others: ClassVar = {"seed": 0}
+
     def __init__(self, root: Path, settings: dict[str, Any]) -> None:
-        self.root = Path(root)
-        self.settings = fill("ov_merd", settings, DEFAULTS)
-        choose("ov_merd", "text", self.settings["text"], ("manifest", "none", "asr"))
+        super().__init__(root, settings)
         seed = self.settings["seed"]
         if not isinstance(seed, int) or isinstance(seed, bool):
             raise HcepError(f"setting 'seed' of the ov_merd adapter is {seed!r}", remedy="use a whole number")
@@ -206,59 +187,54 @@ class OvMerd:
         folds = draw_folds({row.name: row.label for row in rows}, self.settings["seed"])
         clips = []
         for row in rows:
-            video = self._below(places.video / f"{row.name}.mp4")
-            audio = self._below(places.audio / f"{row.name}.wav") if row.name in sounds else video
+            video = self.below(places.video / f"{row.name}.mp4")
+            audio = self.below(places.audio / f"{row.name}.wav") if row.name in sounds else video
             clips.append(self._clip(row, video, audio, english.get(row.name, ""), folds[row.name]))
         counts = Counter(row.label for row in rows)
         known = len(rows) - counts[OPEN] - counts[""]
-        print(
-            f"ov_merd: {len(rows)} clips; {known} with a basic emotion, {counts[OPEN]} with other words only "
-            f"(label {OPEN}), {counts['']} without words (no label); "
-            f"{sum(clip.text_kind == 'none' for clip in clips)} without text",
-            file=sys.stderr,
+        self.tell(
+            f"{len(rows)} clips; {known} with a basic emotion, {counts[OPEN]} with other words only (label {OPEN}), "
+            f"{counts['']} without words (no label); {sum(clip.text_kind == 'none' for clip in clips)} without text"
         )
         return clips
 
     def _clip(self, row: Row, video: str, audio: str, english: str, fold: str) -> Clip:
-        wordless = "asr" if self.settings["text"] == "asr" else "none"
+        text, kind = self.words(english)
         return Clip(
             clip=row.name,
-            dataset="",
             video=video,
             audio=audio,
-            start=None,
-            end=None,
-            text=english,
-            text_kind="transcript" if english else wordless,
+            text=text,
+            text_kind=kind,
             language="en",
             label=row.label,
             labels=";".join(word.replace(";", ",") for word in row.words),
             group=row.name,
             fold=fold,
-            flags="",
-            box="",
         )
-
-    def _below(self, place: Path) -> str:
-        return place.relative_to(self.root).as_posix()
 
     def survey(self, clips: Sequence[Clip]) -> Survey:
         """Where the parts lie, how the words are distributed, and which subtitles are empty."""
         places = self._places()
         rows = read_rows(places.labels)
-        found = {name: self._below(place) for name, place in places._asdict().items() if place and place.exists()}
+        found = {name: self.below(place) for name, place in places._asdict().items() if place and place.exists()}
         counts = count_words(rows)
-        faults = _word_faults(rows)
+        absent = [emotion for emotion, number in counts["rows with a basic emotion"].items() if not number]
+        faults = [
+            *warning("basic emotions that no row has", absent, "they cannot be known classes of this dataset alone"),
+            *warning("rows without words (no label, in no split)", [row.name for row in rows if not row.words]),
+        ]
         if places.subtitles is not None:
             texts = read_subtitles(places.subtitles, {row.name for row in rows})
+            pairs = [texts.get(row.name, ("", "")) for row in rows]
             counts["subtitles"] = {
-                "none in English": sum(not texts.get(row.name, ("", ""))[1] for row in rows),
-                "none in both languages": sum(not any(texts.get(row.name, ("", ""))) for row in rows),
+                "none in English": sum(not english for _, english in pairs),
+                "none in both languages": sum(not any(pair) for pair in pairs),
             }
             unlisted = [row.name for row in rows if row.name not in texts]
-            faults += _warning("clips that the subtitle file does not list (no text)", unlisted, "get the file anew")
+            faults += warning("clips that the subtitle file does not list (no text)", unlisted, "get the file anew")
         mute = [clip.clip for clip in clips if not clip.audio.endswith(".wav")]
-        faults += _warning("clips without a .wav (the sound of the .mp4 is used)", mute, "unpack the folder audio")
+        faults += warning("clips without a .wav (the sound of the .mp4 is used)", mute, "unpack the folder audio")
         return Survey(found, counts, faults)
 
 
@@ -272,9 +248,7 @@ def read_rows(path: Path) -> list[Row]:
     """
     rows: list[Row] = []
     first: dict[str, int] = {}
-    for number, cells in open_table(path, ","):
-        if not rows:
-            _require_columns(path, cells, ("name", "openset"))
+    for number, cells in open_table(path, ",", ("name", "openset"), SOURCE):
         name = cells["name"].strip()
         if not name or name in first:
             cause = f"clip {name!r} is already in row {first[name]}" if name else "the name is empty"
@@ -321,11 +295,7 @@ def read_subtitles(path: Path, names: Collection[str]) -> dict[str, tuple[str, s
         When a column is missing, a row is cut off, or a wanted name is there twice.
     """
     texts: dict[str, tuple[str, str]] = {}
-    checked = False
-    for number, cells in open_table(path, ","):
-        if not checked:
-            _require_columns(path, cells, ("name", "chinese", "english"))
-            checked = True
+    for number, cells in open_table(path, ",", ("name", "chinese", "english"), SOURCE):
         name = cells["name"].strip()
         if name not in names:
             continue
@@ -335,28 +305,6 @@ def read_subtitles(path: Path, names: Collection[str]) -> dict[str, tuple[str, s
     return texts
 
 
-def _require_columns(path: Path, cells: Mapping[str, str], wanted: Sequence[str]) -> None:
-    missing = [name for name in wanted if name not in cells]
-    if missing:
-        raise HcepError(f"lacks the column {', '.join(missing)}", file=path, row=1, remedy=SOURCE)
-
-
-def _word_faults(rows: Sequence[Row]) -> list[Fault]:
-    absent = [emotion for emotion, rows_with in count_words(rows)["rows with a basic emotion"].items() if not rows_with]
-    empty = [row.name for row in rows if not row.words]
-    return [
-        *_warning("basic emotions that no row has", absent, "they cannot be known classes of this dataset alone"),
-        *_warning("rows without words (no label, in no split)", empty),
-    ]
-
-
-def _warning(what: str, names: Sequence[str], remedy: str = "") -> list[Fault]:
-    return [Fault("warning", what, len(names), names[:EXAMPLES], remedy)] if names else []
-
-
 def _stems(folder: Path, suffix: str) -> set[str]:
     """Names, without the suffix, of the files of a folder that has up to 132,171 of them."""
-    if not folder.is_dir():
-        return set()
-    with os.scandir(folder) as entries:
-        return {entry.name.removesuffix(suffix) for entry in entries if entry.name.endswith(suffix)}
+    return {name.removesuffix(suffix) for name in names_in(folder) if name.endswith(suffix)}

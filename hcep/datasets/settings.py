@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hcep.errors import HcepError, closest
@@ -18,19 +18,13 @@ def fill(adapter: str, settings: Mapping[str, Any], defaults: Mapping[str, Any])
     """Return `defaults` overridden by `settings`; a setting that the adapter does not have is an HcepError."""
     for name in settings:
         if name not in defaults:
-            raise HcepError(
-                f"the {adapter} adapter has no setting {name!r}{nearest(name, defaults)}",
-                remedy=f"its settings are {', '.join(sorted(defaults))}",
-            )
+            cause = f"the {adapter} adapter has no setting {name!r}{nearest(name, defaults)}"
+            raise HcepError(cause, remedy=f"its settings are {', '.join(sorted(defaults))}")
     return {**defaults, **settings}
 
 
-def choose(adapter: str, name: str, value: Any, allowed: Iterable[Any]) -> Any:
-    """Return `value` if it is one of `allowed`, else raise an HcepError."""
-    allowed = list(allowed)
-    if value not in allowed:
-        raise HcepError(
-            f"setting {name!r} of the {adapter} adapter is {value!r}",
-            remedy=f"use one of {', '.join(str(item) for item in allowed)}",
-        )
-    return value
+def choose(adapter: str, name: str, value: Any, allowed: Sequence[Any]) -> None:
+    """Raise an HcepError if `value` is not one of `allowed`; 1 is not True."""
+    if not any(value == one and isinstance(value, type(one)) for one in allowed):
+        cause = f"setting {name!r} of the {adapter} adapter is {value!r}"
+        raise HcepError(cause, remedy=f"use one of {', '.join(map(str, allowed))}")

@@ -24,18 +24,9 @@ def normal(name: str) -> str:
 def walk(root: Path, depth: int) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
     """Yield a folder and its entries, and those of the folders below it, shallowest first and each level sorted.
 
-    Parameters
-    ----------
-    root : path
-        Where to begin; when it is no folder, nothing is yielded.
-    depth : int
-        Levels of entries: 1 = those of the root, 2 = also those of its folders.
-
-    Yields
-    ------
-    tuple of path and list of os.DirEntry
-        Entries are sorted by name, without hidden files and `LEFTOVERS`. Folders inside a folder of more than `MANY`
-        entries are not entered, unless it is the root.
+    `depth` counts levels of entries: 1 = those of the root, 2 = also those of its folders. Entries are sorted by name,
+    without hidden files and `LEFTOVERS`. Folders inside a folder of more than `MANY` entries are not entered, unless it
+    is the root. A root that is no folder yields nothing.
 
     Raises
     ------
@@ -55,28 +46,10 @@ def walk(root: Path, depth: int) -> Iterator[tuple[Path, list[os.DirEntry[str]]]
 
 
 def find(root: Path, names: Sequence[str], *, depth: int = 2, kind: Literal["file", "folder"]) -> Path | None:
-    """The shallowest file or folder below `root` that is called one of `names`, up to spelling.
+    """The shallowest file or folder below `root` that is called one of `names`, up to spelling; None without a match.
 
-    Parameters
-    ----------
-    root : path
-        Where to look; the root's own name does not count.
-    names : sequence of str
-        Names in any spelling (a file's with its suffix), compared by `normal`.
-    depth : int
-        Levels to look at, as in `walk`.
-    kind : str
-        ``file`` or ``folder``.
-
-    Returns
-    -------
-    path or None
-        The first in order of path among equally deep matches; None when there is no match.
-
-    Raises
-    ------
-    HcepError
-        When a folder cannot be read.
+    The root's own name does not count. Names (a file's with its suffix) are compared by `normal`; `depth` and errors
+    are those of `walk`. Of equally deep matches, the first in order of path is taken.
     """
     wanted = {normal(name) for name in names}
     for folder, entries in walk(root, depth):
@@ -84,6 +57,12 @@ def find(root: Path, names: Sequence[str], *, depth: int = 2, kind: Literal["fil
             if normal(entry.name) in wanted and (entry.is_dir() if kind == "folder" else entry.is_file()):
                 return folder / entry.name
     return None
+
+
+def names_in(folder: Path | None) -> set[str]:
+    """Names of a folder's entries; none when it is not there."""
+    # names alone, without asking what each is: for folders of 100,000 files
+    return set(os.listdir(folder)) if folder is not None and folder.is_dir() else set()  # noqa: PTH208
 
 
 def other_spelling(root: Path, path: str) -> str | None:
@@ -94,11 +73,7 @@ def other_spelling(root: Path, path: str) -> str | None:
     found = [PurePosixPath()]
     for part in PurePosixPath(path).parts:
         found = [
-            above / name
-            for above in found
-            if (root / above).is_dir()
-            for name in sorted(os.listdir(root / above))  # noqa: PTH208 - names alone, for folders of 10,000 files
-            if _folded(name) == _folded(part)
+            above / name for above in found for name in sorted(names_in(root / above)) if _folded(name) == _folded(part)
         ]
     others = [str(place) for place in found]
     return others[0] if others and path not in others else None
@@ -113,7 +88,6 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as found:
             kept = [entry for entry in found if not entry.name.startswith(LEFTOVERS)]
     except OSError as error:
-        raise HcepError(
-            f"cannot be read: {error.strerror}", file=folder, remedy="make it readable, or move it out of the release"
-        ) from error
+        remedy = "make it readable, or move it out of the release"
+        raise HcepError(f"cannot be read: {error.strerror}", file=folder, remedy=remedy) from error
     return sorted(kept, key=lambda entry: entry.name)

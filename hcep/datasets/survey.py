@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
+
+EXAMPLES = 5
 
 
 class Fault(NamedTuple):
@@ -18,6 +21,18 @@ class Fault(NamedTuple):
     cases: int
     examples: Sequence[str] = ()
     remedy: str = ""
+
+
+def warning(what: str, cases: Iterable[str], remedy: str = "", shown: int = EXAMPLES) -> list[Fault]:
+    """No fault without a case, else one warning that counts the cases and names the first of them."""
+    named = list(cases)
+    return [Fault("warning", what, len(named), named[:shown], remedy)] if named else []
+
+
+def counted(names: Iterable[str], known: Iterable[str]) -> dict[str, int]:
+    """Known name -> how often it is among `names`; other names do not count."""
+    count = Counter(names)
+    return {name: count[name] for name in known}
 
 
 class Survey(NamedTuple):

@@ -10,23 +10,16 @@ from typing import Any
 from hcep.datasets.manifest_file import read_manifest
 from hcep.errors import HcepError, not_text
 from hcep.files import write_text
-from hcep.protocol.near_misses import Names, near_misses
+from hcep.protocol.near_misses import Names, near_misses, totals
 from hcep.protocol.partition import Folds
 
 USES = {"test": "tested", "val": "held out for validation", "train": "trained on", "": "left out"}
 
 
 def check_tasks(manifest: str | Path, tasks: Mapping[str, Mapping[str, Any]], output: str | Path) -> None:
-    """Write how each task takes the labels and folds of a dataset.
+    """Write how each task takes the labels and folds of a dataset, as text to read.
 
-    Parameters
-    ----------
-    manifest : path
-        manifest.tsv of the dataset.
-    tasks : mapping
-        Task -> what it calls its classes and folds, see `hcep.protocol.settings.task_names`.
-    output : path
-        Text to read.
+    `tasks` maps a task to what it calls its classes and folds, see `Config.names_of_task`.
 
     Raises
     ------
@@ -63,27 +56,17 @@ def read_names(task: str, settings: Mapping[str, Any]) -> Names:
 def task_text(task: str, clips: Mapping[tuple[str, str], int], names: Names) -> str:
     """How a task takes the labels and folds of its clips, and its near misses, as text to read.
 
-    Parameters
-    ----------
-    task : str
-        Its name.
-    clips : mapping
-        (label, fold) -> number of clips; '' where a clip has none.
-    names : Names
-        What the task calls its classes and folds.
+    `clips` maps (label, fold) to the number of clips; '' stands where a clip has none.
     """
-    labels, folds = Counter[str](), Counter[str]()
-    for (label, fold), count in clips.items():
-        labels[label] += count
-        folds[fold] += count
-    others = [label for label in sorted(labels) if label not in names.labels]
+    labels, folds = totals(clips, 0), totals(clips, 1)
     sections: dict[str, list[tuple[str, str, int]]] = {
         "classes": [(label, "", labels[label]) for label in names.labels],
         "labels that are no class of the task (left out)": [
-            (label or "(none)", "other_labels" if label in names.other_labels else "", labels[label])
-            for label in others
+            (label or "(none)", "other_labels" if label in names.other_labels else "", count)
+            for label, count in labels.items()
+            if label not in names.labels
         ],
-        "folds": [(fold or "(none)", USES[names.folds.part(fold)], folds[fold]) for fold in sorted(folds)],
+        "folds": [(fold or "(none)", USES[names.folds.part(fold)], count) for fold, count in folds.items()],
     }
     lines = [f"task {task}", *_lines(sections)]
     missed = near_misses(clips, names)
@@ -96,7 +79,7 @@ def task_text(task: str, clips: Mapping[tuple[str, str], int], names: Names) -> 
 
 def _lines(sections: Mapping[str, Sequence[tuple[str, str, int]]]) -> Iterator[str]:
     rows = [row for section in sections.values() for row in section]
-    names, notes = (max(map(len, column)) for column in ([row[0] for row in rows], [row[1] for row in rows]))
+    names, notes = (max(len(str(row[column])) for row in rows) for column in (0, 1))
     for title, section in sections.items():
         if section:
             yield f"  {title}"

@@ -11,7 +11,8 @@ import hashlib
 import math
 import shlex
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,10 +67,8 @@ def draw_class_splits(labels: Sequence[str], known: int, unknown: int, count: in
         raise HcepError(f"cannot draw {count} splits of {known} known and {unknown} unknown classes")
     check_known(known, "a split")
     if known + unknown > len(labels):
-        raise HcepError(
-            f"{known} known and {unknown} unknown classes need {known + unknown} labels, the task has {len(labels)}",
-            remedy="choose a smaller openness",
-        )
+        cause = f"{known} known and {unknown} unknown classes need {known + unknown} labels"
+        raise HcepError(f"{cause}, the task has {len(labels)}", remedy="choose a smaller openness")
     possible = math.comb(len(labels), known) * math.comb(len(labels) - known, unknown)
     if possible < count:
         warnings.warn(
@@ -81,7 +80,8 @@ def draw_class_splits(labels: Sequence[str], known: int, unknown: int, count: in
     draw = 0
     while len(splits) < min(count, possible):
         draw += 1
-        order = sorted(labels, key=lambda label: _rank(seed, known, unknown, draw, label))
+        start = f"{seed}/k{known}u{unknown}/{draw}"
+        order = sorted(labels, key=lambda label: hashlib.sha256(f"{start}/{label}".encode()).digest())
         candidate = _in_order(order[:known], order[known : known + unknown], labels)
         if candidate not in splits:
             splits.append(candidate)
@@ -89,28 +89,12 @@ def draw_class_splits(labels: Sequence[str], known: int, unknown: int, count: in
 
 
 def write_class_splits(
-    path: str | Path,
-    labels: Sequence[str],
-    opennesses: Iterable[str],
-    *,
-    count: int = 4,
-    seed: int = 0,
-    task: str,
+    path: str | Path, labels: Sequence[str], opennesses: Iterable[str], *, count: int = 4, seed: int = 0, task: str
 ) -> dict[str, dict[str, ClassSplit]]:
-    """Draw the splits of a task and write them, with how they were drawn in the header.
+    """Draw the splits of a task at levels such as ``"k8u2"`` and write them, as in ``config/splits/mafw.yaml``.
 
-    Parameters
-    ----------
-    path : path
-        File to write, e.g. ``config/splits/mafw.yaml``.
-    labels : sequence of str
-        Every class of the task, in its label order.
-    opennesses : iterable of str
-        Names such as ``"k8u2"``.
-    count, seed : int
-        As in `draw_class_splits`.
-    task : str
-        For the header, which has the command that draws this file again.
+    The header has the command that draws this file again, with the name of the task; for the rest see
+    `draw_class_splits`.
 
     Returns
     -------
@@ -156,23 +140,16 @@ def _check_kept(path: Path, drawn: Mapping[str, Mapping[str, ClassSplit]]) -> No
             split = drawn.get(openness, {}).get(name)
             # both list a side in label order
             if split is None or sides != {side: list(names) for side, names in split._asdict().items()}:
-                raise HcepError(
-                    "is there already and would not be drawn like this, and every result of the task depends on it",
-                    file=path,
-                    row=f"{openness}.{name}",
-                    remedy="write another file and name it in the task's class_splits, or remove this one first",
-                )
+                cause = "is there already and would not be drawn like this, and every result of the task depends on it"
+                remedy = "write another file and name it in the task's class_splits, or remove this one first"
+                raise HcepError(cause, file=path, row=f"{openness}.{name}", remedy=remedy)
 
 
 def read_class_splits(path: str | Path, openness: str, labels: Sequence[str]) -> dict[str, ClassSplit]:
-    """Read and check the splits of one openness.
+    """Read and check the splits of one openness, such as ``"k8u2"``, from a file that was drawn or written by hand.
 
     Parameters
     ----------
-    path : path
-        File written by `write_class_splits` or by hand.
-    openness : str
-        e.g. ``"k8u2"``.
     labels : sequence of str
         Every class of the task, in its label order.
 
@@ -210,12 +187,8 @@ def check_class_splits(
 
 def _chosen(splits: Mapping[str, ClassSplit], openness: str, split: str, path: str | Path) -> ClassSplit:
     if split not in splits:
-        raise HcepError(
-            f"no {split}, only {', '.join(splits)}",
-            file=path,
-            row=openness,
-            remedy="ask for one of those, or add it to the file",
-        )
+        remedy = "ask for one of those, or add it to the file"
+        raise HcepError(f"no {split}, only {', '.join(splits)}", file=path, row=openness, remedy=remedy)
     return splits[split]
 
 
@@ -224,9 +197,8 @@ def _level(content: Mapping[str, Any], openness: str, labels: Sequence[str], pat
     if openness not in content:
         remedy = f"add {openness} (`hcep draw_splits` with all levels keeps the others), or ask for one of those"
         if sum(counts.values()) > len(labels):
-            remedy = (
-                f"ask for one of those: {openness} needs {sum(counts.values())} classes, the task has {len(labels)}"
-            )
+            needed = f"{openness} needs {sum(counts.values())} classes"
+            remedy = f"ask for one of those: {needed}, the task has {len(labels)}"
         cause = f"no splits for {openness}, only for {', '.join(map(str, content)) or 'nothing'}"
         raise HcepError(cause, file=path, remedy=remedy)
     entry = content[openness]
@@ -234,63 +206,46 @@ def _level(content: Mapping[str, Any], openness: str, labels: Sequence[str], pat
         raise HcepError("holds no split", file=path, row=openness, remedy="write `split1: {known: […], unknown: […]}`")
     splits: dict[str, ClassSplit] = {}
     for name, sides in entry.items():
-        place = f"{openness}.{name}"
-        split = _in_order(*_checked_sides(sides, counts, labels, path, place), labels)
+        refused = partial(HcepError, file=path, row=f"{openness}.{name}")
+        split = _in_order(*_checked_sides(sides, counts, labels, refused), labels)
         for other, earlier in splits.items():
             if earlier == split:
-                raise HcepError(
-                    f"the same classes as {openness}.{other}",
-                    file=path,
-                    row=place,
-                    remedy="splits must differ, or an average over them counts one twice",
-                )
+                remedy = "splits must differ, or an average over them counts one twice"
+                raise refused(f"the same classes as {openness}.{other}", remedy=remedy)
         splits[str(name)] = split
     return splits
 
 
 def _checked_sides(
-    sides: Any, counts: Mapping[str, int], labels: Sequence[str], path: Path, place: str
+    sides: Any, counts: Mapping[str, int], labels: Sequence[str], refused: Callable[..., HcepError]
 ) -> tuple[list[str], list[str]]:
+    """The two sides of a split, or the error that `refused` makes of what is wrong."""
     if not isinstance(sides, dict) or set(sides) - {STANDS_FOR} != set(counts):
-        raise HcepError(f"needs the keys known and unknown, and may have {STANDS_FOR}", file=path, row=place)
+        raise refused(f"needs the keys known and unknown, and may have {STANDS_FOR}")
     if STANDS_FOR in sides:
         if sides[STANDS_FOR] != counts["unknown"]:
-            raise HcepError(
-                f"{STANDS_FOR} is {sides[STANDS_FOR]!r}, the openness says {counts['unknown']}", file=path, row=place
-            )
+            raise refused(f"{STANDS_FOR} is {sides[STANDS_FOR]!r}, the openness says {counts['unknown']}")
         counts = {**counts, "unknown": 1}
     for side, count in counts.items():
         names = sides[side]
         if not isinstance(names, list):
-            raise HcepError(f"{side} is not a list of class names", file=path, row=place)
+            raise refused(f"{side} is not a list of class names")
         for name in names:
-            _check_label(name, labels, path, place)
+            if not isinstance(name, str):
+                raise refused(f"{name!r} is not text", remedy=not_text(name))
+            if name not in labels:
+                guess = closest(name, labels)
+                remedy = f"did you mean {guess!r}?" if guess else f"choose from {', '.join(labels)}"
+                raise refused(f"{name!r} is not a class of the task", remedy=remedy)
         if len(set(names)) != len(names):
-            raise HcepError(f"{side} lists {_first_repeat(names)!r} twice", file=path, row=place)
+            raise refused(f"{side} lists {_first_repeat(names)!r} twice")
         if len(names) != count:
-            raise HcepError(
-                f"{side} has {len(names)} classes, the openness says {count}",
-                file=path,
-                row=place,
-                remedy="list as many classes as the openness names, or rename it",
-            )
+            remedy = "list as many classes as the openness names, or rename it"
+            raise refused(f"{side} has {len(names)} classes, the openness says {count}", remedy=remedy)
     both = sorted(set(sides["known"]) & set(sides["unknown"]))
     if both:
-        raise HcepError(f"{', '.join(both)} on both sides", file=path, row=place, remedy="keep each class on one side")
+        raise refused(f"{', '.join(both)} on both sides", remedy="keep each class on one side")
     return sides["known"], sides["unknown"]
-
-
-def _check_label(name: Any, labels: Sequence[str], path: Path, place: str) -> None:
-    if not isinstance(name, str):
-        raise HcepError(f"{name!r} is not text", file=path, row=place, remedy=not_text(name))
-    if name not in labels:
-        guess = closest(name, labels)
-        raise HcepError(
-            f"{name!r} is not a class of the task",
-            file=path,
-            row=place,
-            remedy=f"did you mean {guess!r}?" if guess else f"choose from {', '.join(labels)}",
-        )
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -301,10 +256,6 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise HcepError("not a mapping of openness to splits", file=path, remedy="see config/splits/mafw.yaml")
     return content
-
-
-def _rank(seed: int, known: int, unknown: int, draw: int, label: str) -> bytes:
-    return hashlib.sha256(f"{seed}/k{known}u{unknown}/{draw}/{label}".encode()).digest()
 
 
 def _in_order(known: Iterable[str], unknown: Iterable[str], labels: Sequence[str]) -> ClassSplit:

@@ -6,19 +6,20 @@ import json
 import posixpath
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hcep.datasets.manifest_file import Clip, read_manifest
 from hcep.errors import HcepError
 from hcep.files import write_json
-from hcep.protocol.class_splits import ClassSplit, read_class_split
+from hcep.protocol.class_splits import read_class_split
 from hcep.protocol.near_misses import Names, check_names
 from hcep.protocol.openness import LEAST_KNOWN, openness_value, parse_openness
 from hcep.protocol.partition import Folds, Partition, partition
 
 PARTS = ("train", "val", "test_known", "test_unknown")
+AGAIN = "write it again with `hcep make_split`"
 
 
 class Split(NamedTuple):
@@ -104,15 +105,7 @@ def make_split(
     folds = Folds(test_folds, train_folds, val_folds)
     try:
         check_names(Counter((clip.label, clip.fold) for clip in clips), Names(labels, folds, other_labels, words))
-        divided = partition(
-            clips,
-            chosen.known,
-            chosen.unknown,
-            folds,
-            val_fraction=val_fraction,
-            val_seed=val_seed,
-            min_train=min_train,
-        )
+        divided = partition(clips, *chosen, folds, val_fraction=val_fraction, val_seed=val_seed, min_train=min_train)
     except HcepError as error:
         # partition knows no files: say in which manifest to look
         named = ", ".join(map(str, manifests))
@@ -122,7 +115,10 @@ def make_split(
     for remark in remarks:
         print(f"make_split {task} {openness} {split}: {remark}", file=sys.stderr)
     result = Split(task, openness, split, **shared, remarks=remarks)
-    counts = {part: _counts(getattr(result, part), result.labels, chosen) for part in PARTS}
+    counts = {}
+    for part in PARTS:
+        found = Counter(result.labels[clip] for clip in getattr(result, part))
+        counts[part] = {label: found[label] for label in [*chosen.known, *chosen.unknown] if found[label]}
     content = result._asdict() | {
         "openness_value": openness_value(*parse_openness(openness)),
         "test_folds": sorted(test_folds),
@@ -152,18 +148,12 @@ def _remarks(divided: Partition, clips: Sequence[Clip], labels: Sequence[str]) -
 def _shared_files(divided: Partition, clips: Sequence[Clip]) -> Iterator[str]:
     """A remark when a media file is trained on (or held out) under one clip id and tested under another."""
     users: dict[tuple[str, str], str] = {}
-    learnt = {*divided.train, *divided.val}
+    learnt, tested = {*divided.train, *divided.val}, {*divided.test_known, *divided.test_unknown}
     for clip in clips:
         if clip.clip in learnt:
             users |= dict.fromkeys(_files(clip), clip.clip)
-    tested = {*divided.test_known, *divided.test_unknown}
-    shared = [
-        (file[1], users[file], clip.clip)
-        for clip in clips
-        if clip.clip in tested
-        for file in _files(clip)
-        if file in users
-    ]
+    used = [(file, clip.clip) for clip in clips if clip.clip in tested for file in _files(clip)]
+    shared = [(file[1], users[file], clip) for file, clip in used if file in users]
     if shared:
         count = len({clip for _, _, clip in shared})
         file, trained, other = min(shared)
@@ -195,31 +185,24 @@ def read_split(path: str | Path) -> Split:
     except json.JSONDecodeError as error:
         raise HcepError(f"not valid JSON: {error.msg}", file=path, row=error.lineno) from error
     if not isinstance(content, dict):
-        raise HcepError("not a JSON object", file=path, remedy="write it again with `hcep make_split`")
+        raise HcepError("not a JSON object", file=path, remedy=AGAIN)
     missing = [field for field in Split._fields if field not in content]
     if missing:
-        raise HcepError(f"lacks {', '.join(missing)}", file=path, remedy="write it again with `hcep make_split`")
-    result = Split(*(_value(content[field]) for field in Split._fields))
+        raise HcepError(f"lacks {', '.join(missing)}", file=path, remedy=AGAIN)
+    found = [content[field] for field in Split._fields]
+    values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in found]
+    result = Split(*values)
     _check(result, path)
     return result
 
 
-def _counts(clips: Iterable[str], labels: Mapping[str, str], classes: ClassSplit) -> dict[str, int]:
-    found = Counter(labels[clip] for clip in clips)
-    return {label: found[label] for label in [*classes.known, *classes.unknown] if found[label]}
-
-
-def _value(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _check(split: Split, path: Path) -> None:
     def refuse(clip: str, cause: str) -> HcepError:
-        return HcepError(cause, file=path, row=f"clip {clip!r}", remedy="write it again with `hcep make_split`")
+        return HcepError(cause, file=path, row=f"clip {clip!r}", remedy=AGAIN)
 
     if len(split.known) < LEAST_KNOWN:
         cause = f"has {len(split.known)} known classes, at least {LEAST_KNOWN} are needed"
-        raise HcepError(cause, file=path, remedy="write it again with `hcep make_split`")
+        raise HcepError(cause, file=path, remedy=AGAIN)
     seen: set[str] = set()
     for part in PARTS:
         allowed = split.unknown if part == "test_unknown" else split.known

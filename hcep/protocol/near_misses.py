@@ -15,52 +15,19 @@ from typing import NamedTuple
 from hcep.errors import HcepError
 from hcep.protocol.partition import Folds
 
-# Forms of one word, a line each. Words of different lines are different names, however near their spelling
-# (content and contempt, joy and happiness): what some corpora name apart is no slip.
+# Between two commas stand the forms of one word. Other words are different names, however near their spelling (content
+# and contempt, joy and happiness): what some corpora name apart is no slip.
 FORMS = """
-amusement amused
-anger angry angered
-annoyance annoyed
-anxiety anxious
-boredom bored
-calmness calm
-confusion confused
-contempt contemptuous
-contentment content contented
-curiosity curious
-disappointment disappointed
-disgust disgusted
-distrust distrustful
-embarrassment embarrassed
-envy envious
-excitement excited
-fear fearful afraid scared frightened
-frustration frustrated
-grief grieved
-guilt guilty
-happiness happy
-hate hatred hateful
-helplessness helpless
-hope hopeful
-hopelessness hopeless
-interest interested
-jealousy jealous
-joy joyful joyous
-loneliness lonely
-love loving
-neutral neutrality
-pain painful
-pride proud
-relief relieved
-sadness sad
-shame ashamed
-surprise surprised
-tenderness tender
-tiredness tired
-trust trusting
+amusement amused, anger angry angered, annoyance annoyed, anxiety anxious, boredom bored, calmness calm,
+confusion confused, contempt contemptuous, contentment content contented, curiosity curious,
+disappointment disappointed, disgust disgusted, distrust distrustful, embarrassment embarrassed, envy envious,
+excitement excited, fear fearful afraid scared frightened, frustration frustrated, grief grieved, guilt guilty,
+happiness happy, hate hatred hateful, helplessness helpless, hope hopeful, hopelessness hopeless, interest interested,
+jealousy jealous, joy joyful joyous, loneliness lonely, love loving, neutral neutrality, pain painful, pride proud,
+relief relieved, sadness sad, shame ashamed, surprise surprised, tenderness tender, tiredness tired, trust trusting,
 worry worried
 """
-FAMILY = {word: frozenset(line.split()) for line in FORMS.split("\n") for word in line.split()}
+FAMILY = {word: frozenset(forms.split()) for forms in FORMS.split(",") for word in forms.split()}
 # of difflib: faer and fear reach it, anger and angst do not
 SLIP = 0.75
 
@@ -85,22 +52,10 @@ class NearMiss(NamedTuple):
 
 
 def near_label(label: str, labels: Sequence[str], words: Mapping[str, str] | None = None) -> str | None:
-    """The class that a label was probably meant to be.
+    """The class that a label was probably meant to be, which is none of the classes `labels`.
 
-    Parameters
-    ----------
-    label : str
-        A label that is no class.
-    labels : sequence of str
-        The classes.
-    words : mapping, optional
-        Class -> the word of its sentence, another form of its name.
-
-    Returns
-    -------
-    str or None
-        The class with the same letters, or with other forms or slips of the same words, in any order of the words; None
-        when a whole word differs.
+    It is the class with the same letters, or with other forms or slips of the same words, in any order of the words;
+    None when a whole word differs. `words` maps a class to the word of its sentence, another form of its name.
     """
     spellings = [(name, name) for name in labels]
     spellings += [(name, words[name]) for name in labels if words and name in words]
@@ -119,12 +74,7 @@ def near_fold(fold: str, named: Iterable[str]) -> str | None:
 def near_misses(clips: Mapping[tuple[str, str], int], names: Names) -> list[NearMiss]:
     """Labels and folds of the data that are nearly those of the task.
 
-    Parameters
-    ----------
-    clips : mapping
-        (label, fold) -> number of clips; '' where a clip has none.
-    names : Names
-        What the task calls them.
+    `clips` maps (label, fold) to the number of clips; '' stands where a clip has none.
     """
     return [*_labels_missed(clips, names), *_folds_missed(clips, names.folds)]
 
@@ -137,8 +87,8 @@ def check_names(clips: Mapping[tuple[str, str], int], names: Names) -> None:
 
 
 def _labels_missed(clips: Mapping[tuple[str, str], int], names: Names) -> Iterator[NearMiss]:
-    for label, count in _counted(clips, 0).items():
-        if label in names.labels or label in names.other_labels:
+    for label, count in totals(clips, 0).items():
+        if label in {"", *names.labels, *names.other_labels}:
             continue
         near = near_label(label, names.labels, names.words)
         if near is not None:
@@ -151,8 +101,8 @@ def _labels_missed(clips: Mapping[tuple[str, str], int], names: Names) -> Iterat
 def _folds_missed(clips: Mapping[tuple[str, str], int], folds: Folds) -> Iterator[NearMiss]:
     settings = {"test_folds": folds.test, "val_folds": folds.val, "train_folds": folds.train or ()}
     named = {fold: setting for setting, members in settings.items() for fold in sorted(members)}
-    for fold, count in _counted(clips, 1).items():
-        near = None if fold in named else near_fold(fold, named)
+    for fold, count in totals(clips, 1).items():
+        near = near_fold(fold, named) if fold and fold not in named else None
         if near is not None:
             use = "trained on" if folds.part(fold) else "left out"
             yield NearMiss(
@@ -162,12 +112,12 @@ def _folds_missed(clips: Mapping[tuple[str, str], int], folds: Folds) -> Iterato
             )
 
 
-def _counted(clips: Mapping[tuple[str, str], int], place: int) -> dict[str, int]:
-    """Clips per label (place 0) or fold (place 1), sorted, without ''."""
+def totals(clips: Mapping[tuple[str, str], int], place: int) -> Counter[str]:
+    """Clips per label (place 0) or fold (place 1), sorted."""
     total: Counter[str] = Counter()
-    for key, count in clips.items():
-        total[key[place]] += count
-    return {name: total[name] for name in sorted(total) if name}
+    for key in sorted(clips, key=lambda key: key[place]):
+        total[key[place]] += clips[key]
+    return total
 
 
 def _clips(count: int) -> str:

@@ -12,17 +12,9 @@ LEAST_KNOWN = 2
 
 
 def parse_openness(name: str) -> tuple[int, int]:
-    """Read a name such as ``"k8u2"``.
+    """Numbers of known and unknown classes of a name such as ``"k8u2"``.
 
-    Parameters
-    ----------
-    name : str
-        ``k<known>u<unknown>``, at least 2 and at least 1, without leading zeros (one setting, one folder name).
-
-    Returns
-    -------
-    known, unknown : int
-        Numbers of classes.
+    It is ``k<known>u<unknown>``, at least 2 and at least 1, without leading zeros (one setting, one folder name).
 
     Raises
     ------
@@ -31,10 +23,8 @@ def parse_openness(name: str) -> tuple[int, int]:
     """
     found = re.fullmatch(r"k([1-9][0-9]*)u([1-9][0-9]*)", name)
     if found is None:
-        raise HcepError(
-            f"{name!r} is not an openness",
-            remedy="write k<known classes>u<unknown classes>, at least 2 known and 1 unknown, e.g. k8u2",
-        )
+        remedy = "write k<known classes>u<unknown classes>, at least 2 known and 1 unknown, e.g. k8u2"
+        raise HcepError(f"{name!r} is not an openness", remedy=remedy)
     known = int(found[1])
     check_known(known, f"openness {name}")
     return known, int(found[2])
@@ -43,11 +33,11 @@ def parse_openness(name: str) -> tuple[int, int]:
 def check_known(known: int, place: str) -> None:
     """Refuse fewer than two known classes; `place` says in the message what has so few."""
     if known < LEAST_KNOWN:
-        raise HcepError(
+        cause = (
             f"{place} has {known} known {'class' if known == 1 else 'classes'}: with fewer than {LEAST_KNOWN} there is "
-            "nothing to tell apart, every accuracy is 100 and every AUROC 50",
-            remedy=f"choose an openness with at least {LEAST_KNOWN} known classes, e.g. k2u1",
+            "nothing to tell apart, every accuracy is 100 and every AUROC 50"
         )
+        raise HcepError(cause, remedy=f"choose an openness with at least {LEAST_KNOWN} known classes, e.g. k2u1")
 
 
 def openness_value(known: int, unknown: int) -> float:
@@ -59,7 +49,6 @@ def openness_value(known: int, unknown: int) -> float:
         If there is no known class, or a negative number of unknown ones.
     """
     if known < 1 or unknown < 0:
-        raise HcepError(
-            f"openness needs at least one known and no negative number of unknown classes, not {known}:{unknown}"
-        )
+        cause = "openness needs at least one known and no negative number of unknown classes"
+        raise HcepError(f"{cause}, not {known}:{unknown}")
     return 1.0 - math.sqrt(known / (known + unknown))

@@ -101,21 +101,18 @@ def partition(
         out.
     """
     if not 0 <= val_fraction < 1:
-        raise HcepError(
-            f"the validation share is {val_fraction}, not in [0, 1)", remedy="choose e.g. 0.1, or 0 for none"
-        )
+        cause = f"the validation share is {val_fraction}, not in [0, 1)"
+        raise HcepError(cause, remedy="choose e.g. 0.1, or 0 for none")
     _check_inputs(clips, known, unknown, folds)
     several = len({clip.dataset for clip in clips}) > 1
-    groups = {clip.clip: _group(clip, several) for clip in clips}
+    groups = {clip.clip: (f"{clip.dataset}/" if several else "") + (clip.group or clip.clip) for clip in clips}
     label_of = {clip.clip: clip.label for clip in clips}
     trained = Counter(clip.label for clip in clips if folds.part(clip.fold) == "train")
     dropped = tuple(label for label in known if min_train > 1 and trained[label] < min_train)
     known = [label for label in known if label not in dropped]
     if dropped and len(known) < 2:
-        raise HcepError(
-            f"only {len(known)} of the known classes have {min_train} training clips",
-            remedy="lower the task's min_train, or train on more folds",
-        )
+        cause = f"only {len(known)} of the known classes have {min_train} training clips"
+        raise HcepError(cause, remedy="lower the task's min_train, or train on more folds")
     parts: dict[str, list[str]] = {"train": [], "val": [], "test_known": [], "test_unknown": []}
     left_out: dict[str, Counter[str]] = {}
     for clip in sorted(clips, key=lambda clip: clip.clip):
@@ -125,27 +122,29 @@ def partition(
         else:
             left_out.setdefault(reason, Counter())[clip.label] += 1
     _check_groups(parts["train"] + parts["val"], parts["test_known"] + parts["test_unknown"], groups)
-    for part in ("train", "test_known"):
-        _check_classes(parts[part], part, known, label_of, folds.test)
+    tested = ", ".join(sorted(folds.test))
+    for part, where in (("train", "outside"), ("test_known", "in")):
+        present = {label_of[clip] for clip in parts[part]}
+        for label in known:
+            if label not in present:
+                cause = f"known class {label!r} has no clip {where} the test fold(s) {tested}"
+                remedy = "choose other test folds, or a split in which this class is not known"
+                raise HcepError(cause, remedy=remedy)
     if not parts["test_unknown"]:
-        raise HcepError(
-            f"no clip of the unknown classes {', '.join(unknown)} in fold(s) {', '.join(sorted(folds.test))}",
-            remedy="without unknown test clips nothing can be rejected: choose other test folds or another split",
-        )
+        remedy = "without unknown test clips nothing can be rejected: choose other test folds or another split"
+        raise HcepError(f"no clip of the unknown classes {', '.join(unknown)} in fold(s) {tested}", remedy=remedy)
     val = held_out(parts["train"], label_of, groups, val_fraction, val_seed) if val_fraction else set()
     parts["val"] = sorted([*parts["val"], *val])
     parts["train"] = [clip for clip in parts["train"] if clip not in val]
-    used = {clip for part in parts.values() for clip in part}
+    used = sorted(clip for part in parts.values() for clip in part)
+    dataset_of = {clip.clip: clip.dataset for clip in clips}
     return Partition(
         known=tuple(known),
         unknown=tuple(unknown),
-        train=tuple(parts["train"]),
-        val=tuple(parts["val"]),
-        test_known=tuple(parts["test_known"]),
-        test_unknown=tuple(parts["test_unknown"]),
-        labels={clip: label_of[clip] for clip in sorted(used)},
-        groups={clip: groups[clip] for clip in sorted(used)},
-        datasets={clip.clip: clip.dataset for clip in sorted(clips, key=lambda clip: clip.clip) if clip.clip in used},
+        **{part: tuple(members) for part, members in parts.items()},
+        labels={clip: label_of[clip] for clip in used},
+        groups={clip: groups[clip] for clip in used},
+        datasets={clip: dataset_of[clip] for clip in used},
         left_out_classes=dropped,
         left_out={reason: dict(sorted(counts.items())) for reason, counts in sorted(left_out.items())},
     )
@@ -174,31 +173,23 @@ def _check_inputs(clips: Sequence[Clip], known: Sequence[str], unknown: Sequence
         raise HcepError(f"class {repeats[0]!r} is named twice among known and unknown")
     repeated = [clip for clip, count in Counter(clip.clip for clip in clips).items() if count > 1]
     if repeated:
-        raise HcepError(
-            f"clip {min(repeated)!r} occurs more than once",
-            remedy="clip ids must be unique over all manifests of a task: give one dataset's clips a prefix",
-        )
+        remedy = "clip ids must be unique over all manifests of a task: give one dataset's clips a prefix"
+        raise HcepError(f"clip {min(repeated)!r} occurs more than once", remedy=remedy)
     check_known(len(known), "the split")
     present = sorted({clip.fold for clip in clips})
     if not folds.test:
         raise HcepError("no test fold is named", remedy=f"choose from {', '.join(present) or 'none'}")
-    for kind, names in (("test", folds.test), ("training", folds.train or ()), ("validation", folds.val)):
+    named = {"test": folds.test, "training": folds.train or (), "validation": folds.val}
+    for kind, names in named.items():
         for fold in sorted(names):
             if fold not in present:
-                close = closest(fold, present)
-                raise HcepError(
-                    f"no clip has the {kind} fold {fold!r}",
-                    remedy=f"did you mean {close!r}?"
-                    if close
-                    else f"the manifest's folds are {', '.join(filter(None, present)) or 'none: fill its column fold'}",
-                )
-    for fold in sorted({*folds.test} & {*(folds.train or ()), *folds.val} | {*(folds.train or ())} & {*folds.val}):
+                remedy = f"the manifest's folds are {', '.join(filter(None, present)) or 'none: fill its column fold'}"
+                if close := closest(fold, present):
+                    remedy = f"did you mean {close!r}?"
+                raise HcepError(f"no clip has the {kind} fold {fold!r}", remedy=remedy)
+    uses = Counter(fold for names in named.values() for fold in set(names))
+    for fold in sorted(fold for fold in uses if uses[fold] > 1):
         raise HcepError(f"fold {fold!r} is named for two parts", remedy="a fold is for test, training or validation")
-
-
-def _group(clip: Clip, several_datasets: bool) -> str:
-    group = clip.group or clip.clip
-    return f"{clip.dataset}/{group}" if several_datasets else group
 
 
 def _check_groups(train: Iterable[str], test: Iterable[str], groups: Mapping[str, str]) -> None:
@@ -206,25 +197,11 @@ def _check_groups(train: Iterable[str], test: Iterable[str], groups: Mapping[str
     for clip in train:
         trained.setdefault(groups[clip], clip)
     for clip in test:
-        other = trained.get(groups[clip])
-        if other is not None:
-            raise HcepError(
-                f"group {groups[clip]!r} is on both sides: clip {other!r} would be trained on, clip {clip!r} tested",
-                remedy="give all clips of a group one fold, or correct the group column of the manifest",
-            )
-
-
-def _check_classes(
-    part: Iterable[str], name: str, known: Sequence[str], label_of: Mapping[str, str], test_folds: Collection[str]
-) -> None:
-    present = {label_of[clip] for clip in part}
-    for label in known:
-        if label not in present:
-            where = "outside" if name == "train" else "in"
-            raise HcepError(
-                f"known class {label!r} has no clip {where} the test fold(s) {', '.join(sorted(test_folds))}",
-                remedy="choose other test folds, or a split in which this class is not known",
-            )
+        group = groups[clip]
+        if group in trained:
+            sides = f"clip {trained[group]!r} would be trained on, clip {clip!r} tested"
+            remedy = "give all clips of a group one fold, or correct the group column of the manifest"
+            raise HcepError(f"group {group!r} is on both sides: {sides}", remedy=remedy)
 
 
 def held_out(
@@ -248,8 +225,6 @@ def held_out(
             held += sizes
             chosen.update(members[group])
     if not chosen:
-        raise HcepError(
-            f"no group can be held out for a validation share of {fraction}",
-            remedy="raise the share, or set it to 0: the last epoch is used then",
-        )
+        cause = f"no group can be held out for a validation share of {fraction}"
+        raise HcepError(cause, remedy="raise the share, or set it to 0: the last epoch is used then")
     return chosen
