@@ -1,9 +1,8 @@
 """ARPL as its authors run it: a small network on face frames, trained from scratch.
 
-Chen, Peng, Wang, Tian: "Adversarial Reciprocal Points Learning for Open Set Recognition", TPAMI 2021; network and
-recipe from the authors' repository (iCGY96/ARPL@3ede8b3: ``models/models.py`` classifier32, ``osr.py``,
-``datasets/osr_dataloader.py``). Its number of parameters is the one that the paper's Table 8 prints for ARPL, so this,
-without any pretrained encoder, is what that row stands for.
+Network and recipe are those of the authors' repository (hcep.methods.head cites both; ``models/models.py``
+classifier32, ``osr.py``, ``datasets/osr_dataloader.py``). Its number of parameters is the one that the paper's Table 8
+prints for ARPL, so this, without any pretrained encoder, is what that row stands for.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from torch.nn import functional
 
 from hcep.methods.frames import absent_images, frames_of, shift_and_flip, small_images
 from hcep.methods.head import POINT_STD, arpl_distance, arpl_losses
-from hcep.methods.method import Batch, Method, Prediction, Sizes, log_max_softmax
+from hcep.methods.method import Batch, Method, Prediction, Sizes
 
 SIDE = 32
 SHIFT = 4  # pixels
@@ -96,7 +95,7 @@ class Arpl(Method):
         return features.float().unflatten(0, frames.shape[:2]).mean(dim=1)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """``loss_cls`` = cross-entropy of the distances; ``loss_margin`` = 0.1 max(0, d_y - R + 1)."""
+        """``loss_cls`` and ``loss_margin`` of `arpl_losses`."""
         return arpl_losses(self.features(batch), self.points, self.radius, batch.label)
 
     @torch.no_grad()
@@ -104,5 +103,4 @@ class Arpl(Method):
         """Distances to the reciprocal points as logits; the official score is the largest of them."""
         features = self.features(batch)
         logits = arpl_distance(features.double(), self.points.double())
-        score = logits.max(dim=1).values if self.settings["rival_score"] == "official" else log_max_softmax(logits)
-        return Prediction(logits, score, {"vision": features})
+        return Prediction(logits, self.usual_score(logits), {"vision": features})

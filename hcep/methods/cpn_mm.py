@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from hcep.methods.class_means import class_means
 from hcep.methods.feature_method import FeatureMethod
-from hcep.methods.method import Batch, Sizes, accuracy, log_max_softmax
+from hcep.methods.method import Batch, Sizes, accuracy
 from hcep.methods.optimiser import OptimiserGroup
 
 CE_WEIGHT = 0.95
@@ -118,7 +118,7 @@ class CpnMM(FeatureMethod):
     def score(self, logits: Tensor, fused: Tensor) -> Tensor:
         """The official score in a form that does not saturate, or log max-softmax (`rival_score`)."""
         if self.settings["rival_score"] == "msp":
-            return log_max_softmax(logits)
+            return super().score(logits, fused)
         if self.settings["cpn_delta"] < 0:
             return torch.logsumexp(logits, dim=1)
         best, place = logits.max(dim=1, keepdim=True)

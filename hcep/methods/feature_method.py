@@ -17,9 +17,9 @@ from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, mask
 
 
 class FeatureMethod(Method):
-    """Cross-entropy of `logits`, which a subclass gives; the score is the largest logit unless it says otherwise.
+    """Cross-entropy of `logits`, which a subclass gives; it may also give a score of its own.
 
-    Settings read: ``head_dim``, ``missing``, and the optimiser's.
+    Settings read: ``head_dim``, ``missing``, those of `usual_score`, and the optimiser's.
     """
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
@@ -32,7 +32,7 @@ class FeatureMethod(Method):
 
     def score(self, logits: Tensor, fused: Tensor) -> Tensor:
         """Score ``(B,)``, higher = more known, of logits ``(B, K)`` and the fused features that they came from."""
-        return logits.amax(dim=1)
+        return self.usual_score(logits)
 
     def fused(self, batch: Batch) -> Tensor:
         """Fused features ``(B, m)`` of the clips."""

@@ -68,20 +68,19 @@ class EmotionStream(Stream):
 
     Parameters
     ----------
-    target : {"text", "head"}
-        The class feature: the class text ``F_T^+``, or the head's feature of eq. 4's positive side (`emo_points`).
-    clip : {"fused", "modality_mean"}
-        The logits: of the fused feature, or the mean of the three modalities' (`emo_features`).
-    scale : float
-        Of the cosine.
+    settings : dict
+        ``emo_points``: the class feature is the class text ``F_T^+``, or the head's feature of eq. 4's positive side.
+        ``emo_features``: the logits are those of the fused feature, or the mean of the three modalities'.
+        ``cosine_scale``: the factor on the cosine.
     """
 
     loss: ClassVar[str] = "loss_emo"
     texts: Signs = POSITIVE
 
-    def __init__(self, target: str, clip: str, scale: float) -> None:
+    def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__()
-        self.on_head, self.by_modality, self.scale = target == "head", clip == "modality_mean", scale
+        self.on_head, self.scale = settings["emo_points"] == "head", settings["cosine_scale"]
+        self.by_modality = settings["emo_features"] == "modality_mean"
         self.media = POSITIVE if self.on_head else NEITHER
         self.fuse = self.on_head or not self.by_modality
 
