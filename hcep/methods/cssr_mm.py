@@ -1,13 +1,13 @@
 """CSSR on frozen CLIP and wav2vec 2.0 features: an autoencoder per class on the fused feature.
 
-Huang, Wang, Hu, Cheng: "Class-Specific Semantic Reconstruction for Open Set Recognition", TPAMI 2023; constants from
-the authors' repository (xyzedd/CSSR@d5a99e9: ``methods/cssr.py``, ``configs/basic.json``, ``pcssr.json``,
-``rcssr.json``). An extra row: the paper's CSSR is a network on face frames, trained from scratch.
+Constants are those of the authors' repository (hcep.methods.cssr_score cites it and their paper; ``pcssr.json``,
+``rcssr.json``). This is an extra row: the HCEP paper's CSSR is a network on face frames, trained from scratch.
 
-The fused feature takes the place of a feature map of one position, and the head learns with the autoencoders, as the
-authors' backbone does. Two things follow. Their third part of the score compares Gram matrices over positions; of one
-position that is ``|z| |z|^T``, which says nothing beyond ``|z|``, so it is left out. Their features have passed a ReLU
-and are their own absolute value; these have not, so that ``|z|`` stands where their code has z in the second part.
+The fused feature takes the place of a feature map with one position, and the head learns with the autoencoders, as the
+authors' backbone does. This has two consequences. The third part of their score compares Gram matrices over positions.
+With one position such a matrix is ``|z| |z|^T`` and says nothing more than ``|z|``, so this part is left out. Their
+features come out of a ReLU and equal their absolute value. Fused features do not, so ``|z|`` stands for their z in the
+second part.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from hcep.methods.class_means import class_means
 from hcep.methods.cssr_score import LATENT, TINY, reconstruction_logits
 from hcep.methods.feature_method import FeatureMethod
-from hcep.methods.method import Batch, Sizes, log_max_softmax
+from hcep.methods.method import Batch, Sizes
 
 
 class CssrMM(FeatureMethod):
@@ -36,7 +36,7 @@ class CssrMM(FeatureMethod):
     typical : Tensor (K, m)
         Mean ``|z|`` of the training clips predicted as a class, divided by its sum over classes; 1 / K before `finish`.
     score_mean, score_std : Tensor (2,)
-        Of the two parts of the score over the training clips; 0 and 1 before `finish`.
+        Mean and deviation of the two parts of the score over the training clips; 0 and 1 before `finish`.
     """
 
     typical: Tensor
@@ -63,12 +63,8 @@ class CssrMM(FeatureMethod):
     @torch.no_grad()
     def finish(self, batches: Iterable[Batch]) -> None:
         """Typical activations by *predicted* class, then mean and deviation of the score's parts, all in float64."""
-        sizes, logits = [], []
-        for batch in batches:
-            fused = self.fused(batch).double()
-            sizes.append(fused.abs())
-            logits.append(self.logits(fused))
-        size, logit = torch.cat(sizes), torch.cat(logits)
+        held = [self.fused(batch).double() for batch in batches]
+        size, logit = torch.cat(held).abs(), torch.cat([self.logits(fused) for fused in held])
         means = class_means(size, logit.argmax(dim=1), len(self.classes))
         self.typical.copy_(means / means.sum(dim=0).clamp_min(torch.finfo(means.dtype).tiny))
         parts = self._parts(size, logit)
@@ -78,7 +74,7 @@ class CssrMM(FeatureMethod):
     def score(self, logits: Tensor, fused: Tensor) -> Tensor:
         """The sum of the standardised parts, or log max-softmax (`rival_score`)."""
         if self.settings["rival_score"] == "msp":
-            return log_max_softmax(logits)
+            return super().score(logits, fused)
         parts = self._parts(fused.abs(), logits)
         return ((parts - self.score_mean) / (self.score_std.double() + TINY)).sum(dim=1)
 
