@@ -8,6 +8,7 @@ prints for ARPL, so this, without any pretrained encoder, is what that row stand
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -33,14 +34,12 @@ class Classifier32(nn.Module):
         super().__init__()
         self.convs = nn.ModuleList()
         self.norms = nn.ModuleList()
-        before = 3
-        for i, width in enumerate(WIDTHS):
+        for i, (before, width) in enumerate(pairwise((3, *WIDTHS))):
             self.convs.append(nn.Conv2d(before, width, 3, stride=2 if i % 3 == 2 else 1, padding=1, bias=False))
             self.norms.append(nn.BatchNorm2d(width))
-            before = width
+        self.dim = WIDTHS[-1]
         # the authors' network holds a tenth normalisation that nothing passes through; Table 8 counts it
-        self.unused_norm = nn.BatchNorm2d(before)
-        self.dim = before
+        self.unused_norm = nn.BatchNorm2d(self.dim)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0.0, CONV_STD)
@@ -51,8 +50,7 @@ class Classifier32(nn.Module):
         """Features ``(N, 128)`` of images ``(N, 3, S, S)`` in [0, 1]."""
         x = images
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            if i % 3 == 0:
-                x = functional.dropout2d(x, DROPOUT, self.training)
+            x = functional.dropout2d(x, DROPOUT, self.training) if i % 3 == 0 else x
             x = functional.leaky_relu(norm(conv(x)), SLOPE)
         return x.mean(dim=(2, 3))
 
@@ -67,8 +65,8 @@ class Arpl(Method):
     everything, points and radius included; 64 clips a batch, 100 epochs, a tenth of the rate every 30. Random crop
     with 4 pixels of black margin and mirroring, for each frame on its own. The last epoch is kept.
 
-    Settings read: ``augmentation`` (``official`` or ``none``), ``rival_score`` (``official`` = largest raw logit;
-    ``msp`` = log max-softmax), and the optimiser's. A batch in parts (`micro_batch`) has other batch statistics.
+    The official score is the largest raw logit (`rival_score`). A batch in parts (`micro_batch`) has other batch
+    statistics.
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "media"

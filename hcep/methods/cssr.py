@@ -107,9 +107,8 @@ class Cssr(Method):
     the means and deviations of S0, S1, S2 with augmentation, since by then it has left its test mode again. Before
     `finish` (and so for ``selection: best_on_test``) the score is S0 alone.
 
-    Settings read: ``augmentation``, ``cssr_depth`` and ``cssr_widen`` (40 and 4; the release chooses its network by
-    configuration too), ``cssr_logits``, ``rival_score`` (``official`` = S0 + S1 + S2, ``msp`` = log of the largest
-    probability), and the optimiser's. A batch in parts (`micro_batch`) has other batch statistics.
+    `rival_score`: ``official`` = S0 + S1 + S2, ``msp`` = log of the largest probability. The release too chooses its
+    network by configuration (`cssr_depth`, `cssr_widen`). A batch in parts (`micro_batch`) has other batch statistics.
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "media"

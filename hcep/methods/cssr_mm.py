@@ -27,9 +27,8 @@ from hcep.methods.method import Batch, Sizes
 class CssrMM(FeatureMethod):
     """Autoencoders m -> 64 -> m without bias, tanh inside; 1,705,984 + 65,536 K learnable parameters at full size.
 
-    Settings read: ``cssr_logits`` (``p`` = minus the reconstruction error, ``r`` = plus it), ``rival_score``
-    (``official`` = sum of the two parts, each standardised over the training clips; ``msp`` = log max-softmax),
-    ``missing``, and the optimiser's.
+    `cssr_logits`: ``p`` = minus the reconstruction error, ``r`` = plus it. `rival_score`: ``official`` = sum of the two
+    parts, each standardised over the training clips; ``msp`` = log max-softmax.
 
     Attributes
     ----------
@@ -39,19 +38,15 @@ class CssrMM(FeatureMethod):
         Mean and deviation of the two parts of the score over the training clips; 0 and 1 before `finish`.
     """
 
-    typical: Tensor
-    score_mean: Tensor
-    score_std: Tensor
-
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
         count, dim = len(self.classes), self.head.dim
         # start values of a 1 x 1 convolution
         self.encode = nn.Parameter(torch.empty(count, LATENT, dim).uniform_(-(dim**-0.5), dim**-0.5))
         self.decode = nn.Parameter(torch.empty(count, dim, LATENT).uniform_(-(LATENT**-0.5), LATENT**-0.5))
-        self.register_buffer("typical", torch.full((count, dim), 1 / count))
-        self.register_buffer("score_mean", torch.zeros(2))
-        self.register_buffer("score_std", torch.ones(2))
+        self.typical = nn.Buffer(torch.full((count, dim), 1 / count))
+        self.score_mean = nn.Buffer(torch.zeros(2))
+        self.score_std = nn.Buffer(torch.ones(2))
 
     def logits(self, fused: Tensor) -> Tensor:
         """``-+ 0.1 |AE_k(z) - z|_1`` ``(B, K)``, kept within -100 and 100, of features ``(B, m)``."""

@@ -101,18 +101,13 @@ class ScoreStatistics(nn.Module):
         Of S0, S1, S2 over the training images. Until `fit` they are 0 and 1, and the score is S0 alone.
     """
 
-    shares: Tensor
-    grams: Tensor
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, classes: int, channels: int, variant: Variant) -> None:
         super().__init__()
         self.variant: Variant = variant
-        self.register_buffer("shares", torch.zeros(classes, channels, dtype=torch.float64))
-        self.register_buffer("grams", torch.zeros(classes, channels, channels, dtype=torch.float64))
-        self.register_buffer("mean", torch.zeros(3, dtype=torch.float64))
-        self.register_buffer("std", torch.ones(3, dtype=torch.float64))
+        self.shares = nn.Buffer(torch.zeros(classes, channels, dtype=torch.float64))
+        self.grams = nn.Buffer(torch.zeros(classes, channels, channels, dtype=torch.float64))
+        self.mean = nn.Buffer(torch.zeros(3, dtype=torch.float64))
+        self.std = nn.Buffer(torch.ones(3, dtype=torch.float64))
 
     @torch.no_grad()
     def fit(self, read: Callable[[], Iterable[Maps]]) -> None:

@@ -17,10 +17,7 @@ from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, mask
 
 
 class FeatureMethod(Method):
-    """Cross-entropy of `logits`, which a subclass gives; it may also give a score of its own.
-
-    Settings read: ``head_dim``, ``missing``, those of `usual_score`, and the optimiser's.
-    """
+    """Cross-entropy of `logits`, which a subclass gives; it may also give a score of its own."""
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)

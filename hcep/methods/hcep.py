@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from hcep.errors import HcepError
@@ -31,8 +31,6 @@ class HCEP(Method):
     """The paper's method and, by settings (hcep.config.methods.Hcep), its ablations and controls."""
 
     inputs: ClassVar[Literal["media", "features"]] = "media"
-    text_positive: Tensor
-    text_negative: Tensor
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
@@ -55,9 +53,16 @@ class HCEP(Method):
         self.parts: list[Part] = [self.smep, *self.streams, self.cuep, self.texts]
         # without learned prompts the head, and points of their own, are left to learn
         self.learn_prompts = settings["prompts"] == "learned"
-        self._choose_learnable()
-        self.register_buffer("text_positive", torch.zeros(len(self.classes), sizes.text))
-        self.register_buffer("text_negative", torch.zeros(len(self.classes), sizes.text))
+        # the parts are told what the streams read; the rest and frozen prompts have no gradients
+        self.texts.signs = NEITHER.union(*(stream.texts for stream in self.streams))
+        self.cuep.signs = NEITHER.union(*(stream.media for stream in self.streams))
+        self.head.fuse.requires_grad_(any(stream.fuse for stream in self.streams))
+        for part in self.parts:
+            part.requires_grad_(False)
+            for value in part.reached().values():
+                value.requires_grad_(self.learn_prompts or part in self.streams)
+        self.text_positive = nn.Buffer(torch.zeros(len(self.classes), sizes.text))
+        self.text_negative = nn.Buffer(torch.zeros(len(self.classes), sizes.text))
         self.clips_are_constant = not (self.learn_prompts and self.smep.used)
         self.text_is_constant = not (settings["class_text_prompted"] or (self.learn_prompts and self.texts.learns))
         # clips that are constant are looked up by number
@@ -67,16 +72,6 @@ class HCEP(Method):
         self._shared = Shared()
         self._opposing: OpposingFeatures | None = None
         self._known_features: dict[int, tuple[Tensor, ...]] = {}
-
-    def _choose_learnable(self) -> None:
-        """Tell the parts what the streams read, and take gradients off the rest and off frozen prompts."""
-        self.texts.signs = NEITHER.union(*(stream.texts for stream in self.streams))
-        self.cuep.signs = NEITHER.union(*(stream.media for stream in self.streams))
-        self.head.fuse.requires_grad_(any(stream.fuse for stream in self.streams))
-        for part in self.parts:
-            part.requires_grad_(False)
-            for value in part.reached().values():
-                value.requires_grad_(self.learn_prompts or part in self.streams)
 
     def _recorded(self) -> dict[str, Tensor]:
         """Tensors whose movement is recorded, by name."""

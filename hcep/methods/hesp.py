@@ -87,24 +87,21 @@ class HESP(Method):
     Recipe, the rows ``hesp`` and ``hesp_released``: SGD, lr 0.01, momentum 0.9, decay 1e-4, batch 64, 100 epochs, a
     tenth of the rate every 30. Augmentation: mirroring and a random crop (8 to 100 % of the area), alike in all frames.
 
-    Settings read: ``augmentation``, ``cosine_scale`` (start of s), ``hesp_defects``, ``hesp_step_norm`` (of the steps
-    of fixed size), ``rival_score``, ``words``, and the optimiser's. Of a batch in parts (`micro_batch`), only clips of
-    the same part are contrasted.
+    `cosine_scale` is the start of s, `hesp_step_norm` the norm of the steps of fixed size. Of a batch in parts
+    (`micro_batch`), only clips of the same part are contrasted.
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "media"
     towers: ClassVar[tuple[str, ...]] = ("vision",)
     splittable: ClassVar[bool] = False
-    prompt_tokens: Tensor
-    negative_tokens: Tensor
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
         text, count = encoders.text, len(self.classes)
         words = sorted(self.words) if settings["hesp_defects"] else self.words
-        self.register_buffer("prompt_tokens", text.tokenize([f"{word}." for word in words]), persistent=False)
+        self.prompt_tokens = nn.Buffer(text.tokenize([f"{word}." for word in words]), persistent=False)
         sentences = [f"This video is not {word}." for word in words]
-        self.register_buffer("negative_tokens", text.tokenize(sentences), persistent=False)
+        self.negative_tokens = nn.Buffer(text.tokenize(sentences), persistent=False)
         self.contexts = nn.Parameter(CONTEXT_STD * torch.randn(count, CONTEXTS, text.width))
         self.patch = nn.Parameter(torch.zeros(3, sizes.side // PATCH_SHARE, sizes.side // PATCH_SHARE))
         self.negatives = nn.Parameter(torch.randn(count, 3, sizes.side, sizes.side))

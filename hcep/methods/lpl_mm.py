@@ -54,8 +54,7 @@ def fuse(single: Tensor, anchors: Tensor) -> Tensor:
 class LplMM(Method):
     """A linear head per modality on the features themselves; 1,795 K learnable parameters at full size.
 
-    Settings read: ``rival_score`` (``official`` = max softmax of minus reliability times distance; ``msp`` leaves the
-    reliability out), ``missing``, and the optimiser's.
+    `rival_score`: ``official`` = max softmax of minus reliability times distance; ``msp`` leaves the reliability out.
 
     Attributes
     ----------
@@ -65,18 +64,14 @@ class LplMM(Method):
         Mean training distance of a class's training clips to its anchor; 1 before `finish`.
     """
 
-    anchors: Tensor
-    fused_anchors: Tensor
-    radius: Tensor
-
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
         count = len(self.classes)
         self.heads = nn.ModuleList([nn.Linear(width, count) for width in (sizes.text, sizes.vision, sizes.audio)])
         start = ANCHOR_SIZE * torch.eye(count)
-        self.register_buffer("anchors", start.repeat(3, 1, 1))
-        self.register_buffer("fused_anchors", start.clone())
-        self.register_buffer("radius", torch.ones(3, count))
+        self.anchors = nn.Buffer(start.repeat(3, 1, 1))
+        self.fused_anchors = nn.Buffer(start.clone())
+        self.radius = nn.Buffer(torch.ones(3, count))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """``loss_tuplet`` on the fused logits; ``loss_anchor``: 0.1 x own distance, summed over modalities."""

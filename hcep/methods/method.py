@@ -100,7 +100,7 @@ class Method(nn.Module):
         Frozen encoders, for methods with ``inputs == "media"``; they stay outside the module tree, so that neither
         ``parameters()`` nor ``train()`` nor a checkpoint reaches them.
     settings : dict
-        The run's settings: what the loop and this method read, and nothing else.
+        The run's settings: what the loop and this method read (hcep.config.methods), and nothing else.
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "features"

@@ -56,15 +56,11 @@ class Momke(Method):
 
     An absent modality is masked: it adds nothing to the experts' loss, and its part of the joint feature is zero.
 
-    Settings read: ``score``, ``rival_optimiser`` (``official`` = Adam, ``shared`` = SGD), and the optimiser's.
-
     Attributes
     ----------
     stage : int64 Tensor ()
         Stage of the next step, 1 or 2.
     """
-
-    stage: Tensor
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
@@ -76,11 +72,11 @@ class Momke(Method):
         self.joint = nn.Linear(EXPERTS * WIDTH, EXPERTS * WIDTH)
         self.classifier = nn.Linear(EXPERTS * WIDTH, count)
         self.dropout = nn.Dropout(DROPOUT)
-        self.register_buffer("stage", torch.tensor(1))
+        self.stage = nn.Buffer(torch.tensor(1))
         self.expert_steps = 0
 
     def parameter_groups(self, settings: dict[str, Any]) -> list[OptimiserGroup]:
-        """Adam for everything, or the run's SGD."""
+        """Adam for everything, or the run's SGD (`rival_optimiser: shared`)."""
         if settings["rival_optimiser"] == "shared":
             return super().parameter_groups(settings)
         return [OptimiserGroup("all", list(self.parameters()), "adam", settings["lr"], settings["weight_decay"])]

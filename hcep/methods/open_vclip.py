@@ -100,21 +100,17 @@ class OpenVclip(Method):
     `fine_tune: false`, the row ``open_vclip_zs`` with ``epochs: 0``, is a cheap stand-in for Open-VCLIP: CLIP without
     training, frame by frame, with the same sentences and score.
 
-    A checkpoint holds the final weights and their running mean, 0.7 GB at full size.
-
-    Settings read: ``augmentation``, ``cosine_scale`` (s), ``fine_tune``, ``score``, ``words``, and the loop's.
+    A checkpoint holds the final weights and their running mean, 0.7 GB at full size. `cosine_scale` is s.
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "media"
     towers: ClassVar[tuple[str, ...]] = ("vision",)
     splittable: ClassVar[bool] = False
-    class_features: Tensor
-    averaged: Tensor
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
-        self.register_buffer("class_features", torch.zeros(len(self.classes), sizes.text))
-        self.register_buffer("averaged", torch.zeros((), dtype=torch.int64))
+        self.class_features = nn.Buffer(torch.zeros(len(self.classes), sizes.text))
+        self.averaged = nn.Buffer(torch.zeros((), dtype=torch.int64))
         self.learns = settings["fine_tune"]
         if self.learns:
             self.tower = VideoTower(encoders.vision.tower).requires_grad_(True)
@@ -190,7 +186,7 @@ class OpenVclip(Method):
             return
         epoch, left = divmod(step + 1, self._steps_per_epoch)
         if left == 0 and FIRST_AVERAGED <= epoch <= self.settings["epochs"]:
-            self.averaged += 1
+            self.averaged.add_(1)
             for mean, now in zip(self.mean_tower.parameters(), self.tower.parameters(), strict=True):
                 mean.add_((now - mean) / self.averaged)
 
