@@ -1,14 +1,14 @@
 """ARPL as its authors run it: a small network on face frames, trained from scratch.
 
-Chen, Peng, Wang, Tian: "Adversarial Reciprocal Points Learning for Open Set Recognition", TPAMI 2021; network and
-recipe from the authors' repository (iCGY96/ARPL@3ede8b3: ``models/models.py`` classifier32, ``osr.py``,
-``datasets/osr_dataloader.py``). Its number of parameters is the one that the paper's Table 8 prints for ARPL, so this,
-without any pretrained encoder, is what that row stands for.
+Network and recipe are those of the authors' repository (hcep.methods.head cites both; ``models/models.py``
+classifier32, ``osr.py``, ``datasets/osr_dataloader.py``). Its number of parameters is the one that the paper's Table 8
+prints for ARPL, so this, without any pretrained encoder, is what that row stands for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from hcep.methods.frames import absent_images, frames_of, shift_and_flip, small_images
 from hcep.methods.head import POINT_STD, arpl_distance, arpl_losses
-from hcep.methods.method import Batch, Method, Prediction, Sizes, log_max_softmax
+from hcep.methods.method import Batch, Method, Prediction, Sizes
 
 SIDE = 32
 SHIFT = 4  # pixels
@@ -34,14 +34,12 @@ class Classifier32(nn.Module):
         super().__init__()
         self.convs = nn.ModuleList()
         self.norms = nn.ModuleList()
-        before = 3
-        for i, width in enumerate(WIDTHS):
+        for i, (before, width) in enumerate(pairwise((3, *WIDTHS))):
             self.convs.append(nn.Conv2d(before, width, 3, stride=2 if i % 3 == 2 else 1, padding=1, bias=False))
             self.norms.append(nn.BatchNorm2d(width))
-            before = width
+        self.dim = WIDTHS[-1]
         # the authors' network holds a tenth normalisation that nothing passes through; Table 8 counts it
-        self.unused_norm = nn.BatchNorm2d(before)
-        self.dim = before
+        self.unused_norm = nn.BatchNorm2d(self.dim)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0.0, CONV_STD)
@@ -52,8 +50,7 @@ class Classifier32(nn.Module):
         """Features ``(N, 128)`` of images ``(N, 3, S, S)`` in [0, 1]."""
         x = images
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            if i % 3 == 0:
-                x = functional.dropout2d(x, DROPOUT, self.training)
+            x = functional.dropout2d(x, DROPOUT, self.training) if i % 3 == 0 else x
             x = functional.leaky_relu(norm(conv(x)), SLOPE)
         return x.mean(dim=(2, 3))
 
@@ -68,8 +65,8 @@ class Arpl(Method):
     everything, points and radius included; 64 clips a batch, 100 epochs, a tenth of the rate every 30. Random crop
     with 4 pixels of black margin and mirroring, for each frame on its own. The last epoch is kept.
 
-    Settings read: ``augmentation`` (``official`` or ``none``), ``rival_score`` (``official`` = largest raw logit;
-    ``msp`` = log max-softmax), and the optimiser's. A batch in parts (`micro_batch`) has other batch statistics.
+    The official score is the largest raw logit (`rival_score`). A batch in parts (`micro_batch`) has other batch
+    statistics.
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "media"
@@ -96,7 +93,7 @@ class Arpl(Method):
         return features.float().unflatten(0, frames.shape[:2]).mean(dim=1)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """``loss_cls`` = cross-entropy of the distances; ``loss_margin`` = 0.1 max(0, d_y - R + 1)."""
+        """``loss_cls`` and ``loss_margin`` of `arpl_losses`."""
         return arpl_losses(self.features(batch), self.points, self.radius, batch.label)
 
     @torch.no_grad()
@@ -104,5 +101,4 @@ class Arpl(Method):
         """Distances to the reciprocal points as logits; the official score is the largest of them."""
         features = self.features(batch)
         logits = arpl_distance(features.double(), self.points.double())
-        score = logits.max(dim=1).values if self.settings["rival_score"] == "official" else log_max_softmax(logits)
-        return Prediction(logits, score, {"vision": features})
+        return Prediction(logits, self.usual_score(logits), {"vision": features})

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hcep.encoders.text import without_padding
 from hcep.errors import HcepError
-from hcep.methods.parts import NEITHER, Part
+from hcep.methods.parts import Part
 from hcep.methods.smep import PROMPT_STD
 
 if TYPE_CHECKING:
@@ -23,20 +23,13 @@ CLASS_TOKENS = 16  # learned tokens of a class text, CoOp's and HESP's number
 
 
 class ClassText(Part):
-    """`class_text: fixed`: "This video is <word>" and "This video is not <word>"; nothing here learns.
-
-    Attributes
-    ----------
-    signs : set of {"pos", "neg"}
-        The texts that a loss reads.
-    """
+    """`class_text: fixed`: "This video is <word>" and "This video is not <word>"; nothing here learns."""
 
     group: ClassVar[Literal["semantic"]] = "semantic"
     learns: ClassVar[bool] = False
 
     def __init__(self, words: Sequence[str]) -> None:
         super().__init__()
-        self.signs = NEITHER
         self.sentences = [f"This video is {word}" for word in words], [f"This video is not {word}" for word in words]
         self._known_tokens: Tensor | None = None
 
@@ -75,11 +68,6 @@ class LearnedText(ClassText):
         # the encoder puts prompts between the start mark and the words: [start, t_1 .. t_16, word, end]
         tokens = self._tokens(encoders, self.words)
         return encoders.text(tokens, self.tokens_pos).float(), encoders.text(tokens, self.tokens_neg).float()
-
-    def reached(self) -> dict[str, Tensor]:
-        """The tokens of the signs in use."""
-        tokens = {"pos": ("tokens_pos", self.tokens_pos), "neg": ("tokens_neg", self.tokens_neg)}
-        return dict(named for sign, named in tokens.items() if sign in self.signs)
 
 
 def choose_text(words: Sequence[str], token_width: int, settings: dict[str, Any]) -> ClassText:

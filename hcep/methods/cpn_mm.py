@@ -21,18 +21,13 @@ from torch.nn import functional
 
 from hcep.methods.class_means import class_means
 from hcep.methods.feature_method import FeatureMethod
-from hcep.methods.method import Batch, Sizes, accuracy, log_max_softmax
+from hcep.methods.method import Batch, Sizes, accuracy
 from hcep.methods.optimiser import OptimiserGroup
 
 CE_WEIGHT = 0.95
 FIRST_TEMPERATURE = 0.01  # the last one is 1
 WARM_UP = 15  # epochs, half of the authors' 30
 THRESHOLD_FACTOR = 6.0
-
-
-def squared_distance(x: Tensor, prototypes: Tensor) -> Tensor:
-    """``|x - c|^2`` ``(B, K)`` of features ``(B, m)`` and prototypes ``(K, m)``, not divided by m."""
-    return (x[:, None] - prototypes).square().sum(dim=2)
 
 
 def with_none(logits: Tensor) -> Tensor:
@@ -59,19 +54,16 @@ class CpnMM(FeatureMethod):
     second is always the smaller, with the -0.95 of their CIFAR-10 networks the first, up to 20 classes. The first alone
     calls known whatever lies between the prototypes, where several classes accept a clip.
 
-    Settings read: ``rival_score`` (``official``; ``msp`` = log max-softmax of the K logits), ``cpn_delta`` (of the
-    official score: 0.5 = log max P(k), -0.95 = log-sum-exp of the logits, in the order of ``1 - P(none)``),
-    ``rival_optimiser`` (``official`` = AdamW without decay on vectors, ``shared`` = SGD), ``missing``, and the
-    optimiser's.
+    Settings of its own: ``rival_score`` (``official``; ``msp`` = log max-softmax of the K logits), ``cpn_delta`` (of
+    the official score: 0.5 = log max P(k), -0.95 = log-sum-exp of the logits, in the order of ``1 - P(none)``),
+    ``rival_optimiser`` (``official`` = AdamW without decay on vectors, ``shared`` = SGD).
     """
-
-    temperature: Tensor
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
         self.prototypes = nn.Parameter(torch.rand(len(self.classes), self.head.dim))
         self.thresholds = nn.Parameter(torch.ones(len(self.classes)))
-        self.register_buffer("temperature", torch.tensor(FIRST_TEMPERATURE))
+        self.temperature = nn.Buffer(torch.tensor(FIRST_TEMPERATURE))
         self.steps_per_epoch = 1
 
     def parameter_groups(self, settings: dict[str, Any]) -> list[OptimiserGroup]:
@@ -83,14 +75,12 @@ class CpnMM(FeatureMethod):
     @torch.no_grad()
     def begin(self, batches: Iterable[Batch]) -> None:
         """Prototypes to the class means of the untrained head's output, thresholds to 6 times the mean variance."""
-        fused, label = [], []
-        for batch in batches:
-            fused.append(self.fused(batch).double())
-            label.append(batch.label)
-        if not fused:
+        held = [(self.fused(batch).double(), batch.label) for batch in batches]
+        if not held:
             return
-        self.steps_per_epoch = len(fused)
-        x, y, count = torch.cat(fused), torch.cat(label), len(self.classes)
+        self.steps_per_epoch = len(held)
+        x, y = (torch.cat(column) for column in zip(*held, strict=True))
+        count = len(self.classes)
         means = class_means(x, y, count)
         spread = class_means((x - means[y]).square().sum(dim=1, keepdim=True), y, count)
         self.prototypes.copy_(means)
@@ -111,14 +101,14 @@ class CpnMM(FeatureMethod):
         }
 
     def logits(self, fused: Tensor) -> Tensor:
-        """Logits at temperature 1, whatever the warm-up has reached."""
-        distance = squared_distance(fused, self.prototypes.to(fused.dtype))
+        """Logits at temperature 1, whatever the warm-up has reached; the squared distance is not divided by m."""
+        distance = (fused[:, None] - self.prototypes.to(fused.dtype)).square().sum(dim=2)
         return self.thresholds.to(fused.dtype) - distance
 
     def score(self, logits: Tensor, fused: Tensor) -> Tensor:
         """The official score in a form that does not saturate, or log max-softmax (`rival_score`)."""
         if self.settings["rival_score"] == "msp":
-            return log_max_softmax(logits)
+            return super().score(logits, fused)
         if self.settings["cpn_delta"] < 0:
             return torch.logsumexp(logits, dim=1)
         best, place = logits.max(dim=1, keepdim=True)

@@ -1,9 +1,9 @@
 """CSSR as its authors run it: a wide residual network on face frames, trained from scratch, and an autoencoder a class.
 
-Huang, Wang, Hu, Cheng: "Class-Specific Semantic Reconstruction for Open Set Recognition", TPAMI 2023; network and
-recipe from the authors' repository (xyzedd/CSSR@d5a99e9: ``methods/wideresnet.py``, ``methods/cssr.py``,
-``configs/basic.json``, ``configs/rcssr/cifar10.json``). Its number of parameters is the one that the paper's Table 8
-prints for CSSR, so this, without any pretrained encoder, is what that row stands for.
+Network and recipe are those of the authors' repository (hcep.methods.cssr_score cites both;
+``methods/wideresnet.py``, ``methods/cssr.py``, ``configs/basic.json``, ``configs/rcssr/cifar10.json``). Its number of
+parameters is the one that the paper's Table 8 prints for CSSR, so this, without any pretrained encoder, is what that
+row stands for.
 
 Shapes: B clips, F frames, N = B F images, K classes; feature maps are C x 8 x 8, C = 256.
 """
@@ -34,8 +34,8 @@ PART = 64  # images whose Gram matrices are held at a time
 class ResidualUnit(nn.Module):
     """Two 3 x 3 convolutions, each after normalisation and leaky ReLU, and a shortcut.
 
-    Where the width changes the authors' wiring differs by group, and is kept: in the first group the shortcut starts
-    after normalisation (`early`), in the others both paths start before it, and that normalisation goes unused.
+    Where the width changes, the authors wire the groups differently, which is kept. In the first group (`early`) both
+    paths start after the normalisation. In the others both start before it, and nothing uses that normalisation.
     """
 
     def __init__(self, before: int, width: int, stride: int, *, early: bool) -> None:
@@ -49,33 +49,29 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature maps ``(N, width, ...)`` from ``(N, before, ...)``."""
-        if self.shortcut is None:
-            inner, kept = functional.leaky_relu(self.norm1(x), SLOPE), x
-        else:
-            inner = functional.leaky_relu(self.norm1(x), SLOPE) if self.early else x
-            kept = self.shortcut(inner)
-        inner = functional.leaky_relu(self.norm2(self.conv1(inner)), SLOPE)
+        start = functional.leaky_relu(self.norm1(x), SLOPE) if self.early or self.shortcut is None else x
+        kept = x if self.shortcut is None else self.shortcut(start)
+        inner = functional.leaky_relu(self.norm2(self.conv1(start)), SLOPE)
         return kept + self.conv2(inner)
 
 
 class WideResNet(nn.Module):
     """WRN-`depth`-`widen` without its classifier; 8,946,640 parameters as WRN-40-4.
 
-    The authors' running statistics move by 0.001 a step. Until step 1,000 they are the plain mean instead, so that a
-    short run is not scored with the statistics that it started from; long runs do not notice.
+    The authors' running statistics move by 0.001 a step. Here they are the plain mean until step 1,000, so that a short
+    run is not scored with the statistics that it started from. For a long run this makes no difference.
     """
 
     def __init__(self, depth: int, widen: int) -> None:
         super().__init__()
         width = 16
         self.stem = nn.Conv2d(3, width, 3, padding=1, bias=False)
-        units = []
+        self.units = nn.Sequential()
         for group in range(3):
             for unit in range((depth - 4) // 6):
                 stride = 2 if group and not unit else 1
-                units.append(ResidualUnit(width, 16 * widen * 2**group, stride, early=group == 0))
+                self.units.append(ResidualUnit(width, 16 * widen * 2**group, stride, early=group == 0))
                 width = 16 * widen * 2**group
-        self.units = nn.Sequential(*units)
         self.norm = nn.BatchNorm2d(width)
         self.dim = width
         for module in self.modules():
@@ -97,23 +93,22 @@ class WideResNet(nn.Module):
 class Cssr(Method):
     """Autoencoders 256 -> 64 -> 256 over `WideResNet`; 8,946,640 + 32,768 K learnable parameters.
 
-    The authors take images, the paper does not say what it made of a clip. Here every frame is an image of its own with
-    the clip's label, resized to 32 pixels (their size). A clip's class probabilities are the mean over its frames, and
-    so is its score: each frame is scored for the class that it is itself predicted as.
+    As for ARPL (hcep.methods.arpl), every frame is an image of 32 pixels, here with the clip's label. A clip's class
+    probabilities are the mean over its frames, and so is its score: each frame is scored for the class that it is
+    itself predicted as.
 
     Recipe (``basic.json``), the row ``cssr`` of the configuration: SGD without momentum, lr 0.4, decay 5e-4, 200
-    epochs, 128 images a batch (16 clips of 8 frames). The rate falls to a tenth at epoch 120; the second fall, at 190,
-    is not made, since the loop knows equal steps only. Augmentation: mirroring, crop with 4 mirrored pixels of margin,
+    epochs, 128 images a batch (16 clips of 8 frames). The rate falls to a tenth at epoch 120. Its second fall, at 190,
+    is left out, since the loop knows equal steps only. Augmentation: mirroring, crop with 4 mirrored pixels of margin,
     two operations of the authors' pool with probability 1/2 each, a grey square, contrast times U(0.1, 2). The row is
     r-CSSR, whose released CIFAR configuration is the one with this network; `cssr_logits` ``p`` gives p-CSSR.
 
-    The score's statistics are taken after training over the training frames without augmentation; the release takes
-    the means and deviations of S0, S1, S2 with it, since its test mode is off again by then. Before `finish` (and so
-    for ``selection: best_on_test``) the score is S0 alone.
+    The score's statistics are taken after training, over the training frames without augmentation. The release takes
+    the means and deviations of S0, S1, S2 with augmentation, since by then it has left its test mode again. Before
+    `finish` (and so for ``selection: best_on_test``) the score is S0 alone.
 
-    Settings read: ``augmentation`` (``official`` or ``none``), ``cssr_depth`` and ``cssr_widen`` (40 and 4; the release
-    chooses its network by configuration too), ``cssr_logits``, ``rival_score`` (``official`` = S0 + S1 + S2, ``msp`` =
-    log of the largest probability), and the optimiser's. A batch in parts (`micro_batch`) has other batch statistics.
+    `rival_score`: ``official`` = S0 + S1 + S2, ``msp`` = log of the largest probability. The release too chooses its
+    network by configuration (`cssr_depth`, `cssr_widen`). A batch in parts (`micro_batch`) has other batch statistics.
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "media"
@@ -126,21 +121,16 @@ class Cssr(Method):
         self.autoencoders = ClassAutoencoders(len(self.classes), self.network.dim)
         self.statistics = ScoreStatistics(len(self.classes), self.network.dim, settings["cssr_logits"])
 
-    def pixels(self, images: Tensor, absent: Tensor) -> Tensor:
-        """Network input ``(N, 3, 32, 32)`` from images uint8; an absent video is zeros after normalisation."""
+    def maps(self, images: Tensor, absent: Tensor) -> Maps:
+        """Feature maps and logits of images uint8 ``(N, 3, 32, 32)``; an absent video is zeros after normalisation."""
         varied = self.training and self.settings["augmentation"] == "official"
         if varied:
             images = strong_variants(shift_and_flip(images, SHIFT, reflect=True))
         pixels = (images.float() / 255 - MEAN) / STD
         if varied:
             pixels = pixels * uniform(len(pixels), *CONTRAST, pixels.device)[:, None, None, None]
-        return pixels.masked_fill(absent, 0.0)
-
-    def maps(self, images: Tensor, absent: Tensor) -> Maps:
-        """Feature maps and logits of images uint8 ``(N, 3, 32, 32)``."""
         with self.encoding():
-            features = self.network(self.pixels(images, absent))
-        features = features.float()
+            features = self.network(pixels.masked_fill(absent, 0.0)).float()
         return Maps(features, reconstruction_logits(self.autoencoders(features), self.settings["cssr_logits"]))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -156,9 +146,9 @@ class Cssr(Method):
 
     @torch.no_grad()
     def finish(self, batches: Iterable[Batch]) -> None:
-        """What the score compares a frame with, over all training frames."""
+        """Gather what the score compares a frame with, over all training frames."""
         self.eval()
-        # they are read twice, and are small
+        # the images are small, and are read twice
         held = [(small_images(frames_of(batch), SIDE), absent_images(batch)) for batch in batches]
 
         def read() -> Iterator[Maps]:
@@ -171,9 +161,8 @@ class Cssr(Method):
     @torch.no_grad()
     def predict(self, batch: Batch) -> Prediction:
         """Log probabilities, mean over frames, as logits; the official score is S0 + S1 + S2, mean over frames."""
-        frames = frames_of(batch)
-        shape = frames.shape[:2]
-        maps = self.maps(small_images(frames, SIDE), absent_images(batch))
+        shape = frames_of(batch).shape[:2]
+        maps = self.maps(small_images(frames_of(batch), SIDE), absent_images(batch))
         logits = _mean_over_frames(log_probabilities(maps.logits.double()).unflatten(0, shape))
         if self.settings["rival_score"] == "official":
             parts = zip(maps.features.split(PART), maps.logits.split(PART), strict=True)

@@ -1,13 +1,13 @@
 """CSSR on frozen CLIP and wav2vec 2.0 features: an autoencoder per class on the fused feature.
 
-Huang, Wang, Hu, Cheng: "Class-Specific Semantic Reconstruction for Open Set Recognition", TPAMI 2023; constants from
-the authors' repository (xyzedd/CSSR@d5a99e9: ``methods/cssr.py``, ``configs/basic.json``, ``pcssr.json``,
-``rcssr.json``). An extra row: the paper's CSSR is a network on face frames, trained from scratch.
+Constants are those of the authors' repository (hcep.methods.cssr_score cites it and their paper; ``pcssr.json``,
+``rcssr.json``). This is an extra row: the HCEP paper's CSSR is a network on face frames, trained from scratch.
 
-The fused feature takes the place of a feature map of one position, and the head learns with the autoencoders, as the
-authors' backbone does. Two things follow. Their third part of the score compares Gram matrices over positions; of one
-position that is ``|z| |z|^T``, which says nothing beyond ``|z|``, so it is left out. Their features have passed a ReLU
-and are their own absolute value; these have not, so that ``|z|`` stands where their code has z in the second part.
+The fused feature takes the place of a feature map with one position, and the head learns with the autoencoders, as the
+authors' backbone does. This has two consequences. The third part of their score compares Gram matrices over positions.
+With one position such a matrix is ``|z| |z|^T`` and says nothing more than ``|z|``, so this part is left out. Their
+features come out of a ReLU and equal their absolute value. Fused features do not, so ``|z|`` stands for their z in the
+second part.
 """
 
 from __future__ import annotations
@@ -21,27 +21,22 @@ from torch import Tensor, nn
 from hcep.methods.class_means import class_means
 from hcep.methods.cssr_score import LATENT, TINY, reconstruction_logits
 from hcep.methods.feature_method import FeatureMethod
-from hcep.methods.method import Batch, Sizes, log_max_softmax
+from hcep.methods.method import Batch, Sizes
 
 
 class CssrMM(FeatureMethod):
     """Autoencoders m -> 64 -> m without bias, tanh inside; 1,705,984 + 65,536 K learnable parameters at full size.
 
-    Settings read: ``cssr_logits`` (``p`` = minus the reconstruction error, ``r`` = plus it), ``rival_score``
-    (``official`` = sum of the two parts, each standardised over the training clips; ``msp`` = log max-softmax),
-    ``missing``, and the optimiser's.
+    `cssr_logits`: ``p`` = minus the reconstruction error, ``r`` = plus it. `rival_score`: ``official`` = sum of the two
+    parts, each standardised over the training clips; ``msp`` = log max-softmax.
 
     Attributes
     ----------
     typical : Tensor (K, m)
         Mean ``|z|`` of the training clips predicted as a class, divided by its sum over classes; 1 / K before `finish`.
     score_mean, score_std : Tensor (2,)
-        Of the two parts of the score over the training clips; 0 and 1 before `finish`.
+        Mean and deviation of the two parts of the score over the training clips; 0 and 1 before `finish`.
     """
-
-    typical: Tensor
-    score_mean: Tensor
-    score_std: Tensor
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
@@ -49,9 +44,9 @@ class CssrMM(FeatureMethod):
         # start values of a 1 x 1 convolution
         self.encode = nn.Parameter(torch.empty(count, LATENT, dim).uniform_(-(dim**-0.5), dim**-0.5))
         self.decode = nn.Parameter(torch.empty(count, dim, LATENT).uniform_(-(LATENT**-0.5), LATENT**-0.5))
-        self.register_buffer("typical", torch.full((count, dim), 1 / count))
-        self.register_buffer("score_mean", torch.zeros(2))
-        self.register_buffer("score_std", torch.ones(2))
+        self.typical = nn.Buffer(torch.full((count, dim), 1 / count))
+        self.score_mean = nn.Buffer(torch.zeros(2))
+        self.score_std = nn.Buffer(torch.ones(2))
 
     def logits(self, fused: Tensor) -> Tensor:
         """``-+ 0.1 |AE_k(z) - z|_1`` ``(B, K)``, kept within -100 and 100, of features ``(B, m)``."""
@@ -63,12 +58,8 @@ class CssrMM(FeatureMethod):
     @torch.no_grad()
     def finish(self, batches: Iterable[Batch]) -> None:
         """Typical activations by *predicted* class, then mean and deviation of the score's parts, all in float64."""
-        sizes, logits = [], []
-        for batch in batches:
-            fused = self.fused(batch).double()
-            sizes.append(fused.abs())
-            logits.append(self.logits(fused))
-        size, logit = torch.cat(sizes), torch.cat(logits)
+        held = [self.fused(batch).double() for batch in batches]
+        size, logit = torch.cat(held).abs(), torch.cat([self.logits(fused) for fused in held])
         means = class_means(size, logit.argmax(dim=1), len(self.classes))
         self.typical.copy_(means / means.sum(dim=0).clamp_min(torch.finfo(means.dtype).tiny))
         parts = self._parts(size, logit)
@@ -78,7 +69,7 @@ class CssrMM(FeatureMethod):
     def score(self, logits: Tensor, fused: Tensor) -> Tensor:
         """The sum of the standardised parts, or log max-softmax (`rival_score`)."""
         if self.settings["rival_score"] == "msp":
-            return log_max_softmax(logits)
+            return super().score(logits, fused)
         parts = self._parts(fused.abs(), logits)
         return ((parts - self.score_mean) / (self.score_std.double() + TINY)).sum(dim=1)
 

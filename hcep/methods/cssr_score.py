@@ -42,27 +42,12 @@ class ClassAutoencoders(nn.Module):
         self.decode = nn.Parameter(torch.empty(classes, channels, latent).uniform_(-1, 1) / math.sqrt(latent))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Errors ``(N, K, H, W)`` of features ``(N, C, H, W)``."""
-        return reconstruction_errors(features, self.encode, self.decode)
-
-
-def reconstruction_errors(features: Tensor, encode: Tensor, decode: Tensor) -> Tensor:
-    """``|D_k tanh(E_k z) - z|_1`` over channels at every position.
-
-    Parameters
-    ----------
-    features : Tensor (N, C, H, W)
-    encode, decode : Tensor (K, L, C), Tensor (K, C, L)
-
-    Returns
-    -------
-    Tensor (N, K, H, W)
-    """
-    positions = features.flatten(2)
-    latent = torch.tanh(torch.einsum("klc,ncp->nklp", encode, positions))
-    rebuilt = torch.einsum("kcl,nklp->nkcp", decode, latent)
-    errors = (rebuilt - positions[:, None]).abs().sum(dim=2)
-    return errors.unflatten(2, features.shape[2:])
+        """Errors ``|D_k tanh(E_k z) - z|_1`` over channels, ``(N, K, H, W)``, of features z ``(N, C, H, W)``."""
+        positions = features.flatten(2)
+        latent = torch.tanh(torch.einsum("klc,ncp->nklp", self.encode, positions))
+        rebuilt = torch.einsum("kcl,nklp->nkcp", self.decode, latent)
+        errors = (rebuilt - positions[:, None]).abs().sum(dim=2)
+        return errors.unflatten(2, features.shape[2:])
 
 
 def reconstruction_logits(errors: Tensor, variant: Variant) -> Tensor:
@@ -105,11 +90,6 @@ def gram_score(features: Tensor, grams: Tensor, prediction: Tensor) -> Tensor:
 class ScoreStatistics(nn.Module):
     """What the score needs to know of the training images; buffers only.
 
-    Parameters
-    ----------
-    classes, channels : int
-    variant : {"p", "r"}
-
     Attributes
     ----------
     shares : Tensor (K, C)
@@ -121,18 +101,13 @@ class ScoreStatistics(nn.Module):
         Of S0, S1, S2 over the training images. Until `fit` they are 0 and 1, and the score is S0 alone.
     """
 
-    shares: Tensor
-    grams: Tensor
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, classes: int, channels: int, variant: Variant) -> None:
         super().__init__()
         self.variant: Variant = variant
-        self.register_buffer("shares", torch.zeros(classes, channels, dtype=torch.float64))
-        self.register_buffer("grams", torch.zeros(classes, channels, channels, dtype=torch.float64))
-        self.register_buffer("mean", torch.zeros(3, dtype=torch.float64))
-        self.register_buffer("std", torch.ones(3, dtype=torch.float64))
+        self.shares = nn.Buffer(torch.zeros(classes, channels, dtype=torch.float64))
+        self.grams = nn.Buffer(torch.zeros(classes, channels, channels, dtype=torch.float64))
+        self.mean = nn.Buffer(torch.zeros(3, dtype=torch.float64))
+        self.std = nn.Buffer(torch.ones(3, dtype=torch.float64))
 
     @torch.no_grad()
     def fit(self, read: Callable[[], Iterable[Maps]]) -> None:
@@ -159,12 +134,9 @@ class ScoreStatistics(nn.Module):
         """S0, S1 and S2 of every image: ``(N, 3)``, float64."""
         maps = Maps(maps.features.double(), maps.logits.double())
         prediction = log_probabilities(maps.logits).argmax(dim=1)
-        columns = (
-            logit_score(maps, prediction, self.variant),
-            activation_score(maps.features, self.shares, prediction),
-            gram_score(maps.features, self.grams, prediction),
-        )
-        return torch.stack(columns, dim=1)
+        s0 = logit_score(maps, prediction, self.variant)
+        s1 = activation_score(maps.features, self.shares, prediction)
+        return torch.stack([s0, s1, gram_score(maps.features, self.grams, prediction)], dim=1)
 
     def forward(self, maps: Maps) -> Tensor:
         """Score ``(N,)``, higher = more known: the sum of the z-scored S0, S1, S2."""

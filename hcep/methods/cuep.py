@@ -5,14 +5,14 @@ Shapes: K classes, S side in pixels, A samples, D feature dimension of each enco
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from hcep.encoders.folder import Encoders
-from hcep.methods.method import Features
-from hcep.methods.parts import NEITHER, Part
+from hcep.methods.method import Features, Sizes
+from hcep.methods.parts import Part
 
 
 class OpposingFeatures(NamedTuple):
@@ -31,48 +31,30 @@ class CUEP(Part):
     ----------
     count : int
         Number of classes K.
-    side, samples : int
-        Sizes of an image and a waveform as the encoders take them.
-    pixel_normalisation : bool
-        False feeds the image prompts as they are; True applies CLIP's mean and deviation first.
-
-    Attributes
-    ----------
-    signs : set of {"pos", "neg"}
-        The images and waveforms that a loss reads; the others are neither learned nor encoded.
+    sizes : Sizes
+        Of an image and a waveform as the encoders take them.
+    settings : dict
+        ``pixel_normalisation``: false feeds the image prompts as they are; true applies CLIP's mean and deviation.
     """
 
     group: ClassVar[Literal["pixels"]] = "pixels"
 
-    def __init__(self, count: int, side: int, samples: int, *, pixel_normalisation: bool = False) -> None:
+    def __init__(self, count: int, sizes: Sizes, settings: dict[str, Any]) -> None:
         super().__init__()
-        self.signs = NEITHER
-        self.pixel_normalisation = pixel_normalisation
-        self.delta_v_pos = nn.Parameter(torch.randn(count, 3, side, side))
-        self.delta_v_neg = nn.Parameter(torch.randn(count, 3, side, side))
-        self.delta_a_pos = nn.Parameter(torch.randn(count, samples))
-        self.delta_a_neg = nn.Parameter(torch.randn(count, samples))
-
-    def reached(self) -> dict[str, Tensor]:
-        """The images, then the waveforms, of the signs in use."""
-        names = {"delta_v_pos": "pos", "delta_v_neg": "neg", "delta_a_pos": "pos", "delta_a_neg": "neg"}
-        return {name: self.get_parameter(name) for name, sign in names.items() if sign in self.signs}
+        self.pixel_normalisation = settings["pixel_normalisation"]
+        self.delta_v_pos = nn.Parameter(torch.randn(count, 3, sizes.side, sizes.side))
+        self.delta_v_neg = nn.Parameter(torch.randn(count, 3, sizes.side, sizes.side))
+        self.delta_a_pos = nn.Parameter(torch.randn(count, sizes.samples))
+        self.delta_a_neg = nn.Parameter(torch.randn(count, sizes.samples))
 
     def forward(self, encoders: Encoders, text: tuple[Tensor, Tensor]) -> OpposingFeatures:
         """Encode the prompts of the signs in use, images and waveforms in one pass each (eq. 4).
 
-        Parameters
-        ----------
-        encoders : Encoders
-        text : pair of Tensor (K, D)
-            ``F_T^+`` and ``F_T^-``.
+        `text` is the pair ``F_T^+`` and ``F_T^-``, each ``(K, D)``.
         """
-        positive, negative = text
-        sides = {
-            "pos": (positive, self.delta_v_pos, self.delta_a_pos),
-            "neg": (negative, self.delta_v_neg, self.delta_a_neg),
-        }
-        used = {sign: side for sign, side in sides.items() if sign in self.signs}
+        positive = text[0], self.delta_v_pos, self.delta_a_pos
+        negative = text[1], self.delta_v_neg, self.delta_a_neg
+        used = {sign: side for sign, side in (("pos", positive), ("neg", negative)) if sign in self.signs}
         if not used:
             return OpposingFeatures(None, None)
         words, images, waveforms = zip(*used.values(), strict=True)

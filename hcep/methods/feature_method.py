@@ -17,10 +17,7 @@ from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, mask
 
 
 class FeatureMethod(Method):
-    """Cross-entropy of `logits`, which a subclass gives; the score is the largest logit unless it says otherwise.
-
-    Settings read: ``head_dim``, ``missing``, and the optimiser's.
-    """
+    """Cross-entropy of `logits`, which a subclass gives; it may also give a score of its own."""
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
@@ -32,7 +29,7 @@ class FeatureMethod(Method):
 
     def score(self, logits: Tensor, fused: Tensor) -> Tensor:
         """Score ``(B,)``, higher = more known, of logits ``(B, K)`` and the fused features that they came from."""
-        return logits.amax(dim=1)
+        return self.usual_score(logits)
 
     def fused(self, batch: Batch) -> Tensor:
         """Fused features ``(B, m)`` of the clips."""

@@ -24,7 +24,6 @@ def encode_media(
     encoders: Encoders,
     batch: Batch,
     prompts: Prompts | None = None,
-    *,
     audio_place: Literal["prepend", "append"] = "prepend",
     audio_pool: Literal["all", "clip"] = "all",
 ) -> Features:
@@ -37,11 +36,10 @@ def encode_media(
     if batch.tokens is None or batch.frames is None or batch.waveform is None:
         raise ValueError("this batch holds cached features, not media")
     prompts = prompts or Prompts()
-    text = encoders.text(batch.tokens, prompts.text)
+    text = encoders.text(batch.tokens, prompts.text).float()
     clips, count = batch.frames.shape[:2]
     absent = batch.missing[:, 1].repeat_interleave(count)
     vision = encoders.vision.encode_frames(batch.frames.flatten(0, 1), absent, prompts.vision)
-    vision = vision.float().view(clips, count, -1).mean(dim=1)
     waveform = encoders.audio.normalise(batch.waveform, batch.samples)
-    audio = encoders.audio(waveform, prompts.audio, audio_place, audio_pool)
-    return Features(text.float(), vision.float(), audio.float())
+    audio = encoders.audio(waveform, prompts.audio, audio_place, audio_pool).float()
+    return Features(text, vision.float().view(clips, count, -1).mean(dim=1), audio)

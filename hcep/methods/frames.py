@@ -1,7 +1,7 @@
-"""Frames of clips as small images, for the networks that learn from scratch, and their random variants in training.
+"""Frames of clips as small images, for the networks that learn from scratch, and random variants of frames in training.
 
-All numbers are drawn from torch's own generator on the CPU: the loop saves and restores it, so that a resumed run sees
-the same images, and they do not depend on the device.
+All numbers are drawn from torch's own generator on the CPU. The training loop saves and restores it, so that a resumed
+run sees the same images, and the numbers do not depend on the device.
 
 Shapes: B clips, F frames, N = B F images, S side in pixels.
 """
@@ -9,6 +9,7 @@ Shapes: B clips, F frames, N = B F images, S side in pixels.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,19 +19,28 @@ from torchvision.transforms.v2 import functional as image_ops
 from hcep.methods.method import Batch
 
 MAGNITUDES = 10  # the release's scale; it draws 1 ... 9
-POOL = (
-    "brightness",
-    "colour",
-    "equalise",
-    "identity",
-    "posterise",
-    "rotate",
-    "sharpness",
-    "shear_x",
-    "shear_y",
-    "solarise",
-)
 GREY = 127
+
+
+def _shear(image: Tensor, x: float, y: float) -> Tensor:
+    """Move every row by `x` times its place, or every column by `y` times its place."""
+    shear = [math.degrees(math.atan(x)), math.degrees(math.atan(y))]
+    return image_ops.affine(image, angle=0.0, translate=[0, 0], scale=1.0, shear=shear, center=[0.0, 0.0])
+
+
+# CSSR's operations on an image uint8 (3, S, S), given the share of the full magnitude without and with a sign
+POOL: dict[str, Callable[[Tensor, float, float], Tensor]] = {
+    "brightness": lambda image, share, _: image_ops.adjust_brightness(image, 1.8 * share + 0.1),
+    "colour": lambda image, share, _: image_ops.adjust_saturation(image, 0.9 * share + 0.05),
+    "equalise": lambda image, share, _: image_ops.equalize(image),
+    "identity": lambda image, share, _: image,
+    "posterise": lambda image, share, _: image_ops.posterize(image, int(4 * share) + 4),
+    "rotate": lambda image, share, signed: image_ops.rotate(image, 15 * signed),
+    "sharpness": lambda image, share, _: image_ops.adjust_sharpness(image, 1.8 * share + 0.05),
+    "shear_x": lambda image, share, signed: _shear(image, 0.3 * signed, 0.0),
+    "shear_y": lambda image, share, signed: _shear(image, 0.0, 0.3 * signed),
+    "solarise": lambda image, share, _: image_ops.solarize(image, 256 - int(256 * share)),
+}
 
 
 def frames_of(batch: Batch) -> Tensor:
@@ -61,7 +71,7 @@ def uniform(count: int, low: float, high: float, device: torch.device) -> Tensor
 def shift_and_flip(images: Tensor, margin: int, *, reflect: bool) -> Tensor:
     """Move each image by up to `margin` pixels either way and mirror half of them.
 
-    The same as a random crop from the padded image; what comes in from outside is black or (`reflect`) mirrored.
+    The result is a random crop from the padded image. What comes in from outside is black, or mirrored with `reflect`.
     """
     count, _, side, _ = images.shape
     device = images.device
@@ -70,7 +80,7 @@ def shift_and_flip(images: Tensor, margin: int, *, reflect: bool) -> Tensor:
     mirrored = (torch.rand(count, 1) < 0.5).to(device)
     rows, columns = place + shift[0], torch.where(mirrored, side - 1 - place, place) + shift[1]
     inside = ((rows >= 0) & (rows < side))[:, :, None] & ((columns >= 0) & (columns < side))[:, None, :]
-    # past an edge: as many pixels back inside, without repeating the edge
+    # a place past an edge takes the pixel that lies as far inside; the edge itself is not repeated
     rows, columns = (side - 1 - (side - 1 - index.abs()).abs() for index in (rows, columns))
     picture = torch.arange(count, device=device)[:, None, None]
     moved = images[picture, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
@@ -78,7 +88,7 @@ def shift_and_flip(images: Tensor, margin: int, *, reflect: bool) -> Tensor:
 
 
 def zoom_and_flip(clips: Tensor, height: Tensor, width: Tensor) -> Tensor:
-    """A randomly placed box of each clip, the same in all its frames, back at full size; half the clips mirrored.
+    """Enlarge a randomly placed box of each clip to full size, the same in all its frames, and mirror half the clips.
 
     Parameters
     ----------
@@ -101,15 +111,15 @@ def strong_variants(images: Tensor) -> Tensor:
 
     Pool, ranges and square are those of xyzedd/CSSR@d5a99e9 (``configs/basic.json``, ``methods/augtools.py``).
     """
-    count, side = len(images), images.shape[-1]
-    names = torch.randint(len(POOL), (count, 2)).tolist()
+    count, side, names = len(images), images.shape[-1], list(POOL)
+    chosen = torch.randint(len(names), (count, 2)).tolist()
     magnitudes = torch.randint(1, MAGNITUDES, (count, 2)).tolist()
     taken, negative = (torch.rand(2, count, 2) < 0.5).tolist()
     changed = []
     for i, image in enumerate(images):
         for slot in range(2):
             if taken[i][slot]:
-                image = pool_operation(image, POOL[names[i][slot]], magnitudes[i][slot], negative=negative[i][slot])
+                image = pool_operation(image, names[chosen[i][slot]], magnitudes[i][slot], negative=negative[i][slot])
         changed.append(image)
     return cut_out(torch.stack(changed), side // 2)
 
@@ -117,30 +127,11 @@ def strong_variants(images: Tensor) -> Tensor:
 def pool_operation(image: Tensor, name: str, magnitude: int, *, negative: bool) -> Tensor:
     """One operation of `POOL` on an image uint8 ``(3, S, S)``; `negative` turns rotation and shear the other way."""
     share = magnitude / MAGNITUDES
-    signed = -share if negative else share
-    if name == "brightness":
-        return image_ops.adjust_brightness(image, 1.8 * share + 0.1)
-    if name == "colour":
-        return image_ops.adjust_saturation(image, 0.9 * share + 0.05)
-    if name == "equalise":
-        return image_ops.equalize(image)
-    if name == "posterise":
-        return image_ops.posterize(image, int(4 * share) + 4)
-    if name == "rotate":
-        return image_ops.rotate(image, 15 * signed)
-    if name == "sharpness":
-        return image_ops.adjust_sharpness(image, 1.8 * share + 0.05)
-    if name == "solarise":
-        return image_ops.solarize(image, 256 - int(256 * share))
-    if name in ("shear_x", "shear_y"):
-        angle = math.degrees(math.atan(0.3 * signed))
-        shear = [angle, 0.0] if name == "shear_x" else [0.0, angle]
-        return image_ops.affine(image, angle=0.0, translate=[0, 0], scale=1.0, shear=shear, center=[0.0, 0.0])
-    return image
+    return POOL[name](image, share, -share if negative else share)
 
 
 def cut_out(images: Tensor, square: int) -> Tensor:
-    """A grey square of up to `square` pixels a side on every image uint8 ``(N, 3, S, S)``, cut off at two edges."""
+    """Put a grey square on every image uint8 ``(N, 3, S, S)``: `square` pixels a side, less at the far two edges."""
     count, side = len(images), images.shape[-1]
     corner = ((torch.rand(2, count, 1) * side - square / 2).clamp_min(0)).long().to(images.device)
     place = torch.arange(side, device=images.device)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from hcep.errors import HcepError
@@ -19,7 +19,7 @@ from hcep.methods.class_text import choose_text
 from hcep.methods.cuep import CUEP, OpposingFeatures
 from hcep.methods.features import encode_media
 from hcep.methods.head import FusionHead
-from hcep.methods.method import Batch, Features, Method, Prediction, Sizes, accuracy, log_max_softmax, mask_missing
+from hcep.methods.method import Batch, Features, Method, Prediction, Sizes, accuracy, mask_missing, movements
 from hcep.methods.optimiser import OptimiserGroup
 from hcep.methods.parts import NEITHER, Part
 from hcep.methods.shared import Shared
@@ -28,17 +28,9 @@ from hcep.methods.streams import EmotionStream, Side, Stream, choose_points
 
 
 class HCEP(Method):
-    """The paper's method and, by settings, its ablations and controls.
-
-    Settings read: ``losses, sample_prompts, guide, prompt_words, prompt_tokens, text_prompt, vision_prompt,
-    audio_prompt, audio_pool, class_text, class_text_prompted, pixel_normalisation, points, point_features,
-    emo_features, emo_points, cosine_scale, normalise_features, loss_reduction, inference, score, words, prompts,
-    prompt_step, prompt_lr_pixels, prompt_lr_semantic, prompt_step_rms, missing``, and the optimiser's.
-    """
+    """The paper's method and, by settings (hcep.config.methods.Hcep), its ablations and controls."""
 
     inputs: ClassVar[Literal["media", "features"]] = "media"
-    text_positive: Tensor
-    text_negative: Tensor
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
@@ -50,31 +42,27 @@ class HCEP(Method):
         self.reduction = settings["loss_reduction"]
         # the head comes first, so that runs with the same seed start from the same head
         self.head = FusionHead(sizes)
-        self.smep = SMEP(
-            encoders,
-            sizes.samples,
-            words=settings["prompt_words"],
-            tokens=settings["prompt_tokens"],
-            guide=settings["guide"],
-            text_prompt=settings["text_prompt"],
-            vision_prompt=settings["vision_prompt"],
-            used=settings["sample_prompts"],
-        )
-        self.cuep = CUEP(
-            len(self.classes), sizes.side, sizes.samples, pixel_normalisation=settings["pixel_normalisation"]
-        )
-        # "happiness" -> "happy", as in the paper's example sentence
-        words = [settings["words"].get(name, name) for name in classes]
-        self.texts = choose_text(words, encoders.text.width, settings)
+        self.smep = SMEP(encoders, sizes.samples, settings)
+        self.cuep = CUEP(len(self.classes), sizes, settings)
+        self.texts = choose_text(self.words, encoders.text.width, settings)
         self.points = choose_points(len(self.classes), self.head.dim, settings)
-        self.emotion = (
-            EmotionStream(settings["emo_points"], settings["emo_features"], settings["cosine_scale"])
-            if "emo" in settings["losses"]
-            else None
-        )
-        self._choose_learnable()
-        self.register_buffer("text_positive", torch.zeros(len(self.classes), sizes.text))
-        self.register_buffer("text_negative", torch.zeros(len(self.classes), sizes.text))
+        self.emotion = EmotionStream(settings) if "emo" in settings["losses"] else None
+        # the losses in use (`losses`): eq. 5, then eq. 8
+        self.streams: list[Stream] = [stream for stream in (self.emotion, self.points) if stream is not None]
+        # all that may learn beside the head, in the order in which the history records it
+        self.parts: list[Part] = [self.smep, *self.streams, self.cuep, self.texts]
+        # without learned prompts the head, and points of their own, are left to learn
+        self.learn_prompts = settings["prompts"] == "learned"
+        # the parts are told what the streams read; the rest and frozen prompts have no gradients
+        self.texts.signs = NEITHER.union(*(stream.texts for stream in self.streams))
+        self.cuep.signs = NEITHER.union(*(stream.media for stream in self.streams))
+        self.head.fuse.requires_grad_(any(stream.fuse for stream in self.streams))
+        for part in self.parts:
+            part.requires_grad_(False)
+            for value in part.reached().values():
+                value.requires_grad_(self.learn_prompts or part in self.streams)
+        self.text_positive = nn.Buffer(torch.zeros(len(self.classes), sizes.text))
+        self.text_negative = nn.Buffer(torch.zeros(len(self.classes), sizes.text))
         self.clips_are_constant = not (self.learn_prompts and self.smep.used)
         self.text_is_constant = not (settings["class_text_prompted"] or (self.learn_prompts and self.texts.learns))
         # clips that are constant are looked up by number
@@ -84,31 +72,6 @@ class HCEP(Method):
         self._shared = Shared()
         self._opposing: OpposingFeatures | None = None
         self._known_features: dict[int, tuple[Tensor, ...]] = {}
-
-    @property
-    def streams(self) -> list[Stream]:
-        """The losses in use (`losses`): eq. 5, then eq. 8."""
-        return [stream for stream in (self.emotion, self.points) if stream is not None]
-
-    @property
-    def parts(self) -> list[Part]:
-        """All that may learn beside the head, in the order in which the history records it."""
-        return [self.smep, *self.streams, self.cuep, self.texts]
-
-    @property
-    def learn_prompts(self) -> bool:
-        """False with `prompts: frozen`, which leaves the head, and points of their own, to learn."""
-        return bool(self.settings["prompts"] == "learned")
-
-    def _choose_learnable(self) -> None:
-        """Tell the parts what the streams read, and take gradients off the rest and off frozen prompts."""
-        self.texts.signs = NEITHER.union(*(stream.texts for stream in self.streams))
-        self.cuep.signs = NEITHER.union(*(stream.media for stream in self.streams))
-        self.head.fuse.requires_grad_(any(stream.fuse for stream in self.streams))
-        for part in self.parts:
-            part.requires_grad_(False)
-            for value in part.reached().values():
-                value.requires_grad_(self.learn_prompts or part in self.streams)
 
     def _recorded(self) -> dict[str, Tensor]:
         """Tensors whose movement is recorded, by name."""
@@ -132,15 +95,11 @@ class HCEP(Method):
         for part in self.parts:
             learnable[part.group] += [value for value in part.reached().values() if value.requires_grad]
         learnable["head"] += [value for value in self.head.parameters() if value.requires_grad]
-        pixels, semantic = learnable["pixels"], learnable["semantic"]
-        groups = [OptimiserGroup.sgd("head", learnable["head"], settings)]
+        groups = [OptimiserGroup.sgd(name, values, settings) for name, values in learnable.items()]
         if settings["prompt_step"] == "adam":
             # no decay on prompts: it would be most of their movement
-            groups.append(OptimiserGroup("pixels", pixels, "adam", settings["prompt_lr_pixels"], 0.0, 0.0))
-            groups.append(OptimiserGroup("semantic", semantic, "adam", settings["prompt_lr_semantic"], 0.0, 0.0))
-        else:
-            groups.append(OptimiserGroup.sgd("pixels", pixels, settings))
-            groups.append(OptimiserGroup.sgd("semantic", semantic, settings))
+            rates = ("pixels", settings["prompt_lr_pixels"]), ("semantic", settings["prompt_lr_semantic"])
+            groups[1:] = [OptimiserGroup(name, learnable[name], "adam", rate) for name, rate in rates]
         return groups
 
     def features(self, batch: Batch) -> Features:
@@ -148,15 +107,10 @@ class HCEP(Method):
         if self.clips_are_constant and all(int(i) in self._known_features for i in batch.row):
             rows = [self._known_features[int(i)] for i in batch.row]
             return Features(*(torch.stack(column) for column in zip(*rows, strict=True)))
-        prompts = self.smep() if self.settings["sample_prompts"] else None
+        prompts = self.smep() if self.smep.used else None
+        place, pool = self.settings["audio_prompt"], self.settings["audio_pool"]
         with self.encoding():
-            encoded = encode_media(
-                self.encoders,
-                batch,
-                prompts,
-                audio_place=self.settings["audio_prompt"],
-                audio_pool=self.settings["audio_pool"],
-            )
+            encoded = encode_media(self.encoders, batch, prompts, place, pool)
         encoded = self._scaled(mask_missing(encoded, batch.missing, self.settings))
         if self.clips_are_constant:
             # prompts that never move give every clip the same features in every epoch
@@ -248,8 +202,7 @@ class HCEP(Method):
             precise = tuple(value.double() for value in side)
             found.append(stream.logits(self.head, features, fused.double(), precise))
         logits = torch.stack(found).mean(0) if self.settings["inference"] == "average" else found[-1]
-        score = log_max_softmax(logits) if self.settings["score"] == "log_softmax" else logits.max(dim=1).values
-        return Prediction(logits, score, {**features._asdict(), "fused": fused})
+        return Prediction(logits, self.usual_score(logits), {**features._asdict(), "fused": fused})
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
@@ -258,10 +211,7 @@ class HCEP(Method):
         Gaps exist where both signs are in use: ``gap_text, gap_vision, gap_audio`` of eq. 4's features, ``gap_fused``
         of the points; points that are the texts themselves (`point_features: text`) have ``gap_text`` alone.
         """
-        rows = {}
-        for name, value in self._recorded().items():
-            start = self.start[name].to(value.device)
-            rows[f"movement_{name}"] = float((value - start).norm() / start.norm())
+        rows = movements(self._recorded(), self.start)
         text, opposing = self.class_features()
         gaps: dict[str, tuple[Tensor, Tensor]] = {}
         for stream, side in zip(self.streams, self.sides(text, opposing), strict=True):

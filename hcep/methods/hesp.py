@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,23 +21,23 @@ from torch.nn import functional
 from hcep.methods.dpol import emotion_logits
 from hcep.methods.frames import absent_images, frames_of, uniform, zoom_and_flip
 from hcep.methods.head import POINT_STD, arpl_distance, arpl_margin
-from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, log_max_softmax
+from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, movements
 
 CONTEXTS = 16
 CONTEXT_STD = 0.02
 PATCH_SHARE = 4  # the patch is 56 of 224 pixels
-# the release's steps have one L2 norm, on an image of 224 and on a patch of 56 pixels: as RMS it fits any size
+# the release takes steps of one L2 norm on an image of 224 and a patch of 56 pixels; written as RMS it fits any size
 IMAGE_RMS = 1 / math.sqrt(3 * 224 * 224)
 PATCH_RMS = 1 / math.sqrt(3 * 56 * 56)
 CONTRAST_TEMPERATURE = 0.5
 AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of a random crop
-
-
-class Prototypes(NamedTuple):
-    """Per class ``(K, m)``: text feature T, feature C of the negative image."""
-
-    text: Tensor
-    image: Tensor
+# parameters of CLIP's text tower that learn, by their name in it; the logarithm of the scale is the fifth
+TOWER = {
+    "position": "positional_embedding",
+    "norm_weight": "ln_final.weight",
+    "norm_bias": "ln_final.bias",
+    "projection": "text_projection",
+}
 
 
 def supervised_contrast(features: Tensor, label: Tensor) -> Tensor:
@@ -66,70 +66,55 @@ class HESP(Method):
     supervised contrast of x. The patch is added to every frame's pixels before CLIP's normalisation.
 
     Besides SGD, patch and negative images take a step of fixed size along their gradient, whatever the learning rate:
-    L2 norm 50 at the release's sizes, an RMS of 0.52 on the patch, whose pixels span 1. What the other losses learn has
-    to follow frames that change so much at every step; a run of a few hundred steps cannot, and takes a smaller norm.
+    L2 norm 50 at the release's sizes, which is an RMS of 0.52 on the patch, whose pixels span 1. So the frames change
+    much at every step, and what the other losses learn has to follow. A run of a few hundred steps is too short for
+    that and takes a smaller norm.
 
-    Released: (1) all gradients of prompts and text tower are cleared after the backward pass and before the optimiser's
-    step, so that only the manual steps, the negative images and the radius learn; (2) the words are in alphabetical
-    order, the labels in that of their ids; (3) one manual step, along the mean gradient over classes, moves all
-    negative images. The choice of the epoch by test clips is the configuration's (``selection: best_on_test``).
+    As released: (1) all gradients of prompts and text tower are cleared after the backward pass and before the
+    optimiser's step, so that only the manual steps, the negative images and the radius learn; (2) the words are in
+    alphabetical order, the labels in that of their ids; (3) one manual step, along the mean gradient over classes,
+    moves all negative images. That test clips choose the epoch is set in the configuration (``best_on_test``).
 
-    Choices of ours: the patch lies in the centre (the release takes its place from a map of randomly drawn weights on
-    the first frame that it meets); no sentences written by a language model; frames at fixed places, since the cache
-    holds those only. Sizes follow the encoder: patch S / 4, steps of equal RMS.
+    Our own choices: the patch lies in the centre (the release finds a place by a map of randomly drawn weights on the
+    first frame that it meets); no sentences are written by a language model; frames are at fixed places, since the
+    cache holds no others. Sizes follow the encoder: patch S / 4, steps of equal RMS.
 
-    Parameters: 302,593 of CLIP's text tower (position, last norm, projection, scale), which HESP leaves unfrozen and
-    which are therefore copies owned here, 9,409 of patch and radius, and 199,169 per class: 1,905,354 / 1,507,016 /
-    1,108,678 / 710,340 at K = 8/6/4/2. Of these 39,937 per class are never used. The paper's 2.21 / 1.81 / 1.41 / 1.01
-    M counts the text tower's share twice (`paper_count_extra`).
+    Parameters: 302,593 of CLIP's text tower (position, last norm, projection, scale), which HESP does not freeze, so
+    that this class owns copies of them; 9,409 of patch and radius; 199,169 per class, of which 39,937 are never used.
+    In sum 1,905,354 / 1,507,016 / 1,108,678 / 710,340 at K = 8/6/4/2. The paper's 2.21 / 1.81 / 1.41 / 1.01 M counts
+    the text tower's share twice (`paper_count_extra`).
 
     Recipe, the rows ``hesp`` and ``hesp_released``: SGD, lr 0.01, momentum 0.9, decay 1e-4, batch 64, 100 epochs, a
     tenth of the rate every 30. Augmentation: mirroring and a random crop (8 to 100 % of the area), alike in all frames.
 
-    Settings read: ``augmentation`` (``official`` or ``none``), ``cosine_scale`` (start of s), ``hesp_defects``,
-    ``hesp_step_norm`` (of the steps of fixed size), ``rival_score`` (``official`` or ``msp``), ``words``, and the
-    optimiser's. Of a batch in parts (`micro_batch`), only clips of the same part are contrasted.
+    `cosine_scale` is the start of s, `hesp_step_norm` the norm of the steps of fixed size. Of a batch in parts
+    (`micro_batch`), only clips of the same part are contrasted.
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "media"
     towers: ClassVar[tuple[str, ...]] = ("vision",)
     splittable: ClassVar[bool] = False
-    prompt_tokens: Tensor
-    negative_tokens: Tensor
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
         text, count = encoders.text, len(self.classes)
-        words = [settings["words"].get(name, name) for name in self.classes]
-        if settings["hesp_defects"]:
-            words = sorted(words)
-        self.register_buffer("prompt_tokens", text.tokenize([f"{word}." for word in words]), persistent=False)
+        words = sorted(self.words) if settings["hesp_defects"] else self.words
+        self.prompt_tokens = nn.Buffer(text.tokenize([f"{word}." for word in words]), persistent=False)
         sentences = [f"This video is not {word}." for word in words]
-        self.register_buffer("negative_tokens", text.tokenize(sentences), persistent=False)
+        self.negative_tokens = nn.Buffer(text.tokenize(sentences), persistent=False)
         self.contexts = nn.Parameter(CONTEXT_STD * torch.randn(count, CONTEXTS, text.width))
         self.patch = nn.Parameter(torch.zeros(3, sizes.side // PATCH_SHARE, sizes.side // PATCH_SHARE))
         self.negatives = nn.Parameter(torch.randn(count, 3, sizes.side, sizes.side))
         self.radius = nn.Parameter(torch.zeros(1))
-        copies = {
-            "position": text.positional_embedding,
-            "norm_weight": text.ln_final.weight,
-            "norm_bias": text.ln_final.bias,
-            "projection": text.text_projection,
-            "log_scale": torch.tensor(math.log(settings["cosine_scale"])),
-        }
-        self.text_tower = nn.ParameterDict(
-            {name: nn.Parameter(value.detach().clone()) for name, value in copies.items()}
-        )
+        copies = {name: text.get_parameter(path) for name, path in TOWER.items()}
+        copies["log_scale"] = torch.tensor(math.log(settings["cosine_scale"]))
+        self.text_tower = nn.ParameterDict({name: nn.Parameter(own.detach().clone()) for name, own in copies.items()})
         # the release registers these beside its prompts and never uses them; its count holds them
-        self.unused = nn.ParameterDict(
-            {
-                "negative_text": nn.Parameter(POINT_STD * torch.randn(count, text.context, text.width)),
-                "points": nn.Parameter(POINT_STD * torch.randn(count, sizes.vision)),
-            }
-        )
+        shapes = {"negative_text": (count, text.context, text.width), "points": (count, sizes.vision)}
+        self.unused = nn.ParameterDict({name: POINT_STD * torch.randn(shape) for name, shape in shapes.items()})
         self.unused_classifier = nn.Linear(sizes.vision, count)
         self.start = {name: getattr(self, name).detach().clone() for name in ("contexts", "negatives")}
-        self._prototypes: Prototypes | None = None
+        self._prototypes: tuple[Tensor, Tensor] | None = None
 
     @property
     def paper_count_extra(self) -> int:
@@ -138,24 +123,18 @@ class HESP(Method):
 
     def text_features(self, tokens: Tensor, contexts: Tensor | None = None) -> Tensor:
         """Text features ``(K, m)`` with the learnt copies in the tower's place, and contexts ``(K, 16, W)``."""
-        tower = self.text_tower
-        replaced = {
-            "positional_embedding": tower["position"],
-            "ln_final.weight": tower["norm_weight"],
-            "ln_final.bias": tower["norm_bias"],
-            "text_projection": tower["projection"],
-        }
+        replaced = {path: self.text_tower[name] for name, path in TOWER.items()}
         with self.encoding():
             return functional_call(self.encoders.text, replaced, (tokens, contexts)).float()
 
-    def prototypes(self) -> Prototypes:
-        """T and C of the present prompts; negative images are fed without normalisation, as in the release."""
+    def prototypes(self) -> tuple[Tensor, Tensor]:
+        """T and C ``(K, m)`` of the present prompts; negative images enter without normalisation, as in the release."""
         with self.encoding():
             image = self.encoders.vision(self.negatives).float()
-        return Prototypes(self.text_features(self.prompt_tokens, self.contexts), image)
+        return self.text_features(self.prompt_tokens, self.contexts), image
 
     def images(self, batch: Batch) -> Tensor:
-        """Normalised frames ``(B F, 3, S, S)`` with the patch; a clip without video is zeros and the patch."""
+        """Normalised frames ``(B F, 3, S, S)`` with the patch; a clip without video is the patch on zeros."""
         vision = self.encoders.vision
         clips = frames_of(batch).movedim(-1, -3).float() / 255
         if self.training and self.settings["augmentation"] == "official":
@@ -177,13 +156,13 @@ class HESP(Method):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The five losses, that of ARPL in its two terms."""
         features, label = self.features(batch), batch.label
-        prototypes, scale = self.prototypes(), self.text_tower["log_scale"].exp()
-        by_text = emotion_logits(features, prototypes.text, scale)
-        by_image = arpl_distance(features, prototypes.image)
-        # what is computed first is added up last on the way back: this order is part of the results' last digits
+        (text, image), scale = self.prototypes(), self.text_tower["log_scale"].exp()
+        by_text = emotion_logits(features, text, scale)
+        by_image = arpl_distance(features, image)
+        # the backward pass adds up gradients in the reverse of this order, which decides the last digits of results
         osr = functional.cross_entropy(by_image, label)
-        margin = arpl_margin(features, prototypes.image, label, self.radius)
-        opposing = emotion_logits(prototypes.image, self.text_features(self.negative_tokens), scale)
+        margin = arpl_margin(features, image, label, self.radius)
+        opposing = emotion_logits(image, self.text_features(self.negative_tokens), scale)
         mean = (by_text + by_image) / 2
         return {
             "loss_text": functional.cross_entropy(by_text, label),
@@ -197,11 +176,11 @@ class HESP(Method):
 
     @torch.no_grad()
     def before_step(self) -> None:
-        """The manual steps; as released, then drop what `prompt.zero_grad()` drops."""
+        """Take the manual steps; as released, then drop the gradients that the release's `prompt.zero_grad()` drops."""
         defects, norm = self.settings["hesp_defects"], self.settings["hesp_step_norm"]
         for values, rms, axes in ((self.patch, PATCH_RMS, (0, 1, 2)), (self.negatives, IMAGE_RMS, (1, 2, 3))):
             assert values.grad is not None
-            # a released step is the same for every class
+            # as released, the step is the same for every class
             slope = values.grad.mean(0, keepdim=True) if defects and values is self.negatives else values.grad
             values.sub_(norm * rms * slope / slope.square().mean(axes, keepdim=True).sqrt().clamp_min(1e-20))
         if defects:
@@ -217,18 +196,12 @@ class HESP(Method):
         """``(a + b) / 2`` as logits; the official score is the largest of them, raw."""
         if self._prototypes is None:
             self._prototypes = self.prototypes()
-        features = self.features(batch)
-        scale = self.text_tower["log_scale"].exp()
-        by_text = emotion_logits(features.double(), self._prototypes.text.double(), scale)
-        logits = (by_text + arpl_distance(features.double(), self._prototypes.image.double())) / 2
-        score = logits.max(dim=1).values if self.settings["rival_score"] == "official" else log_max_softmax(logits)
-        return Prediction(logits, score, {"vision": features})
+        features, (text, image) = self.features(batch), self._prototypes
+        by_text = emotion_logits(features.double(), text.double(), self.text_tower["log_scale"].exp())
+        logits = (by_text + arpl_distance(features.double(), image.double())) / 2
+        return Prediction(logits, self.usual_score(logits), {"vision": features})
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
         """``movement_*`` = |now - start| / |start| of contexts and negative images."""
-        rows = {}
-        for name, start in self.start.items():
-            value = getattr(self, name)
-            rows[f"movement_{name}"] = float((value - start.to(value.device)).norm() / start.norm())
-        return rows
+        return movements({name: self.get_parameter(name) for name in self.start}, self.start)

@@ -12,11 +12,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from hcep.methods.feature_method import FeatureMethod
-from hcep.methods.method import Sizes, log_max_softmax
+from hcep.methods.method import Sizes
 
 
 class Linear(FeatureMethod):
-    """Fusion head and one linear layer; settings read: ``score``, ``missing``, and the optimiser's."""
+    """Fusion head and one linear layer; the score is log max-softmax or the largest logit (`score`)."""
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
@@ -25,7 +25,3 @@ class Linear(FeatureMethod):
     def logits(self, fused: Tensor) -> Tensor:
         """The layer's output, taken in the precision of its weights."""
         return self.classifier(fused.to(self.classifier.weight.dtype)).to(fused.dtype)
-
-    def score(self, logits: Tensor, fused: Tensor) -> Tensor:
-        """Log max-softmax or the largest logit (`score`)."""
-        return log_max_softmax(logits) if self.settings["score"] == "log_softmax" else logits.amax(dim=1)

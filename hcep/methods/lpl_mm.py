@@ -4,8 +4,8 @@ Fu, Liu, Wang: "Logit prototype learning with active multimodal representation f
 Science China Information Sciences 2024; constants and order of steps from the authors' repository
 (fuyimin96/LPL@d2d891d: ``LPL.py``, ``LPLModelbuilder.py``).
 
-The release drops test clips whose modalities disagree in reliability before it computes AUROC and OSCR; here no clip is
-dropped. With three modalities its rule (variance of shares at least 0.4) could not apply: that variance is at most 1/3.
+Before it computes AUROC and OSCR the release drops test clips whose modalities disagree in reliability. Here no clip is
+dropped: with three modalities its rule (variance of shares at least 0.4) never holds, as that variance is at most 1/3.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from hcep.methods.method import Batch, Features, Method, Prediction, Sizes, accu
 
 ANCHOR_SIZE = 5.0
 ANCHOR_WEIGHT = 0.1
-# a class with one training clip has it as its anchor, at distance 0
+# The only training clip of a class is the class's anchor: its distance is 0, and so is the radius, which makes the
+# reliability 0. Any positive reliability keeps the order of the classes.
 LEAST_DISTANCE = 1e-12
-# and radius 0: any of its reliability leaves the classes in their order
 LEAST_RELIABILITY = 1e-30
 
 
@@ -42,8 +42,8 @@ def training_distance(logits: Tensor, anchors: Tensor) -> Tensor:
 def fuse(single: Tensor, anchors: Tensor) -> Tensor:
     """Fused logits ``(B, K)`` of three modalities ``(3, B, K)`` and their anchors ``(3, K, K)``.
 
-    Weights ``exp(-H_j)`` over their sum, H_j the entropy (in nats) of the inverse distances divided by their sum; no
-    gradient passes through them.
+    The weight of modality j is ``exp(-H_j)``, divided by the sum of all three. H_j is the entropy (in nats) of the
+    inverse distances, divided by their sum. No gradient passes through the weights.
     """
     inverse = 1 / euclidean(single, anchors).clamp_min(LEAST_DISTANCE)
     entropy = torch.special.entr(inverse / inverse.sum(dim=2, keepdim=True)).sum(dim=2)
@@ -54,29 +54,24 @@ def fuse(single: Tensor, anchors: Tensor) -> Tensor:
 class LplMM(Method):
     """A linear head per modality on the features themselves; 1,795 K learnable parameters at full size.
 
-    Settings read: ``rival_score`` (``official`` = max softmax of minus reliability times distance; ``msp`` leaves the
-    reliability out), ``missing``, and the optimiser's.
+    `rival_score`: ``official`` = max softmax of minus reliability times distance; ``msp`` leaves the reliability out.
 
     Attributes
     ----------
     anchors, fused_anchors : Tensor (3, K, K), (K, K)
-        5 times the identity in training; `finish` puts the class means of the training clips' logits there.
+        5 times the identity in training; then, by `finish`, the class means of the training clips' logits.
     radius : Tensor (3, K)
         Mean training distance of a class's training clips to its anchor; 1 before `finish`.
     """
-
-    anchors: Tensor
-    fused_anchors: Tensor
-    radius: Tensor
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
         count = len(self.classes)
         self.heads = nn.ModuleList([nn.Linear(width, count) for width in (sizes.text, sizes.vision, sizes.audio)])
         start = ANCHOR_SIZE * torch.eye(count)
-        self.register_buffer("anchors", start.repeat(3, 1, 1))
-        self.register_buffer("fused_anchors", start.clone())
-        self.register_buffer("radius", torch.ones(3, count))
+        self.anchors = nn.Buffer(start.repeat(3, 1, 1))
+        self.fused_anchors = nn.Buffer(start.clone())
+        self.radius = nn.Buffer(torch.ones(3, count))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """``loss_tuplet`` on the fused logits; ``loss_anchor``: 0.1 x own distance, summed over modalities."""
@@ -93,15 +88,13 @@ class LplMM(Method):
 
     @torch.no_grad()
     def finish(self, batches: Iterable[Batch]) -> None:
-        """Anchors to the class means of the logits, then radii around the new anchors, in the release's order.
+        """Set the anchors to the class means of the logits, then measure radii around them, in the release's order.
 
-        The fused logits behind the fused anchors still have the weights of the old ones; the release measures the
-        radii with the cosine term although `predict` uses the plain distance.
+        The fused anchors are means of logits that the old anchors weighted. As in the release, the radii have the
+        cosine term, although `predict` uses the plain distance.
         """
-        logits, labels = [], []
-        for batch in batches:
-            logits.append(self._single(masked_features(batch, self.settings)).double())
-            labels.append(batch.label)
+        held = [(self._single(masked_features(batch, self.settings)).double(), batch.label) for batch in batches]
+        logits, labels = zip(*held, strict=True)
         single, label, count = torch.cat(logits, dim=1), torch.cat(labels), len(self.classes)
         self.fused_anchors.copy_(class_means(fuse(single, self.anchors.double()), label, count))
         self.anchors.copy_(torch.stack([class_means(each, label, count) for each in single]))
@@ -110,7 +103,7 @@ class LplMM(Method):
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Prediction:
-        """Logits ``-rho |l - a_k|``; rho multiplies radius over distance of each modality at the nearest anchor.
+        """Logits ``-rho |l - a_k|``; rho is the product over modalities of radius / distance at the nearest anchor.
 
         The fused feature is the fused logit vector l ``(B, K)``.
         """

@@ -6,7 +6,7 @@ Shapes: B clips, K known classes, F frames, S side in pixels, A samples, L token
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -100,7 +100,7 @@ class Method(nn.Module):
         Frozen encoders, for methods with ``inputs == "media"``; they stay outside the module tree, so that neither
         ``parameters()`` nor ``train()`` nor a checkpoint reaches them.
     settings : dict
-        The run's settings: what the loop and this method read, and nothing else.
+        The run's settings: what the loop and this method read (hcep.config.methods), and nothing else.
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "features"
@@ -119,6 +119,8 @@ class Method(nn.Module):
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__()
         self.classes = list(classes)
+        # "happiness" -> "happy", as in the paper's example sentence, for methods that put classes into sentences
+        self.words = [settings.get("words", {}).get(name, name) for name in classes]
         self.sizes, self.encoders, self.settings = sizes, encoders, settings
 
     def parameter_groups(self, settings: dict[str, Any]) -> list[OptimiserGroup]:
@@ -162,6 +164,11 @@ class Method(nn.Module):
         """Logits, score and features, without gradients."""
         raise NotImplementedError
 
+    def usual_score(self, logits: Tensor) -> Tensor:
+        """Score ``(B,)`` of logits ``(B, K)``: log max-softmax if `score` or `rival_score` says so, or the largest."""
+        softmax = self.settings.get("score") == "log_softmax" or self.settings.get("rival_score") == "msp"
+        return log_max_softmax(logits) if softmax else logits.amax(dim=1)
+
     def diagnostics(self) -> dict[str, float]:
         """Numbers for the epoch's row of history.csv (``movement_*``, ``gap_*``)."""
         return {}
@@ -195,6 +202,12 @@ def log_max_softmax(logits: Tensor) -> Tensor:
     best, place = logits.max(dim=1, keepdim=True)
     rest = torch.exp(logits - best).scatter(1, place, 0.0)
     return -torch.log1p(rest.sum(dim=1))
+
+
+def movements(now: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> dict[str, float]:
+    """``movement_*`` = |now - start| / |start| of every tensor, by name."""
+    pairs = ((name, value, start[name].to(value.device)) for name, value in now.items())
+    return {f"movement_{name}": float((value - origin).norm() / origin.norm()) for name, value, origin in pairs}
 
 
 def accuracy(logits: Tensor, label: Tensor) -> Tensor:

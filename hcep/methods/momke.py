@@ -2,8 +2,8 @@
 
 Xu, Jiang, Liang: "Leveraging Knowledge of Modality Experts for Incomplete Multimodal Learning", ACM Multimedia 2024;
 constants from the authors' repository (wxxv/MoMKE@2dceb57: ``model_expert_softmoe.py``, ``Attention_softmoe.py``,
-``run_MoMKE_cmumosei.sh``). The release restores "best" experts between the stages, which has no effect there, and
-picks its epoch on test clips; neither is done here.
+``run_MoMKE_cmumosei.sh``). Between the stages the release restores its "best" experts, which changes nothing there, and
+it chooses the epoch by test clips. Neither is done here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, cached_features, log_max_softmax
+from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, cached_features
 from hcep.methods.optimiser import OptimiserGroup
 
 WIDTH = 256
@@ -34,8 +34,8 @@ def mlp(width: int, output: int) -> nn.Sequential:
 class Expert(nn.Module):
     """Transformer of four blocks over one clip.
 
-    The authors attend over the utterances of a conversation; a clip that stands alone attends to itself with weight
-    one, so that a block's attention is its value projection, and queries, keys and the number of heads drop out.
+    The authors let the utterances of a conversation attend to each other. A clip that stands alone attends to itself
+    with weight one: a block's attention is then its value projection, and needs neither queries, keys nor heads.
     """
 
     def __init__(self) -> None:
@@ -56,16 +56,11 @@ class Momke(Method):
 
     An absent modality is masked: it adds nothing to the experts' loss, and its part of the joint feature is zero.
 
-    Settings read: ``score`` (``log_softmax``, ``max_logit``), ``rival_optimiser`` (``official`` = Adam, ``shared`` =
-    SGD), and the optimiser's.
-
     Attributes
     ----------
     stage : int64 Tensor ()
-        1 or 2, of the next step.
+        Stage of the next step, 1 or 2.
     """
-
-    stage: Tensor
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
@@ -77,14 +72,14 @@ class Momke(Method):
         self.joint = nn.Linear(EXPERTS * WIDTH, EXPERTS * WIDTH)
         self.classifier = nn.Linear(EXPERTS * WIDTH, count)
         self.dropout = nn.Dropout(DROPOUT)
-        self.register_buffer("stage", torch.tensor(1))
+        self.stage = nn.Buffer(torch.tensor(1))
         self.expert_steps = 0
 
     def parameter_groups(self, settings: dict[str, Any]) -> list[OptimiserGroup]:
-        """Adam for everything, or the run's SGD."""
+        """Adam for everything, or the run's SGD (`rival_optimiser: shared`)."""
         if settings["rival_optimiser"] == "shared":
             return super().parameter_groups(settings)
-        return [OptimiserGroup("all", list(self.parameters()), "adam", settings["lr"], settings["weight_decay"], 0.0)]
+        return [OptimiserGroup("all", list(self.parameters()), "adam", settings["lr"], settings["weight_decay"])]
 
     def begin(self, batches: Iterable[Batch]) -> None:
         """Count the steps of the first stage."""
@@ -103,7 +98,7 @@ class Momke(Method):
             parts = zip(self.expert_heads, self.experts, entered, strict=True)
             logits = [head(expert(x)) for head, expert, x in parts]
             errors = [functional.cross_entropy(value, batch.label, reduction="none") for value in logits]
-            # a mean over all clips, absent ones as zero: micro-batches then add up to the whole batch
+            # the mean is over all clips, with 0 for absent ones, so that micro-batches add up to the whole batch
             experts = torch.stack(errors, dim=1).masked_fill(batch.missing, 0.0).mean(dim=0).sum()
             share = torch.stack([accuracy(value, batch.label) for value in logits]).mean()
             return {"loss_experts": experts, "loss_joint": nothing, "accuracy": share}
@@ -113,19 +108,19 @@ class Momke(Method):
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Prediction:
-        """Joint logits; log max-softmax or the largest logit (`score`)."""
+        """Logits of the joint feature, and their log max-softmax or the largest (`score`)."""
         hidden = self._joint(self._entered(batch), batch.missing)
         logits = self.classifier(hidden).double()
-        score = log_max_softmax(logits) if self.settings["score"] == "log_softmax" else logits.max(dim=1).values
-        return Prediction(logits, score, {**cached_features(batch)._asdict(), "fused": hidden})
+        return Prediction(logits, self.usual_score(logits), {**cached_features(batch)._asdict(), "fused": hidden})
 
     def _entered(self, batch: Batch) -> list[Tensor]:
+        """The three modalities at the experts' width, each ``(B, 256)``."""
         return [self.dropout(map_(x)) for map_, x in zip(self.enter, cached_features(batch), strict=True)]
 
-    def _joint(self, entered: Sequence[Tensor], missing: Tensor) -> Tensor:
+    def _joint(self, entered: list[Tensor], missing: Tensor) -> Tensor:
         """Joint feature ``(B, 768)``: each modality through all experts, mixed by its router, then joined."""
         weights = torch.stack([router(x).softmax(dim=1) for router, x in zip(self.routers, entered, strict=True)])
-        together = torch.cat(list(entered))
+        together = torch.cat(entered)
         outputs = torch.stack([expert(together).view(3, -1, WIDTH) for expert in self.experts], dim=2)
         mixed = (weights[..., None] * outputs).sum(dim=2)
         joined = mixed.masked_fill(missing.T[..., None], 0.0).transpose(0, 1).flatten(1)

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from hcep.errors import HcepError
 from hcep.methods.frames import absent_images, frames_of, uniform, zoom_and_flip
-from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy, log_max_softmax
+from hcep.methods.method import Batch, Method, Prediction, Sizes, accuracy
 from hcep.methods.optimiser import OptimiserGroup
 
 # the 28 sentences of the release, as it combines them; "a example" is its spelling
@@ -40,17 +40,10 @@ def sentences(word: str) -> list[str]:
 
 
 def temporal_attention(attention: nn.MultiheadAttention, tokens: Tensor, frames: int) -> Tensor:
-    """Self-attention in which a frame sees the next, the previous and its own tokens; no new parameters.
+    """Self-attention of tokens ``(B F, L, W)`` in which a frame sees the next, the previous and its own tokens.
 
-    Before the first and after the last frame there are zero keys and values, which take their share of the softmax, as
-    in the release.
-
-    Parameters
-    ----------
-    attention : MultiheadAttention
-        Projections of the tower's block.
-    tokens : Tensor (B F, L, W)
-        Frames of a clip one after the other.
+    It uses the projections of the block's `attention` and has no parameters of its own. Before the first and after the
+    last frame of a clip there are zero keys and values, which take their share of the softmax, as in the release.
     """
     width, heads = tokens.shape[-1], attention.num_heads
     joint = functional.linear(tokens, attention.in_proj_weight, attention.in_proj_bias)
@@ -94,35 +87,30 @@ class OpenVclip(Method):
     Logits: mean over frames of ``s cos(frame, class)`` against the fixed mean text feature of 28 sentences per class.
     The release scores no unknowns; the score is the maximum softmax probability, or the largest logit (`score`).
 
-    Training: cross-entropy at the weights, and half of it at weights drawn between these and CLIP's, with the gradient
-    taken there and applied unscaled; a batch in parts (`micro_batch`) draws for each part. Gradients are cut to norm 1;
+    Training: cross-entropy at the weights, and half the cross-entropy at weights drawn between these and CLIP's, whose
+    gradient is applied unscaled; a batch in parts (`micro_batch`) draws for each part. Gradients are cut to norm 1;
     AdamW, decay 0.01 except on biases and norms. After training the weights are half CLIP's and half the mean over the
     ends of the epochs from the second on.
 
-    Recipe, the row ``open_vclip``: lr 3.33e-6, batch 64, 22 epochs. The release's warm-up of two epochs and cosine are
-    approximated by the loop's steps: the rate falls to a fifth for the second half (a cosine's halves average 0.82 and
-    0.18 of its start). CLIP's scale s is kept; the release lets it learn at that rate, which moves it by some percent.
+    Recipe, the row ``open_vclip``: lr 3.33e-6, batch 64, 22 epochs. The loop's steps stand for the release's warm-up of
+    two epochs and its cosine: the rate falls to a fifth for the second half (a cosine's halves average 0.82 and 0.18 of
+    its start). CLIP's scale s stays fixed; in the release it learns at that rate, which moves it by some percent.
     Augmentation: mirroring and a crop of 224 from 224 to 256 pixels, alike in all frames.
 
-    `fine_tune: false`, the row ``open_vclip_zs`` with ``epochs: 0``, is no Open-VCLIP but its cheap stand-in: CLIP as
-    it is, frame by frame, with the same sentences and score.
+    `fine_tune: false`, the row ``open_vclip_zs`` with ``epochs: 0``, is a cheap stand-in for Open-VCLIP: CLIP without
+    training, frame by frame, with the same sentences and score.
 
-    A checkpoint holds the final weights and their running mean, 0.7 GB at full size.
-
-    Settings read: ``augmentation`` (``official`` or ``none``), ``cosine_scale`` (s), ``fine_tune``, ``score``,
-    ``words``, and the loop's.
+    A checkpoint holds the final weights and their running mean, 0.7 GB at full size. `cosine_scale` is s.
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "media"
     towers: ClassVar[tuple[str, ...]] = ("vision",)
     splittable: ClassVar[bool] = False
-    class_features: Tensor
-    averaged: Tensor
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
-        self.register_buffer("class_features", torch.zeros(len(self.classes), sizes.text))
-        self.register_buffer("averaged", torch.zeros((), dtype=torch.int64))
+        self.class_features = nn.Buffer(torch.zeros(len(self.classes), sizes.text))
+        self.averaged = nn.Buffer(torch.zeros((), dtype=torch.int64))
         self.learns = settings["fine_tune"]
         if self.learns:
             self.tower = VideoTower(encoders.vision.tower).requires_grad_(True)
@@ -130,13 +118,7 @@ class OpenVclip(Method):
         self._steps_per_epoch = 0
 
     def parameter_groups(self, settings: dict[str, Any]) -> list[OptimiserGroup]:
-        """The tower by AdamW; no decay on vectors.
-
-        Raises
-        ------
-        HcepError
-            When zero-shot CLIP is to be trained.
-        """
+        """The tower by AdamW, without decay on vectors; an HcepError when zero-shot CLIP is to be trained."""
         if not self.learns and settings["epochs"]:
             raise HcepError("zero-shot CLIP has nothing to learn", remedy="set epochs: 0 beside fine_tune: false")
         return OptimiserGroup.adamw((value for value in self.parameters() if value.requires_grad), settings)
@@ -144,9 +126,9 @@ class OpenVclip(Method):
     @torch.no_grad()
     def begin(self, batches: Iterable[Batch]) -> None:
         """Encode the sentences of the classes, and count the steps of an epoch."""
-        text, words = self.encoders.text, self.settings["words"]
-        for place, name in enumerate(self.classes):
-            tokens = text.tokenize(sentences(words.get(name, name))).to(self.class_features.device)
+        text = self.encoders.text
+        for place, word in enumerate(self.words):
+            tokens = text.tokenize(sentences(word)).to(self.class_features.device)
             with self.encoding():
                 features = text(tokens).float()
             self.class_features[place] = functional.normalize(features, dim=-1).mean(dim=0)
@@ -169,23 +151,18 @@ class OpenVclip(Method):
         return self.settings["cosine_scale"] * cosines.mean(dim=1)
 
     def frame_features(self, images: Tensor, frames: int, weights: dict[str, Tensor] | None = None) -> Tensor:
-        """Features of every frame ``(B, F, m)``, with other `weights` in the tower's place if given."""
+        """Features of every frame ``(B, F, m)``, with `weights` in place of the tower's own if given."""
         with self.encoding():
-            if not self.learns:
-                features = self.encoders.vision(images)
-            elif weights is None:
-                features = self.tower(images, frames)
+            if self.learns:
+                features = functional_call(self.tower, weights or {}, (images, frames))
             else:
-                features = functional_call(self.tower, weights, (images, frames))
+                features = self.encoders.vision(images)
         return features.float().unflatten(0, (-1, frames))
 
     def interpolated(self, share: float) -> dict[str, Tensor]:
         """Weights with a `share` of CLIP's; their gradient reaches the tower's own weights unscaled."""
-        clip = dict(self.encoders.vision.tower.named_parameters())
-        return {
-            name: value + share * (clip[name.removeprefix("tower.")] - value).detach()
-            for name, value in self.tower.named_parameters()
-        }
+        pairs = zip(self.tower.named_parameters(), self.encoders.vision.tower.parameters(), strict=True)
+        return {name: value + share * (start - value).detach() for (name, value), start in pairs}
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """``loss_cls`` at the weights, ``loss_interpolated`` at weights on the way back to CLIP's."""
@@ -209,13 +186,13 @@ class OpenVclip(Method):
             return
         epoch, left = divmod(step + 1, self._steps_per_epoch)
         if left == 0 and FIRST_AVERAGED <= epoch <= self.settings["epochs"]:
-            self.averaged += 1
+            self.averaged.add_(1)
             for mean, now in zip(self.mean_tower.parameters(), self.tower.parameters(), strict=True):
                 mean.add_((now - mean) / self.averaged)
 
     @torch.no_grad()
     def finish(self, batches: Iterable[Batch]) -> None:
-        """Half CLIP's weights and half the mean; a run of one epoch has no mean and uses its last weights."""
+        """Set the weights to half CLIP's and half the mean, or half the last ones after a single epoch."""
         if not self.learns:
             return
         source = self.mean_tower if self.averaged else self.tower
@@ -228,8 +205,7 @@ class OpenVclip(Method):
         """Logits, their log max-softmax or maximum, and the mean of the frames' features."""
         frames = self.frame_features(self.images(batch), frames_of(batch).shape[1])
         logits = self.logits(frames.double())
-        score = log_max_softmax(logits) if self.settings["score"] == "log_softmax" else logits.max(dim=1).values
-        return Prediction(logits, score, {"vision": frames.mean(dim=1)})
+        return Prediction(logits, self.usual_score(logits), {"vision": frames.mean(dim=1)})
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:

@@ -19,8 +19,8 @@ class OptimiserGroup(NamedTuple):
     params: Sequence[Tensor]
     rule: Literal["sgd", "adam", "adamw"]
     lr: float
-    weight_decay: float
-    momentum: float
+    weight_decay: float = 0.0
+    momentum: float = 0.0
 
     @classmethod
     def sgd(cls, name: str, params: Sequence[Tensor], settings: dict[str, Any]) -> OptimiserGroup:
@@ -33,9 +33,14 @@ class OptimiserGroup(NamedTuple):
         values, lr = list(params), settings["lr"]
         matrices, vectors = ([value for value in values if (value.dim() > 1) is wanted] for wanted in (True, False))
         return [
-            cls("matrices", matrices, "adamw", lr, settings["weight_decay"], 0.0),
-            cls("vectors", vectors, "adamw", lr, 0.0, 0.0),
+            cls("matrices", matrices, "adamw", lr, settings["weight_decay"]),
+            cls("vectors", vectors, "adamw", lr),
         ]
+
+    def options(self) -> dict[str, Any]:
+        """The group as its torch optimiser takes it; only SGD knows a momentum."""
+        options = {"params": self.params, "lr": self.lr, "weight_decay": self.weight_decay}
+        return options | {"momentum": self.momentum} if self.rule == "sgd" else options
 
 
 class Optimiser:
@@ -43,16 +48,9 @@ class Optimiser:
 
     def __init__(self, groups: Sequence[OptimiserGroup]) -> None:
         self.parts: list[torch.optim.Optimizer] = []
-        by_rule = {rule: [g for g in groups if g.rule == rule and g.params] for rule in ("sgd", "adam", "adamw")}
-        if by_rule["sgd"]:
-            options = [
-                {"params": g.params, "lr": g.lr, "weight_decay": g.weight_decay, "momentum": g.momentum}
-                for g in by_rule["sgd"]
-            ]
-            self.parts.append(torch.optim.SGD(options, lr=0.0, fused=True))
-        for rule, build in (("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)):
-            if by_rule[rule]:
-                options = [{"params": g.params, "lr": g.lr, "weight_decay": g.weight_decay} for g in by_rule[rule]]
+        for rule, build in (("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)):
+            options = [group.options() for group in groups if group.rule == rule and group.params]
+            if options:
                 self.parts.append(build(options, lr=0.0, fused=True))
         for part in self.parts:
             for group in part.param_groups:

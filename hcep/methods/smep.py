@@ -5,7 +5,7 @@ Shapes: m prompts, W_t token size (512), W_v patch-token size (768), A samples (
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,20 +27,17 @@ class SMEP(Part):
         For the token vectors of the start words and the widths where prompts enter.
     samples : int
         Waveform length A; one audio prompt is A/10 samples (Table 1: 8,000 of 80,000).
-    words : str
-        Start words of learned text prompts; "facial expression" is exactly two byte-pair tokens.
-    tokens : int
-        m. Fewer than the words give: the first m; more: the rest is drawn from N(0, 0.02^2) (Fig. 4b).
-    guide : {"text", "vision", "audio", "none"}
-        What is learned (Fig. 4a). ``text``: ``delta_T``, with ``N_V`` and ``N_A`` as in eq. 2. ``vision`` or ``audio``:
-        ``delta_V`` or ``delta_A``, from N(0, 0.02^2), with a linear map to each of the other two. ``none``: all three,
-        ``delta_T`` from the words, and no map.
-    text_prompt : {"embedding", "mlp"}
-        Reading of "MLP" in eq. 1: the token embedding itself, or a 512-512-512 network on top of it.
-    vision_prompt : {"shallow", "deep"}
-        Tokens before the first block only, or fresh ones, each with its own projection, before every block.
-    used : bool
-        Whether the prompts enter the clips (`sample_prompts`); without, no loss reaches them.
+    settings : dict
+        ``prompt_words``: start words of learned text prompts; "facial expression" is exactly two byte-pair tokens.
+        ``prompt_tokens``: m. Fewer than the words give: the first m; more: the rest is drawn from N(0, 0.02^2)
+        (Fig. 4b).
+        ``guide``: what is learned (Fig. 4a). ``text``: ``delta_T``, with ``N_V`` and ``N_A`` as in eq. 2. ``vision`` or
+        ``audio``: ``delta_V`` or ``delta_A``, from N(0, 0.02^2), with a linear map to each of the other two. ``none``:
+        all three, ``delta_T`` from the words, and no map.
+        ``text_prompt``: reading of "MLP" in eq. 1: the token embedding itself, or a 512-512-512 network on top of it.
+        ``vision_prompt``: tokens before the first block only, or fresh ones, each with its own projection, before every
+        block.
+        ``sample_prompts``: whether the prompts enter the clips; without, no loss reaches them.
 
     Raises
     ------
@@ -50,45 +47,32 @@ class SMEP(Part):
 
     group: ClassVar[Literal["semantic"]] = "semantic"
 
-    def __init__(
-        self,
-        encoders: Encoders,
-        samples: int,
-        *,
-        words: str = "facial expression",
-        tokens: int = 2,
-        guide: str = "text",
-        text_prompt: str = "embedding",
-        vision_prompt: str = "shallow",
-        used: bool = True,
-    ) -> None:
+    def __init__(self, encoders: Encoders, samples: int, settings: dict[str, Any]) -> None:
         super().__init__()
+        guide, tokens = settings["guide"], settings["prompt_tokens"]
+        text_prompt, vision_prompt = settings["text_prompt"], settings["vision_prompt"]
         if guide != "text" and (text_prompt != "embedding" or vision_prompt != "shallow"):
             raise HcepError(
                 f"text_prompt: {text_prompt} and vision_prompt: {vision_prompt} under guide: {guide}",
                 remedy="only guide: text has text_prompt: mlp and vision_prompt: deep",
             )
-        self.guide, self.used = guide, used
+        self.guide, self.used, self.deep = guide, settings["sample_prompts"], vision_prompt == "deep"
         text, vision, audio = encoders.text.width, encoders.vision.width, samples // 10
         if guide in ("text", "none"):
-            self.delta_t = nn.Parameter(_word_prompts(encoders, words, tokens))
+            self.delta_t = nn.Parameter(_word_prompts(encoders, settings["prompt_words"], tokens))
         if guide in ("vision", "none"):
             self.delta_v = nn.Parameter(torch.randn(tokens, vision) * PROMPT_STD)
         if guide in ("audio", "none"):
             self.delta_a = nn.Parameter(torch.randn(tokens, audio) * PROMPT_STD)
-        self.mlp = (
-            nn.Sequential(nn.Linear(text, text), nn.ReLU(), nn.Linear(text, text))
-            if text_prompt == "mlp"
-            else nn.Identity()
-        )
-        self.deep = vision_prompt == "deep"
+        self.mlp: nn.Module = nn.Identity()
+        if text_prompt == "mlp":
+            self.mlp = nn.Sequential(nn.Linear(text, text), nn.ReLU(), nn.Linear(text, text))
         width = {"text": text, "vision": vision, "audio": audio, "none": 0}[guide]
         if guide in ("vision", "audio"):
             self.n_t = nn.Linear(width, text)
         if guide in ("text", "audio"):
-            self.n_v = nn.ModuleList(
-                nn.Linear(width, vision) for _ in range(encoders.vision.layers if self.deep else 1)
-            )
+            maps = encoders.vision.layers if self.deep else 1
+            self.n_v = nn.ModuleList(nn.Linear(width, vision) for _ in range(maps))
         if guide in ("text", "vision"):
             self.n_a = nn.Linear(width, audio)
 

@@ -68,20 +68,19 @@ class EmotionStream(Stream):
 
     Parameters
     ----------
-    target : {"text", "head"}
-        The class feature: the class text ``F_T^+``, or the head's feature of eq. 4's positive side (`emo_points`).
-    clip : {"fused", "modality_mean"}
-        The logits: of the fused feature, or the mean of the three modalities' (`emo_features`).
-    scale : float
-        Of the cosine.
+    settings : dict
+        ``emo_points``: the class feature is the class text ``F_T^+``, or the head's feature of eq. 4's positive side.
+        ``emo_features``: the logits are those of the fused feature, or the mean of the three modalities'.
+        ``cosine_scale``: the factor on the cosine.
     """
 
     loss: ClassVar[str] = "loss_emo"
     texts: Signs = POSITIVE
 
-    def __init__(self, target: str, clip: str, scale: float) -> None:
+    def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__()
-        self.on_head, self.by_modality, self.scale = target == "head", clip == "modality_mean", scale
+        self.on_head, self.scale = settings["emo_points"] == "head", settings["cosine_scale"]
+        self.by_modality = settings["emo_features"] == "modality_mean"
         self.media = POSITIVE if self.on_head else NEITHER
         self.fuse = self.on_head or not self.by_modality
 
@@ -123,33 +122,26 @@ class PointStream(Stream):
 
 
 class PromptedPoints(PointStream):
-    """The head's feature of eq. 4's sides (`point_features: head`)."""
+    """The head's feature of eq. 4's sides (`point_features: head`).
 
-    def __init__(self, signs: Signs) -> None:
+    With ``modality_sum`` a point per modality, ``(3, K, m)``; eq. 8 is then the sum over the modalities.
+    """
+
+    def __init__(self, signs: Signs, *, by_modality: bool) -> None:
         super().__init__()
         self.texts = self.media = signs
+        self.by_modality, self.fuse = by_modality, not by_modality
 
     def side(self, head: FusionHead, text: tuple[Tensor, Tensor], opposing: OpposingFeatures) -> Side:
         """``F_M^+`` and ``F_M^-``."""
         used = (opposing.positive if "pos" in self.media else None, opposing.negative)
-        return tuple(self.point(head, features) for features in used if features is not None)
-
-    def point(self, head: FusionHead, features: Features) -> Tensor:
-        """The points of one sign."""
-        return head(*features)
-
-
-class ModalityPoints(PromptedPoints):
-    """A point per modality, ``(3, K, m)``; eq. 8 is the sum over the modalities (`point_features: modality_sum`)."""
-
-    fuse: bool = False
-
-    def point(self, head: FusionHead, features: Features) -> Tensor:
-        """The points of one sign."""
-        return torch.stack(head.parts(*features))
+        given = [features for features in used if features is not None]
+        return tuple(torch.stack(head.parts(*each)) if self.by_modality else head(*each) for each in given)
 
     def logits(self, head: FusionHead, features: Features, fused: Tensor, side: Side) -> Tensor:
-        """Logits of eq. 8, summed over the modalities' own distances."""
+        """Logits of eq. 8, or their sum over the modalities' own distances."""
+        if not self.by_modality:
+            return super().logits(head, features, fused, side)
         parts = zip(head.parts(*features), zip(*side, strict=True), strict=True)
         one = super().logits
         return torch.stack([one(head, features, part.to(points[-1].dtype), points) for part, points in parts]).sum(0)
@@ -230,4 +222,4 @@ def choose_points(classes: int, dim: int, settings: dict[str, Any]) -> PointStre
     signs = POSITIVE | NEGATIVE if kind == "prompted" else NEGATIVE
     if features == "text":
         return TextPoints(signs, unit=settings["normalise_features"])
-    return ModalityPoints(signs) if features == "modality_sum" else PromptedPoints(signs)
+    return PromptedPoints(signs, by_modality=features == "modality_sum")

@@ -17,7 +17,6 @@ from hcep.methods.cssr_score import (
     gram_score,
     log_probabilities,
     logit_score,
-    reconstruction_errors,
     reconstruction_logits,
 )
 
@@ -32,7 +31,9 @@ def random_maps(count=9, classes=3, channels=4, side=2, seed=0):
 def test_error_by_hand():
     # z = (0.5, 3), E = (1, 0), D = (2, 0): rebuilt (2 tanh 0.5, 0), error |0.9242 - 0.5| + 3
     z = torch.tensor([0.5, 3.0]).view(1, 2, 1, 1)
-    error = reconstruction_errors(z, torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[2.0], [0.0]]]))
+    autoencoders = ClassAutoencoders(1, 2, latent=1)
+    autoencoders.encode.data, autoencoders.decode.data = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[2.0], [0.0]]])
+    error = autoencoders(z).detach()
     assert error.shape == (1, 1, 1, 1) and float(error) == pytest.approx(2 * math.tanh(0.5) - 0.5 + 3)
 
 
