@@ -26,6 +26,8 @@ try:
 except HcepError as error:
     raise WorkflowError(str(error))
 
+# captions of the report name them, defaults included
+config["evaluation"] = dict(CONFIG.evaluation)
 engine = Engine(lambda dataset: checkpoints.manifest.get(dataset=dataset).output[0], ancient, workflow.is_main_process)
 clips = ClipPlan(CONFIG, engine)
 runs = RunPlan(CONFIG, clips)

@@ -79,7 +79,7 @@ use rule figure as figure_of_table with:
     wildcard_constraints:
         figure="|".join(sorted(registry.TABLE_FIGURES)),
     params:
-        folders="results/tables/{figure}.csv",
+        folders=tables.figure_source,
         title=tables.our_task("mafw"),
         code=tables.figure_code,
     message:
