@@ -65,8 +65,7 @@ checkpoint check_tasks:
     message:
         "labels and folds of {wildcards.dataset} against the tasks"
     shell:
-        shell_command("check_tasks")
-        + " || {{ cp {log:q} logs/check_tasks/{wildcards.dataset}.failed.log; exit 1; }}"
+        shell_command("check_tasks") + " || {{ cp {log:q} logs/check_tasks/{wildcards.dataset}.failed.log; exit 1; }}"
 
 
 rule decode_frames:
@@ -174,10 +173,10 @@ rule encode:
         encoder=clips.shard_encoder,
     output:
         output="resources/{dataset}/features/{encoder}/{shard}.h5",
-    wildcard_constraints:
-        encoder=clips.encoders("package", "hub", "random"),
     log:
         "logs/encode/{dataset}/{encoder}/{shard}.log",
+    wildcard_constraints:
+        encoder=clips.encoders("package", "hub", "random"),
     conda:
         "../../envs/hcep.yaml"
     threads: 1
@@ -200,10 +199,10 @@ rule import_features:
         encoder="resources/encoders/{encoder}/encoder.json",
     output:
         output="resources/{dataset}/features/{encoder}/{shard}.h5",
-    wildcard_constraints:
-        encoder=clips.encoders("import"),
     log:
         "logs/import_features/{dataset}/{encoder}/{shard}.log",
+    wildcard_constraints:
+        encoder=clips.encoders("import"),
     conda:
         "../../envs/hcep.yaml"
     params:

@@ -61,10 +61,10 @@ rule fetch_encoders:
         info="resources/encoders/{encoder}/encoder.json",
         clip="resources/encoders/{encoder}/clip.safetensors",
         audio="resources/encoders/{encoder}/audio.safetensors",
-    wildcard_constraints:
-        encoder=clips.encoders("package", "hub", "random"),
     log:
         "logs/fetch_encoders/{encoder}.log",
+    wildcard_constraints:
+        encoder=clips.encoders("package", "hub", "random"),
     localrule: True
     conda:
         "../../envs/hcep.yaml"
@@ -82,10 +82,10 @@ rule fetch_encoders:
 rule declare_encoder:
     output:
         output="resources/encoders/{encoder}/encoder.json",
-    wildcard_constraints:
-        encoder=clips.encoders("import"),
     log:
         "logs/declare_encoder/{encoder}.log",
+    wildcard_constraints:
+        encoder=clips.encoders("import"),
     localrule: True
     conda:
         "../../envs/hcep.yaml"
