@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -84,20 +85,15 @@ def decode_frames(
         raise HcepError(f"frame_sampling {frame_sampling!r}", remedy="use time or index")
     clips = clips_of_shard(manifest, shard)
 
-    def read(video: str, positions: list[int]) -> Rows:
-        path = Path(root) / video
-        return read_video(path, clips, positions, frames=frames, size=size, sampling=frame_sampling, timeout=timeout)
+    options: Any = {"frames": frames, "size": size, "sampling": frame_sampling, "timeout": timeout}
 
-    rows = read_sources(clips, "video", "no_video", read, threads)
-    write_shard(
-        Path(output),
-        "frames",
-        [clip.clip for clip in clips],
-        progress(rows, len(clips), f"decode_frames {shard}"),
-        {"frames": frames, "size": size, "frame_sampling": frame_sampling, "ffmpeg": ffmpeg_version()},
-        shape=(frames, size, size, 3),
-        dtype=np.uint8,
-    )
+    def read(video: str, positions: list[int]) -> Rows:
+        return read_video(root / video, clips, positions, **options)
+
+    rows = progress(read_sources(clips, "video", read, threads), len(clips), f"decode_frames {shard}")
+    settings = {"frames": frames, "size": size, "frame_sampling": frame_sampling, "ffmpeg": ffmpeg_version()}
+    names = [clip.clip for clip in clips]
+    write_shard(output, "frames", names, rows, settings, shape=(frames, size, size, 3), dtype=np.uint8)
 
 
 def read_video(
@@ -118,12 +114,12 @@ def read_video(
         raise MediaError(media.picture_fault, file=path)
     # at a constant rate a place in time is a place in number, and the frames that come back have been checked by time
     counted = sampling == "index" and not _is_constant(media.times, media.picture_end, media.time_base)
+    wanted = {position: clips[position] for position in positions}
     if not counted and not media.guessed:
-        try:
-            return _read_all(path, media, clips, positions, frames, size, sampling, timeout)
-        except OtherFrames:
-            pass  # what decodes is not what the packets say: a frame that is never shown, time stamps that are missing
-    return _read_all(path, _decodable(path, media, timeout), clips, positions, frames, size, sampling, timeout)
+        # what decodes may not be what the packets say: a frame that is never shown, time stamps that are missing
+        with suppress(OtherFrames):
+            return _read_all(path, media, wanted, frames, size, sampling, timeout)
+    return _read_all(path, _decodable(path, media, timeout), wanted, frames, size, sampling, timeout)
 
 
 def _decodable(path: Path, media: Probe, timeout: float) -> Probe:
@@ -142,26 +138,17 @@ def _decodable(path: Path, media: Probe, timeout: float) -> Probe:
 
 
 def _read_all(
-    path: Path,
-    media: Probe,
-    clips: Sequence[Clip],
-    positions: list[int],
-    frames: int,
-    size: int,
-    sampling: Sampling,
-    timeout: float,
+    path: Path, media: Probe, clips: Mapping[int, Clip], frames: int, size: int, sampling: Sampling, timeout: float
 ) -> Rows:
     rows: Rows = []
     plans: dict[str, list[tuple[int, Choice]]] = {}
-    for position in positions:
-        clip = clips[position]
+    for position, clip in clips.items():
         try:
             choice = choose_frames(media, clip.start, clip.end, frames, sampling)
             _check_box(clip.box, media)
+            plans.setdefault(clip.box, []).append((position, choice))
         except MediaError as error:
             rows.append((position, Row(None, f"failed: {error.reason}")))
-            continue
-        plans.setdefault(clip.box, []).append((position, choice))
     for box, plan in plans.items():
         for part in _passes(plan):
             needed = np.unique(np.concatenate([choice.positions for _, choice in part]))
@@ -253,10 +240,9 @@ def _passes(plan: list[tuple[int, Choice]]) -> list[list[tuple[int, Choice]]]:
     parts: list[list[tuple[int, Choice]]] = [[]]
     count = 0
     for item in sorted(plan, key=lambda item: int(item[1].positions[0])):
-        size = len(item[1].positions)
-        if parts[-1] and count + size > FRAMES_PER_PASS:
+        count += len(item[1].positions)
+        if parts[-1] and count > FRAMES_PER_PASS:
             parts.append([])
-            count = 0
+            count = len(item[1].positions)
         parts[-1].append(item)
-        count += size
     return parts

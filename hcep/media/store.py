@@ -66,10 +66,6 @@ class ClipStore:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_arrays": {}, "_columns": {}}
 
-    def close(self) -> None:
-        """Forget all open shards; they open again on the next read."""
-        self._arrays, self._columns = {}, {}
-
     def clips(self, shard: str | None = None) -> list[str]:
         """Clip ids in manifest order: all, or those of one shard; of a shard that the cache has not, an HcepError."""
         if shard is not None and shard not in self._sums["frames"]:
@@ -188,11 +184,9 @@ class JoinedStore:
         for number, store in enumerate(self.stores):
             for clip in store.clips():
                 if clip in self._home:
-                    raise HcepError(
-                        f"clip {clip!r} is in {self.stores[self._home[clip]].index} too",
-                        file=store.index,
-                        remedy="clip ids must be unique over all datasets of a task",
-                    )
+                    cause = f"clip {clip!r} is in {self.stores[self._home[clip]].index} too"
+                    remedy = "clip ids must be unique over all datasets of a task"
+                    raise HcepError(cause, file=store.index, remedy=remedy)
                 self._home[clip] = number
 
     def flags(self, clips: Sequence[str]) -> list[str]:
@@ -219,35 +213,35 @@ class JoinedStore:
         """As `ClipStore.samples`."""
         return self._arrays(clips, ClipStore.samples)
 
-    def _parts(self, clips: Sequence[str]) -> list[tuple[ClipStore, list[int]]]:
-        """Each store with the positions of its clips."""
+    def _parts(
+        self, clips: Sequence[str], read: Callable[[ClipStore, Sequence[str]], Any]
+    ) -> list[tuple[ClipStore, list[int], Any]]:
+        """Of each store the positions of its clips, and what `read` gives for them."""
         positions: list[list[int]] = [[] for _ in self.stores]
         for position, clip in enumerate(clips):
             if clip not in self._home:
                 named = " or ".join(str(store.index) for store in self.stores)
                 raise HcepError(f"clip {clip!r} is not in the index", file=named, remedy="rebuild the index")
             positions[self._home[clip]].append(position)
-        return list(zip(self.stores, positions, strict=True))
+        owned = zip(self.stores, positions, strict=True)
+        return [(store, where, read(store, [clips[i] for i in where])) for store, where in owned]
 
     def _strings(self, clips: Sequence[str], read: Callable[[ClipStore, Sequence[str]], list[str]]) -> list[str]:
         output = [""] * len(clips)
-        for store, positions in self._parts(clips):
-            for position, value in zip(positions, read(store, [clips[i] for i in positions]), strict=True):
+        for _, positions, values in self._parts(clips, read):
+            for position, value in zip(positions, values, strict=True):
                 output[position] = value
         return output
 
     def _arrays(self, clips: Sequence[str], read: Callable[[ClipStore, Sequence[str]], np.ndarray]) -> np.ndarray:
-        parts = [(store, where, read(store, [clips[i] for i in where])) for store, where in self._parts(clips)]
+        parts = self._parts(clips, read)
         shape, dtype = parts[0][2].shape[1:], parts[0][2].dtype
-        for store, _, values in parts:
-            if values.shape[1:] != shape:
-                raise HcepError(
-                    f"its clips are {values.shape[1:]}, those of {self.stores[0].index} {shape}",
-                    file=store.index,
-                    remedy="give all datasets of a task the same frames, size and samples",
-                )
         output = np.empty((len(clips), *shape), dtype)
-        for _, positions, values in parts:
+        for store, positions, values in parts:
+            if values.shape[1:] != shape:
+                cause = f"its clips are {values.shape[1:]}, those of {self.stores[0].index} {shape}"
+                remedy = "give all datasets of a task the same frames, size and samples"
+                raise HcepError(cause, file=store.index, remedy=remedy)
             output[positions] = values
         return output
 
