@@ -39,16 +39,12 @@ def decode_audio(
 
     Parameters
     ----------
-    manifest, root, shard, output
+    manifest, root, shard, output, timeout, threads
         As in `decode_frames`.
     samples : int
         A.
     window : {"centre", "start"}
         Which part of a longer sound.
-    timeout : float
-        Seconds that one clip may take.
-    threads : int
-        Files decoded at once.
 
     Raises
     ------

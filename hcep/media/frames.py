@@ -74,7 +74,7 @@ def decode_frames(
     timeout : float
         Seconds that one clip may take.
     threads : int
-        Videos decoded at once.
+        Files decoded at once.
 
     Raises
     ------

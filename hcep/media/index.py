@@ -60,7 +60,10 @@ def index_cache(
         When a shard is damaged, a clip is missing, repeated or in the wrong shard, or too many clips failed.
     """
     clips = read_manifest(manifest)
-    read = {kind: _verify(kind, paths) for kind, paths in shards.items()}
+    read = {}
+    for kind, paths in shards.items():
+        verified = progress(sorted(paths), len(paths), f"verify {kind}", "shard")
+        read[kind] = [verify_shard(path, kind) for path in verified]
     places = _places(clips, read)
     odd = _odd_shards(read)
     rows = [_qc_row(clip, places[clip.clip], odd) for clip in clips]
@@ -81,10 +84,6 @@ def index_cache(
     write_table(qc, QC_COLUMNS, rows, delimiter="\t")
     aside.unlink(missing_ok=True)
     _write_index(output, clips, places, read)
-
-
-def _verify(kind: str, paths: Sequence[Path]) -> list[Shard]:
-    return [verify_shard(path, kind) for path in progress(sorted(paths), len(paths), f"verify {kind}", "shard")]
 
 
 def _places(clips: Sequence[Clip], read: Mapping[str, Sequence[Shard]]) -> dict[str, Place]:

@@ -103,14 +103,7 @@ def _heard(
 
 
 class Recogniser:
-    """Whisper, from the hub or a local folder that holds at least its weights, config and tokeniser.
-
-    Parameters
-    ----------
-    model : str
-        Model id or folder.
-    device : str, optional
-        Torch device; an accelerator if there is one when left out.
+    """Whisper: `model` and `device` are those of `transcribe`; a folder holds at least weights, config and tokeniser.
 
     Raises
     ------
@@ -162,11 +155,6 @@ class Recogniser:
         inputs = self.processor(waveforms, sampling_rate=RATE, return_tensors="pt", return_attention_mask=True)
         options = {"task": "transcribe", "language": "en"} if self.network.generation_config.is_multilingual else {}
         with torch.inference_mode():
-            tokens = self.network.generate(
-                inputs.input_features.to(self.device),
-                attention_mask=inputs.attention_mask.to(self.device),
-                do_sample=False,
-                num_beams=1,
-                **options,
-            )
+            features, mask = inputs.input_features.to(self.device), inputs.attention_mask.to(self.device)
+            tokens = self.network.generate(features, attention_mask=mask, do_sample=False, num_beams=1, **options)
         return [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
