@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
@@ -103,10 +104,8 @@ def file_start(container: Any, streams: Sequence[Any], packets: Packets) -> floa
     decoders throw away.
     """
     begins = []
-    for stream in streams:
-        begin = packets.begins.get(stream.index)
-        if begin is None:
-            continue
+    for stream in (stream for stream in streams if stream.index in packets.begins):
+        begin = packets.begins[stream.index]
         told = float(stream.start_time * stream.time_base) if stream.start_time is not None else begin
         begins.append(told if stream.type == "audio" and begin <= told <= begin + 0.2 else begin)
     return min(begins) if begins else (container.start_time or 0) / av.time_base
@@ -120,8 +119,7 @@ def last_step(times: np.ndarray, duration: float, fps: float) -> float:
     gaps = np.diff(times)
     if not len(gaps):
         return duration or (1 / fps if fps else 0.04)
-    usual = sorted(gaps[-8:].tolist())[len(gaps[-8:]) // 2]
-    return max(min(duration, float(gaps.max())), usual)
+    return max(min(duration, float(gaps.max())), statistics.median_high(gaps[-8:].tolist()))
 
 
 def claimed_ends(

@@ -81,12 +81,10 @@ def ffmpeg_executable() -> str:
     HcepError
         When it is not there or does not run.
     """
-    chosen = os.environ.get("HCEP_FFMPEG")
-    if not chosen:
-        try:
-            chosen = imageio_ffmpeg.get_ffmpeg_exe()
-        except RuntimeError as error:
-            raise HcepError(str(error), remedy="set HCEP_FFMPEG to the path of a working ffmpeg") from error
+    try:
+        chosen = os.environ.get("HCEP_FFMPEG") or imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise HcepError(str(error), remedy="set HCEP_FFMPEG to the path of a working ffmpeg") from error
     _answer(chosen, "-version")
     return chosen
 
@@ -280,8 +278,7 @@ def frame_ticks(path: str | Path, media: Probe, *, timeout: float = 60.0) -> np.
         When ffmpeg fails or runs out of time.
     """
     path = Path(path).absolute()
-    found = _run(path, _times_command(media.container), {BASE: str(media.time_base)}, timeout)
-    return np.unique(found.times)
+    return np.unique(_run(path, _times_command(media.container), {BASE: str(media.time_base)}, timeout).times)
 
 
 def read_track(

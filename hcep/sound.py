@@ -184,19 +184,18 @@ def _place(path: Path, samples: np.ndarray, starts: np.ndarray, lengths: np.ndar
         return samples, 0.0
     before = np.cumsum(lengths) - lengths
     # how far each piece lies from where it would be if all followed each other without a gap
-    offset = lasting = _without_guesses(starts - before)
+    offset = _without_guesses(starts - before)
     runs = [(0, int(offset[0]))]
-    shifted = int(np.ptp(offset)) > SHIFT
-    if shifted:
+    if int(np.ptp(offset)) > SHIFT:
         from scipy.ndimage import median_filter  # half a second, for a few files
 
         lasting = median_filter(offset, size=2 * AROUND + 1, mode="reflect")
-    for piece in range(1, len(offset)) if shifted else ():
-        moved, moved_for_long = (int(value[piece]) - runs[-1][1] for value in (offset, lasting))
-        if moved > JUMP:
-            runs.append((piece, int(offset[piece])))
-        elif abs(moved) > SHIFT < abs(moved_for_long) and (moved_for_long < 0 or moved_for_long <= JUMP):
-            runs.append((piece, int(lasting[piece])))
+        for piece, (here, around) in enumerate(zip(offset.tolist(), lasting.tolist(), strict=True)):
+            moved, moved_for_long = here - runs[-1][1], around - runs[-1][1]
+            if moved > JUMP:
+                runs.append((piece, here))
+            elif abs(moved) > SHIFT < abs(moved_for_long) and moved_for_long <= JUMP:
+                runs.append((piece, around))
     bounds = [int(before[piece]) for piece, _ in runs] + [len(samples)]
     total = max(stop + level for stop, (_, level) in zip(bounds[1:], runs, strict=True))
     if total > (MAX_SECONDS + 1) * RATE:

@@ -97,14 +97,7 @@ def decode_frames(
 
 
 def read_video(
-    path: Path,
-    clips: Sequence[Clip],
-    positions: list[int],
-    *,
-    frames: int,
-    size: int,
-    sampling: Sampling = "time",
-    timeout: float,
+    path: Path, clips: Sequence[Clip], positions: list[int], frames: int, size: int, sampling: Sampling, timeout: float
 ) -> Rows:
     """Rows of all clips of one video, normally in one pass; MediaError when the file as a whole cannot be used."""
     media = probe(path, timeout=timeout)
@@ -211,20 +204,20 @@ def choose_frames(
     else:
         moments = begin + halves * (finish - begin) / (2 * frames)
         chosen = np.clip(np.searchsorted(times, moments + near, side="right") - 1, 0, stop - 1)
-    late = end is not None and end > last + 1.0
-    note = f"the segment ends at {end:g} s, the picture at {last:.2f} s" if late else ""
+    seconds, notes = finish - begin, []
+    if end is not None and end > last + 1.0:
+        notes.append(f"the segment ends at {end:g} s, the picture at {last:.2f} s")
     stands = float(np.diff(np.append(times[first:stop], min(after, finish))).max())
-    still = stands > max(STANDSTILL, 0.5 * (finish - begin))
-    standstill = f"one frame stands still for {stands:.1f} s of {finish - begin:.1f} s" if still else ""
-    return Choice(chosen, max(finish - begin, 0.0), ", ".join(filter(None, [note, standstill])))
+    if stands > max(STANDSTILL, 0.5 * seconds):
+        notes.append(f"one frame stands still for {stands:.1f} s of {seconds:.1f} s")
+    return Choice(chosen, max(seconds, 0.0), ", ".join(notes))
 
 
 def _is_constant(times: np.ndarray, after: float, tick: Fraction) -> bool:
     """Whether frames follow each other, and `after` the last one, at one rate up to the rounding of the clock."""
-    edges = np.append(times, after)
     step = (after - float(times[0])) / len(times)
-    line = times[0] + step * np.arange(len(edges))
-    return bool(np.abs(edges - line).max() <= min(1.5 * float(tick), 0.4 * step) + 1e-9)
+    line = times[0] + step * np.arange(len(times) + 1)
+    return bool(np.abs(np.append(times, after) - line).max() <= min(1.5 * float(tick), 0.4 * step) + 1e-9)
 
 
 def _check_box(box: str, media: Probe) -> None:

@@ -96,17 +96,13 @@ def open_shard(path: Path) -> h5py.File:
         raise HcepError(f"is not a whole HDF5 file ({error})", file=path, remedy=REMAKE) from error
 
 
-def _row_digest(value: Any) -> str:
+def _digest(value: Any) -> str:
     content = np.ascontiguousarray(value).data if isinstance(value, np.ndarray) else json.dumps(value).encode()
     return hashlib.sha256(content).hexdigest()
 
 
 def _checksum(value: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(value).data)
-
-
-def _content_digest(*columns: Any) -> str:
-    return hashlib.sha256(json.dumps(columns).encode()).hexdigest()
 
 
 def write_shard(
@@ -166,7 +162,7 @@ def write_shard(
                     _write_row(array, number, value, output)
                     sums[number] = _checksum(value)
                 flags[number] = ABSENT[kind] if row.value is None else row.flag
-                digests[number], reasons[number] = _row_digest(value), row.reason
+                digests[number], reasons[number] = _digest(value), row.reason
             if "" in digests:
                 raise HcepError(f"clip {clips[digests.index('')]!r} was not written", file=output)
             text = h5py.string_dtype()
@@ -180,7 +176,7 @@ def write_shard(
             numbers = {name: column.tolist() for name, column in columns.items()}
             file.attrs["kind"] = kind
             file.attrs["settings"] = json.dumps(settings, sort_keys=True)
-            file.attrs["sha256"] = _content_digest(kind, list(clips), digests, flags, reasons, numbers)
+            file.attrs["sha256"] = _digest([kind, list(clips), digests, flags, reasons, numbers])
         verify_shard(temporary, kind, named=output, written=list(zip(sums, digests, strict=True)))
 
 
@@ -253,11 +249,11 @@ def verify_shard(
             clips, flags, reasons = (read_strings(file, name) for name in ("clip", "flags", "reason"))
             if kind == "text":
                 pairs = zip(read_strings(file, "text"), read_strings(file, "text_kind"), strict=True)
-                digests = [_row_digest(pair) for pair in pairs]
+                digests = [_digest(pair) for pair in pairs]
             else:
                 rows = _rows(file[ARRAYS[kind]], path, named)
                 if written is None:
-                    digests = [_row_digest(row) for row in rows]
+                    digests = [_digest(row) for row in rows]
                 else:
                     known = zip(rows, written, strict=True)
                     digests = [digest if _checksum(row) == checksum else "" for row, (checksum, digest) in known]
@@ -267,6 +263,6 @@ def verify_shard(
             raise HcepError(f"is not a whole {kind} shard ({error})", file=named, remedy=REMAKE) from error
     if found != kind:
         raise HcepError(f"is a shard of kind {found}, not {kind}", file=named, remedy=REMAKE)
-    if _content_digest(kind, clips, digests, flags, reasons, numbers) != stored:
+    if _digest([kind, clips, digests, flags, reasons, numbers]) != stored:
         raise HcepError("its content does not match its digest", file=named, remedy=REMAKE)
     return Shard(named, kind, clips, flags, reasons, numbers, stored, settings)
