@@ -120,10 +120,10 @@ def read_sound(path: Path, clips: Sequence[Clip], positions: list[int], *, longe
 def _span(clip: Clip, longest: int | None) -> tuple[int, int | None]:
     """First and last sample of a clip in its file."""
     first = round(max(clip.start or 0.0, 0.0) * RATE)
-    stop = None if clip.end is None else max(round(clip.end * RATE), first + 1)
+    stops = [] if clip.end is None else [max(round(clip.end * RATE), first + 1)]
     if longest is not None:
-        stop = first + longest if stop is None else min(stop, first + longest)
-    return first, stop
+        stops.append(first + longest)
+    return first, min(stops, default=None)
 
 
 def fit(sound: np.ndarray, samples: int, window: str) -> np.ndarray:

@@ -142,8 +142,10 @@ def _read_all(
             plans.setdefault(clip.box, []).append((position, choice))
         except MediaError as error:
             rows.append((position, Row(None, f"failed: {error.reason}")))
+    together = max(FRAMES_PER_PASS // frames, 1)
     for box, plan in plans.items():
-        for part in _passes(plan):
+        plan.sort(key=lambda item: int(item[1].positions[0]))
+        for part in (plan[first : first + together] for first in range(0, len(plan), together)):
             needed = np.unique(np.concatenate([choice.positions for _, choice in part]))
             limit = timeout * len(part)
             taken = read_frames(path, media, needed.tolist(), size=size, box=parse_box(box), timeout=limit)
@@ -226,16 +228,3 @@ def _check_box(box: str, media: Probe) -> None:
     side = max(media.width, media.height)
     if parsed is not None and 0 < side <= max(parsed[:2]):
         raise MediaError(f"the face box {box} lies outside the {media.width}x{media.height} picture")
-
-
-def _passes(plan: list[tuple[int, Choice]]) -> list[list[tuple[int, Choice]]]:
-    """Split clips, in order of time, into passes of at most `FRAMES_PER_PASS` frames."""
-    parts: list[list[tuple[int, Choice]]] = [[]]
-    count = 0
-    for item in sorted(plan, key=lambda item: int(item[1].positions[0])):
-        count += len(item[1].positions)
-        if parts[-1] and count > FRAMES_PER_PASS:
-            parts.append([])
-            count = len(item[1].positions)
-        parts[-1].append(item)
-    return parts

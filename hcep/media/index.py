@@ -124,16 +124,15 @@ def _qc_row(clip: Clip, place: Place, odd: Mapping[tuple[str, str], str]) -> dic
 
 def _length_notes(clip: Clip, place: Place) -> Iterator[tuple[tuple[str, ...], str]]:
     """What the lengths of a clip's picture and sound say against each other, and against the release's list."""
-    lengths = {kind: place.seconds[kind] for kind in ("frames", "audio") if place.flags[kind] != ABSENT[kind]}
+    words = {"frames": "the picture", "audio": "the sound"}
+    lengths = {kind: place.seconds[kind] for kind in words if place.flags[kind] != ABSENT[kind]}
     if len(lengths) == 2 and lengths_differ(*lengths.values()):
         told = f"the picture lasts {lengths['frames']:.2f} s, the sound {lengths['audio']:.2f} s"
         yield tuple(lengths), f"clip note: {told}"
-    if clip.seconds is not None:
-        words = {"frames": "the picture", "audio": "the sound"}
-        for kind, length in lengths.items():
-            if lengths_differ(length, clip.seconds):
-                told = f"the list says {clip.seconds:.2f} s, {words[kind]} lasts {length:.2f} s"
-                yield (kind,), f"clip note: {told}"
+    for kind, length in lengths.items():
+        if clip.seconds is not None and lengths_differ(length, clip.seconds):
+            told = f"the list says {clip.seconds:.2f} s, {words[kind]} lasts {length:.2f} s"
+            yield (kind,), f"clip note: {told}"
 
 
 def _odd_shards(read: Mapping[str, Sequence[Shard]]) -> dict[tuple[str, str], str]:
