@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 import stat
+import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -45,10 +47,8 @@ def check_file(path: Path) -> None:
         raise MediaError("file is missing", file=path) from error
     except (OSError, ValueError) as error:
         raise MediaError(f"cannot be opened: {getattr(error, 'strerror', None) or error}", file=path) from error
-    if stat.S_ISDIR(status.st_mode):
-        raise MediaError("is a folder", file=path)
     if not stat.S_ISREG(status.st_mode):
-        raise MediaError("is not a regular file", file=path)
+        raise MediaError("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file", file=path)
     if status.st_size == 0:
         raise MediaError("file is empty", file=path)
     try:
@@ -60,64 +60,49 @@ def check_file(path: Path) -> None:
         raise MediaError("is a git-LFS pointer, not the media (fetch it with git lfs pull)", file=path)
 
 
-def is_cut(path: Path, container: str) -> bool:
-    """Whether the file is shorter than its structure claims; what is lost may be the end of a stream or a mere remark.
+class Structure(NamedTuple):
+    """What the structure of a file tells.
 
-    Parameters
-    ----------
-    path : path
-        A media file.
-    container : str
-        ffmpeg's first name of its format; False for formats whose structure tells no size.
+    `is_cut` says that the file is shorter than its structure claims; what is lost may be the end of a stream or a mere
+    remark. `seconds` are lengths that a header tells and the demuxer replaces by what it measures: of a WAV or W64 file
+    that of its sound, of an AVI file that of each stream of sound, of an ASF or MP3 file that of the whole; 0 where
+    none is told, empty for other containers. `lacks_end_mark` says that an Ogg file's last page is not marked as the
+    end of its stream (RFC 3533), as when it was cut.
     """
+
+    is_cut: bool = False
+    seconds: Sequence[float] = ()
+    lacks_end_mark: bool = False
+
+
+def structure(path: Path, container: str) -> Structure:
+    """Read the structure of a media file in the format `container` (ffmpeg's first name of it)."""
     size = path.stat().st_size
     with path.open("rb") as handle:
-        if container == "mov":
-            return _iso_is_cut(handle, size)
-        if container in ("wav", "w64"):
-            return _wave_data(handle, size).is_cut
-        if container == "avi":
-            return _riff_is_cut(handle.read(12), size)
-        if container == "matroska":
-            return _matroska_is_cut(handle.read(4096), size)
-        if container == "asf":
-            return _asf_properties(handle)[0] > size
-        if container == "mp3":
-            return _xing(handle)[1] > size
-    return False
-
-
-def told_seconds(path: Path, container: str) -> list[float]:
-    """Lengths that a header tells and the demuxer replaces by what it measures, for a file that may be cut.
-
-    Returns
-    -------
-    list of float
-        Of a WAV or W64 file that of its sound, of an AVI file that of each stream of sound, of an ASF or MP3 file that
-        of the whole; 0 where none is told. Empty for other containers.
-    """
-    if container not in ("wav", "w64", "avi", "asf", "mp3"):
-        return []
-    with path.open("rb") as handle:
-        if container == "avi":
-            return _avi_sound(handle)
-        if container == "asf":
-            return [_asf_properties(handle)[1]]
-        if container == "mp3":
-            return [_xing(handle)[0]]
-        return [_wave_data(handle, path.stat().st_size).seconds]
-
-
-def lacks_end_mark(path: Path, container: str) -> bool:
-    """Whether an Ogg file's last page is not marked as the end of its stream (RFC 3533), as when it was cut."""
-    if container != "ogg":
-        return False
-    with path.open("rb") as handle:
-        handle.seek(max(path.stat().st_size - 2**17, 0))
-        tail = handle.read()
-    # no page is longer than 64 KiB
-    page = tail.rfind(b"OggS")
-    return not 0 <= page < len(tail) - 6 or not tail[page + 5] & 4
+        match container:
+            case "mov":
+                return Structure(_iso_is_cut(handle, size))
+            case "wav" | "w64":
+                claimed, held, seconds = _wave_sound(handle, size)
+                return Structure(claimed > held, [seconds])
+            case "avi":
+                head = handle.read(2**16)
+                return Structure(_riff_is_cut(head, size), _avi_sound(head))
+            case "matroska":
+                return Structure(_matroska_is_cut(handle.read(4096), size))
+            case "asf":
+                claimed, seconds = _asf_properties(handle.read(2**16))
+                return Structure(claimed > size, [seconds])
+            case "mp3":
+                claimed, seconds = _xing(handle)
+                return Structure(claimed > size, [seconds])
+            case "ogg":
+                # no page is longer than 64 KiB
+                handle.seek(max(size - 2**17, 0))
+                tail = handle.read()
+                page = tail.rfind(b"OggS")
+                return Structure(lacks_end_mark=not 0 <= page < len(tail) - 6 or not tail[page + 5] & 4)
+    return Structure()
 
 
 def ends_early(held: float, claimed: float, *, cut: bool) -> bool:
@@ -164,21 +149,9 @@ def _riff_is_cut(head: bytes, size: int) -> bool:
     return head[:4] == b"RIFF" and 0 < length < 0xFFFFFF00 and length + 8 > size + 1
 
 
-class Wave(NamedTuple):
-    """Of a WAV or W64 file: bytes of sound that it claims (0 = not told), those that are there, seconds it claims."""
-
-    claimed: int
-    there: int
-    seconds: float
-
-    @property
-    def is_cut(self) -> bool:
-        return self.claimed > self.there
-
-
-def _wave_data(handle: BinaryIO, size: int) -> Wave:
-    form = handle.read(4)
-    wide = form == b"riff"
+def _wave_sound(handle: BinaryIO, size: int) -> tuple[int, int, float]:
+    """Bytes of sound that a WAV or W64 file claims (0 = not told), those that are there, and the seconds it claims."""
+    wide = handle.read(4) == b"riff"
     # W64: names of 16 bytes, lengths of 8 bytes that count the chunk's own head, chunks on multiples of 8 bytes
     at, head, whole = (40, 24, 8) if wide else (12, 8, 2)
     rate = block = samples = long_data = 0
@@ -197,47 +170,42 @@ def _wave_data(handle: BinaryIO, size: int) -> Wave:
         if name == b"ds64":  # RF64: the true lengths of a file above 4 GB
             long_data = int.from_bytes(content[8:16], "little")
         if name == b"data":
-            there = size - at - head
-            if not wide and length > there and _is_place_holder(length):
+            held = size - at - head
+            # recorders write one of these numbers when they cannot go back to fill in the length
+            place_holder = 0x7FFFF000 <= length <= 0x80000000 or length >= 0xFFFFF000
+            if not wide and length > held and place_holder:
                 length = long_data
             told = length / block if block else samples
-            return Wave(length, there, told / rate if length and rate else 0.0)
+            return length, held, told / rate if length and rate else 0.0
         if length < 0:
             break
         at += head + -(-length // whole) * whole
-    return Wave(0, 0, 0.0)
+    return 0, 0, 0.0
 
 
-def _is_place_holder(length: int) -> bool:
-    """Whether a length is one of the numbers that recorders write when they cannot go back to fill it in."""
-    return 0x7FFFF000 <= length <= 0x80000000 or length >= 0xFFFFF000
-
-
-def _avi_sound(handle: BinaryIO) -> list[float]:
+def _avi_sound(header: bytes) -> list[float]:
     """Seconds of each stream of sound by its stream header (strh: scale, rate, start, length)."""
-    header, lengths = handle.read(2**16), []
+    lengths = []
     at = header.find(b"strh")
     while at >= 0 and at + 44 <= len(header):
         if header[at + 8 : at + 12] == b"auds":
-            scale, rate, _, length = (int.from_bytes(header[at + n : at + n + 4], "little") for n in (28, 32, 36, 40))
+            scale, rate, _, length = struct.unpack_from("<4I", header, at + 28)
             lengths.append(length * scale / rate if rate else 0.0)
         at = header.find(b"strh", at + 44)
     return lengths
 
 
-def _asf_properties(handle: BinaryIO) -> tuple[int, float]:
+def _asf_properties(header: bytes) -> tuple[int, float]:
     """File size in bytes and seconds that an ASF file's properties object claims; zeros where it has none."""
-    header = handle.read(2**16)
     at = header.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
-    fields = header[at + 24 : at + 24 + 64]
-    if at < 0 or len(fields) < 64:
+    if at < 0 or at + 88 > len(header):
         return 0, 0.0
-    size, _, _, play, _, preroll = (int.from_bytes(fields[n : n + 8], "little") for n in range(16, 64, 8))
+    size, _, _, play, _, preroll = struct.unpack_from("<6Q", header, at + 40)
     return size, max(play / 1e7 - preroll / 1e3, 0.0)
 
 
-def _xing(handle: BinaryIO) -> tuple[float, int]:
-    """Seconds, and size of the file in bytes, that the Xing or Info frame of an MP3 file claims; zeros without one."""
+def _xing(handle: BinaryIO) -> tuple[int, float]:
+    """Size of the file in bytes, and seconds, that the Xing or Info frame of an MP3 file claims; zeros without one."""
     head = handle.read(10)
     at = 0
     if head[:3] == b"ID3":  # seven bits a byte
@@ -246,13 +214,13 @@ def _xing(handle: BinaryIO) -> tuple[float, int]:
     frame = handle.read(64)
     mark = max(frame.find(b"Xing"), frame.find(b"Info"))
     if mark < 0 or len(frame) < mark + 16 or not frame[mark + 7] & 1:
-        return 0.0, 0
+        return 0, 0.0
     # MPEG 1 has 1,152 samples a frame at 44.1, 48 or 32 kHz; MPEG 2 and 2.5 have 576 at a half and a quarter of that
     version = {3: 1, 2: 2, 0: 4}.get(frame[1] >> 3 & 3, 1)
     rate = (44_100, 48_000, 32_000, 44_100)[frame[2] >> 2 & 3] // version
-    count = int.from_bytes(frame[mark + 8 : mark + 12], "big")
-    length = int.from_bytes(frame[mark + 12 : mark + 16], "big") if frame[mark + 7] & 2 else 0
-    return count * (1152 if version == 1 else 576) / rate, at + length if length else 0
+    count, length = struct.unpack_from(">2I", frame, mark + 8)
+    told = at + length if length and frame[mark + 7] & 2 else 0
+    return told, count * (1152 if version == 1 else 576) / rate
 
 
 def _matroska_is_cut(head: bytes, size: int) -> bool:

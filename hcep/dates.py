@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from hcep.errors import HcepError
@@ -30,17 +31,18 @@ def refuse_future(paths: Iterable[str | Path]) -> None:
         For the file with the latest date.
     """
     now = time.time()
-    late = [(date, str(path)) for path in paths if (date := _date(path)) is not None and date > now + SLACK]
+    late = []
+    for path in paths:
+        with suppress(FileNotFoundError):
+            late.append((os.lstat(path).st_mtime, str(path)))
+    late = [(date, path) for date, path in late if date > now + SLACK]
     if not late:
         return
     date, path = max(late)
     others = f" ({len(late)} such files here)" if len(late) > 1 else ""
-    raise HcepError(
-        f"the file is dated {_words(date)}, in the future{others}: what is made from it now would look older than it, "
-        "and Snakemake would delete it",
-        file=path,
-        remedy=date_remedy(path, now),
-    )
+    why = "what is made from it now would look older than it, and Snakemake would delete it"
+    cause = f"the file is dated {_words(date)}, in the future{others}: {why}"
+    raise HcepError(cause, file=path, remedy=date_remedy(path, now))
 
 
 def date_remedy(path: str, now: float) -> str:
@@ -51,13 +53,6 @@ def date_remedy(path: str, now: float) -> str:
         f"`find {folder} -newermt now -exec touch -h {{}} +` all such files of its folder; of a release that you may "
         "not write to, make a copy (`cp -r`, which dates it now) or links (`cp -rs`) and set `root` to that"
     )
-
-
-def _date(path: str | Path) -> float | None:
-    try:
-        return os.lstat(path).st_mtime
-    except FileNotFoundError:
-        return None
 
 
 def _words(date: float) -> str:

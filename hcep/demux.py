@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
+import statistics
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 import av
 import numpy as np
 
-from hcep.container import MediaError, ends_early, told_seconds, truncated
+from hcep.container import MediaError, Structure, ends_early, truncated
 
 MAX_PACKETS = 2**22
 # containers whose duration is an estimate from the bit rate: falling short of it proves nothing
@@ -23,9 +25,11 @@ MAX_STEP_BACK = 0.5
 
 
 def _read(container: Any, streams: Sequence[Any]) -> Iterator[Any]:
-    """All packets of these streams."""
+    """All packets of these streams that hold something."""
+    if not streams:  # PyAV would read all
+        return
     try:
-        yield from container.demux(streams)
+        yield from (packet for packet in container.demux(streams) if packet.size)
     except (IndexError, BlockingIOError):
         # behind the last packet PyAV looks for streams that began in the middle of the file, which it does not list;
         # zeros behind a transport stream are an end that may go on
@@ -60,13 +64,9 @@ def demux(container: Any, video: Any, deadline: float, streams: Sequence[Any]) -
     # Matroska tells no decoding times: those that the library guesses go back where frames are few
     matroska = container.format.name.startswith("matroska")
     untold = {stream.index for stream in streams if matroska and stream.type == "video"}
-    seen, pictures, started = 0, 0, False
-    # of an empty list PyAV would make all streams
-    for packet in _read(container, streams) if streams else ():
-        if not packet.size:
-            continue
-        seen += 1
-        if seen > MAX_PACKETS or time.monotonic() > deadline:
+    seen, started = 0, False
+    for number, packet in enumerate(_read(container, streams)):
+        if number >= MAX_PACKETS or time.monotonic() > deadline:
             raise MediaError("has more packets than are read within the limits", file=container.name)
         index = packet.stream_index
         base = bases.get(index)
@@ -85,7 +85,7 @@ def demux(container: Any, video: Any, deadline: float, streams: Sequence[Any]) -
             ends[index] = max(ends.get(index, begin), begin + (packet.duration or 0) * base)
         if index != picture or packet.is_corrupt:
             continue
-        pictures += 1
+        seen += 1
         if packet.is_keyframe and not started:
             started, stamps = True, []  # nothing decodes before the first key frame
         if not packet.is_discard:
@@ -93,7 +93,7 @@ def demux(container: Any, video: Any, deadline: float, streams: Sequence[Any]) -
     stamps.sort()
     # of packets that would appear at one time only one gives a frame
     ticks = np.unique(np.array([stamp for stamp, _ in stamps], dtype=np.int64))
-    return Packets(ticks, stamps[-1][1] if stamps else 0, pictures, begins, ends, back)
+    return Packets(ticks, stamps[-1][1] if stamps else 0, seen, begins, ends, back)
 
 
 def file_start(container: Any, streams: Sequence[Any], packets: Packets) -> float:
@@ -104,10 +104,8 @@ def file_start(container: Any, streams: Sequence[Any], packets: Packets) -> floa
     decoders throw away.
     """
     begins = []
-    for stream in streams:
-        begin = packets.begins.get(stream.index)
-        if begin is None:
-            continue
+    for stream in (stream for stream in streams if stream.index in packets.begins):
+        begin = packets.begins[stream.index]
         told = float(stream.start_time * stream.time_base) if stream.start_time is not None else begin
         begins.append(told if stream.type == "audio" and begin <= told <= begin + 0.2 else begin)
     return min(begins) if begins else (container.start_time or 0) / av.time_base
@@ -121,12 +119,11 @@ def last_step(times: np.ndarray, duration: float, fps: float) -> float:
     gaps = np.diff(times)
     if not len(gaps):
         return duration or (1 / fps if fps else 0.04)
-    usual = sorted(gaps[-8:].tolist())[len(gaps[-8:]) // 2]
-    return max(min(duration, float(gaps.max())), usual)
+    return max(min(duration, float(gaps.max())), statistics.median_high(gaps[-8:].tolist()))
 
 
 def claimed_ends(
-    path: Path, container: Any, streams: Sequence[Any], packets: Packets, start: float, cut: bool
+    container: Any, streams: Sequence[Any], packets: Packets, start: float, told: Structure
 ) -> dict[int, float]:
     """Where each stream should end in seconds from the start of the file, by its index; 0 = not told.
 
@@ -134,22 +131,20 @@ def claimed_ends(
     which may be a subtitle: it counts for a stream of which nothing is written only where no stream at all reaches it.
     """
     name = container.format.name.split(",")[0]
-    told = told_seconds(path, name)
     whole = (container.duration or 0) / av.time_base if name not in ESTIMATED_DURATION else 0.0
-    if name in ("asf", "mp3") and told:
-        whole = told[0]
+    if name in ("asf", "mp3"):
+        (whole,) = told.seconds
     # some writers tell when the file ends in its own clock, others how long it is
     whole = max(whole - max(start, 0.0), 0.0) if name in ("matroska", "asf") else whole
-    if cut and not whole:
-        whole = float("inf")
-    reached = max(packets.ends.values(), default=float("inf")) - start
-    common = whole if ends_early(reached, whole, cut=cut) else 0.0
+    unknown = math.inf if told.is_cut else 0.0
+    whole = whole or unknown
+    reached = max(packets.ends.values(), default=math.inf) - start
+    common = whole if ends_early(reached, whole, cut=told.is_cut) else 0.0
     claims = {stream.index: _claimed_end(name, stream, start) or common for stream in streams}
-    sounds = [stream for stream in streams if stream.type == "audio"]
     if name in ("wav", "w64", "avi"):
-        unknown = float("inf") if cut else 0.0
-        for number, stream in enumerate(sounds):
-            claims[stream.index] = (told[number] if number < len(told) else 0.0) or unknown
+        sounds = [stream.index for stream in streams if stream.type == "audio"]
+        for index, seconds in zip(sounds, chain(told.seconds, repeat(0.0)), strict=False):
+            claims[index] = seconds or unknown
     return claims
 
 
@@ -157,29 +152,28 @@ def _claimed_end(name: str, stream: Any, start: float) -> float:
     """Where a stream ends according to what is written about this stream alone, 0 = nothing is."""
     if name in STREAM_DURATION and stream.duration:
         return float((stream.duration + (stream.start_time or 0)) * stream.time_base) - start
-    if name == "matroska":
-        tags = [value for key, value in stream.metadata.items() if key.upper().split("-")[0] == "DURATION"]
-        parts = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", tags[0]) if tags else None
-        end = int(parts[1]) * 3600 + int(parts[2]) * 60 + float(parts[3]) if parts else 0.0
-        return max(end - max(start, 0.0), 0.0)
-    return 0.0
+    if name != "matroska":
+        return 0.0
+    tags = [value for key, value in stream.metadata.items() if key.upper().split("-")[0] == "DURATION"]
+    parts = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", tags[0]) if tags else None
+    end = int(parts[1]) * 3600 + int(parts[2]) * 60 + float(parts[3]) if parts else 0.0
+    return max(end - max(start, 0.0), 0.0)
 
 
-def broken_clock(packets: Packets, stream: Any, start: float) -> str:
-    """Why the time stamps of a stream cannot be used, '' if they can."""
-    if stream.index not in packets.back:
+def broken_clock(packets: Packets, index: int, start: float) -> str:
+    """Why the time stamps of the stream with this index cannot be used, '' if they can."""
+    if index not in packets.back:
         return ""
-    left, reached = (moment - start for moment in packets.back[stream.index])
+    left, reached = (moment - start for moment in packets.back[index])
     return f"its clock jumps back from {left:.2f} to {reached:.2f} s, as in files that were joined without a new clock"
 
 
 def picture_cut(video: Any, packets: Packets, claims: dict[int, float], start: float, cut: bool) -> str:
     """Why the picture is truncated, '' if it is not."""
+    held, claimed = packets.ends.get(video.index, start) - start, claims[video.index]
     if video.frames:  # counts are exact where an edit list hides a part of the stream
         if not cut or not packets.seen:
             return ""
         rate = float(video.average_rate or 25)
         held, claimed = packets.seen / rate, video.frames / rate
-    else:
-        held, claimed = packets.ends.get(video.index, start) - start, claims[video.index]
     return truncated("picture", held, claimed) if ends_early(held, claimed, cut=cut) else ""

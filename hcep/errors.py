@@ -41,12 +41,7 @@ class HcepError(Exception):
     """
 
     def __init__(
-        self,
-        cause: str,
-        *,
-        file: str | Path | None = None,
-        row: int | str | None = None,
-        remedy: str | None = None,
+        self, cause: str, *, file: str | Path | None = None, row: int | str | None = None, remedy: str | None = None
     ) -> None:
         self.cause, self.file, self.row, self.remedy = cause, file, row, remedy
         place = "" if file is None else f"{file}"

@@ -14,7 +14,6 @@ import functools
 import mmap
 import os
 import re
-import select
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from typing import IO, Any, NamedTuple
 import ffmpeg
 import imageio_ffmpeg
 import numpy as np
+import psutil
 
 from hcep.container import MediaError
 from hcep.errors import HcepError
@@ -81,20 +81,17 @@ def ffmpeg_executable() -> str:
     HcepError
         When it is not there or does not run.
     """
-    chosen = os.environ.get("HCEP_FFMPEG")
-    if not chosen:
-        try:
-            chosen = imageio_ffmpeg.get_ffmpeg_exe()
-        except RuntimeError as error:
-            raise HcepError(str(error), remedy="set HCEP_FFMPEG to the path of a working ffmpeg") from error
+    try:
+        chosen = os.environ.get("HCEP_FFMPEG") or imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise HcepError(str(error), remedy="set HCEP_FFMPEG to the path of a working ffmpeg") from error
     _answer(chosen, "-version")
     return chosen
 
 
 def ffmpeg_version() -> str:
     """Version of the ffmpeg in use, as it tells it: what decodes differs between versions."""
-    words = _answer(ffmpeg_executable(), "-version").split()
-    return words[2]
+    return _answer(ffmpeg_executable(), "-version").split()[2]
 
 
 def _run(path: Path, arguments: Sequence[str], values: Mapping[str, str], timeout: float) -> Decoded:
@@ -103,24 +100,18 @@ def _run(path: Path, arguments: Sequence[str], values: Mapping[str, str], timeou
     with _memory_file() as written, _memory_file() as times, tempfile.TemporaryFile() as errors:
         command = [ffmpeg_executable(), *_fill(arguments, path, {**values, TIMES: str(times.fileno())})]
         try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=written,
-                stderr=errors,
-                env=ALLOCATOR | os.environ,
-                pass_fds=[times.fileno()],
-            )
+            streams = {"stdin": subprocess.DEVNULL, "stdout": written, "stderr": errors, "pass_fds": [times.fileno()]}
+            process = psutil.Popen(command, env=ALLOCATOR | os.environ, **streams)
         except OSError as error:
             raise HcepError(f"ffmpeg could not be started: {error}", file=command[0]) from error
         try:
-            ended = _wait(process, timeout)
+            process.wait(timeout)  # that of `subprocess` sleeps between looks
+        except psutil.TimeoutExpired as error:
+            raise MediaError(f"decoding took longer than {timeout:g} s", file=path) from error
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        if not ended:
-            raise MediaError(f"decoding took longer than {timeout:g} s", file=path)
         if process.returncode:
             errors.seek(0)
             raise MediaError(f"ffmpeg: {_first_line(errors.read(65536))}", file=path)
@@ -147,24 +138,6 @@ def _memory_file() -> IO[bytes]:
     return tempfile.TemporaryFile(buffering=0)
 
 
-def _wait(process: subprocess.Popen[bytes], timeout: float) -> bool:
-    """Whether a process ends within `timeout` seconds; `Popen.wait` would sleep between looks."""
-    try:
-        handle = os.pidfd_open(process.pid)
-    except (AttributeError, OSError):  # not Linux, or a sandbox that forbids it
-        try:
-            process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-    try:
-        poll = select.poll()
-        poll.register(handle, select.POLLIN)
-        return bool(poll.poll(1000 * timeout))
-    finally:
-        os.close(handle)
-
-
 def _first_line(stderr: bytes) -> str:
     """First error line of ffmpeg without addresses and paths, which differ from run to run."""
     lines = stderr.decode("utf-8", "replace").strip().splitlines()
@@ -174,87 +147,57 @@ def _first_line(stderr: bytes) -> str:
     return re.sub(r"file:\S+", "file", line)[:200]
 
 
-def _input(container: str, threads: int, decoders: str = "") -> Any:
-    limits = {"codec_whitelist": decoders} if decoders else {}
-    return ffmpeg.input(
-        PATH,
-        f=container,
-        format_whitelist=FORMATS,
-        protocol_whitelist=PROTOCOLS,
-        max_pixels=MAX_PIXELS,
-        threads=threads,
-        **limits,
-    )
+def _input(container: str, **limits: str) -> Any:
+    allowed = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS, "max_pixels": MAX_PIXELS}
+    return ffmpeg.input(PATH, f=container, threads=1, **allowed, **limits)
 
 
-def _compile(output: Any) -> tuple[str, ...]:
+def _compile(stream: Any, target: str, **options: Any) -> tuple[str, ...]:
     # the file's own clock: ffmpeg would move it to its start, or mend it where it jumps
     fixed = ["-nostdin", "-hide_banner", "-loglevel", "error", "-filter_complex_threads", "1", "-copyts"]
-    return tuple(output.compile(cmd=fixed))
+    return tuple(stream.output(target, **options).compile(cmd=fixed))
+
+
+def _both(form: str) -> str:
+    """Target for `tee`: the content as it is, and beside it a list of its times."""
+    return f"[f={form}]pipe\\:1|[f=framecrc]pipe\\:{TIMES}"
 
 
 # kept: ffmpeg-python takes half a millisecond to put one together
 @functools.lru_cache(maxsize=256)
-def _frames_command(
-    container: str, decoders: str, size: int, box: tuple[int, int, int, int] | None, threads: int
-) -> tuple[str, ...]:
-    stream = _input(container, threads, decoders)["V:0"].filter("select", SELECT)
+def _frames_command(container: str, decoders: str, size: int, box: tuple[int, int, int, int] | None) -> tuple[str, ...]:
+    limits = {"codec_whitelist": decoders} if decoders else {}
+    stream = _input(container, **limits)["V:0"].filter("select", SELECT)
     if box is not None:
         x, y, width, height = box
         stream = stream.filter("crop", f"min({width},iw-{x})", f"min({height},ih-{y})", x, y, exact=1)
     # dar and not iw/ih: pixels need not be square
-    stream = stream.filter(
-        "scale", f"if(gte(dar,1),round({size}*dar),{size})", f"if(gte(dar,1),{size},round({size}/dar))", flags="bicubic"
-    )
+    across, down = f"if(gte(dar,1),round({size}*dar),{size})", f"if(gte(dar,1),{size},round({size}/dar))"
     # the crop is placed to the pixel only in a format without subsampled planes
-    stream = stream.filter("format", "rgb24").filter("crop", size, size)
-    return _compile(
-        ffmpeg.output(
-            stream,
-            _both("rawvideo"),
-            format="tee",
-            vcodec="rawvideo",
-            pix_fmt="rgb24",
-            fps_mode="passthrough",
-            enc_time_base=BASE,
-            **{"frames:v": COUNT},
-        )
-    )
-
-
-def _both(form: str) -> str:
-    """Output of the content as it is, and beside it of a list of its times."""
-    return f"[f={form}]pipe\\:1|[f=framecrc]pipe\\:{TIMES}"
+    stream = stream.filter("scale", across, down, flags="bicubic").filter("format", "rgb24").filter("crop", size, size)
+    options = {"format": "tee", "vcodec": "rawvideo", "pix_fmt": "rgb24", "frames:v": COUNT}
+    return _compile(stream, _both("rawvideo"), fps_mode="passthrough", enc_time_base=BASE, **options)
 
 
 @functools.lru_cache(maxsize=256)
 def _times_command(container: str) -> tuple[str, ...]:
-    stream = _input(container, 1)["V:0"].filter("scale", 4, 4).filter("format", "gray")
-    output = f"pipe:{TIMES}"
-    return _compile(
-        ffmpeg.output(stream, output, format="framecrc", vcodec="rawvideo", fps_mode="passthrough", enc_time_base=BASE)
-    )
+    stream = _input(container)["V:0"].filter("scale", 4, 4).filter("format", "gray")
+    options = {"format": "framecrc", "vcodec": "rawvideo"}
+    return _compile(stream, f"pipe:{TIMES}", fps_mode="passthrough", enc_time_base=BASE, **options)
 
 
 @functools.lru_cache(maxsize=256)
-def _audio_command(container: str, threads: int, track: int, channels: int) -> tuple[str, ...]:
-    stream = _input(container, threads)[f"a:{track}"].filter("aresample", RATE).filter("atrim", end=SECONDS)
-    return _compile(ffmpeg.output(stream, _both("s16le"), format="tee", acodec="pcm_s16le", ac=channels))
+def _audio_command(container: str, track: int, channels: int) -> tuple[str, ...]:
+    stream = _input(container)[f"a:{track}"].filter("aresample", RATE).filter("atrim", end=SECONDS)
+    return _compile(stream, _both("s16le"), format="tee", acodec="pcm_s16le", ac=channels)
 
 
 def _fill(command: Sequence[str], path: Path, values: Mapping[str, str]) -> list[str]:
     """A kept command for one file: an argument that is a place becomes its value, as does a place in a longer one."""
     # a bare comma would end the filter
     inner = {place: value.replace(",", "\\,") for place, value in values.items()}
-    filled = []
-    for part in command:
-        if part == PATH:
-            part = f"file:{path}"
-        else:
-            for place, value in inner.items():
-                part = part.replace(place, value)
-        filled.append(part)
-    return filled
+    pattern = re.compile("|".join(map(re.escape, inner)))
+    return [f"file:{path}" if part == PATH else pattern.sub(lambda place: inner[place[0]], part) for part in command]
 
 
 def _select(ticks: Sequence[int]) -> str:
@@ -273,7 +216,6 @@ def read_frames(
     size: int,
     box: tuple[int, int, int, int] | None = None,
     timeout: float = 60.0,
-    threads: int = 1,
 ) -> np.ndarray:
     """Decode chosen frames in one pass, the short side resized to `size` (bicubic), then cropped at the centre.
 
@@ -291,8 +233,6 @@ def read_frames(
         x, y, width, height in source pixels, cut out before resizing.
     timeout : float
         Seconds after which ffmpeg is stopped.
-    threads : int
-        Decoder threads.
 
     Returns
     -------
@@ -312,17 +252,15 @@ def read_frames(
         raise MediaError(media.picture_fault, file=path)
     # no decoder of sound starts, which ffmpeg would do only to describe the file
     decoders = _picture_decoders(ffmpeg_executable()) if media.container in TOLD_BY_HEADER else ""
-    command = _frames_command(media.container, decoders, size, box, threads)
+    command = _frames_command(media.container, decoders, size, box)
     ticks = media.ticks[list(indices)]
     places = {SELECT: _select(ticks.tolist()), COUNT: str(len(ticks)), BASE: str(media.time_base)}
     taken = _run(path, command, places, timeout)
     if len(taken.times) != len(ticks):  # ffmpeg exits 0 on a file that ends early
         raise OtherFrames(f"gave {len(taken.times)} of {len(ticks)} frames", file=path)
     if (taken.times != ticks).any():
-        raise OtherFrames(
-            "gave other frames than those asked for: time stamps are missing, or two frames have the same one",
-            file=path,
-        )
+        why = "time stamps are missing, or two frames have the same one"
+        raise OtherFrames(f"gave other frames than those asked for: {why}", file=path)
     return np.frombuffer(taken.content, dtype=np.uint8).reshape(len(ticks), size, size, 3)
 
 
@@ -340,38 +278,24 @@ def frame_ticks(path: str | Path, media: Probe, *, timeout: float = 60.0) -> np.
         When ffmpeg fails or runs out of time.
     """
     path = Path(path).absolute()
-    found = _run(path, _times_command(media.container), {BASE: str(media.time_base)}, timeout)
-    return np.unique(found.times)
+    return np.unique(_run(path, _times_command(media.container), {BASE: str(media.time_base)}, timeout).times)
 
 
 def read_track(
-    path: str | Path,
-    media: Probe,
-    track: int,
-    *,
-    channels: int = 1,
-    seconds: float,
-    timeout: float = 60.0,
-    threads: int = 1,
+    path: str | Path, media: Probe, track: int, *, channels: int, seconds: float, timeout: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Decode one stream of sound to 16 kHz, as the pieces that come out of the decoder.
 
     Parameters
     ----------
-    path : path
-        The file that `media` was probed from.
-    media : Probe
-        Its description.
+    path, media, timeout
+        As in `read_frames`.
     track : int
         Which stream of sound, from 0.
     channels : int
         1 = mixed down to mono.
     seconds : float
         Stop after this time, counted from the start of the file.
-    timeout : float
-        Seconds after which ffmpeg is stopped.
-    threads : int
-        Decoder threads.
 
     Returns
     -------
@@ -385,9 +309,8 @@ def read_track(
         When ffmpeg fails or runs out of time.
     """
     path = Path(path).absolute()
-    command = _audio_command(media.container, threads, track, channels)
+    command = _audio_command(media.container, track, channels)
     found = _run(path, command, {SECONDS: f"{media.start + seconds:.6f}"}, timeout)
-    width = 2 * channels
     samples = np.frombuffer(found.content, dtype="<i2", count=len(found.content) // 2).reshape(-1, channels)
     starts = np.rint((found.times * found.base - media.start) * RATE).astype(np.int64)
-    return samples, starts, found.sizes // width
+    return samples, starts, found.sizes // (2 * channels)

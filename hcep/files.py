@@ -47,15 +47,9 @@ def write_table(
     rows = list(rows)
     # csv quotes a carriage return only where it is part of the line end, and a reader takes a bare one for a line end
     returns = any(isinstance(cell, str) and "\r" in cell for row in rows for cell in row.values())
+    quoting: Any = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.DictWriter(
-            handle,
-            columns,
-            restval="",
-            delimiter=delimiter,
-            lineterminator="\n",
-            quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL,
-        )
+        writer = csv.DictWriter(handle, columns, delimiter=delimiter, lineterminator="\n", quoting=quoting)
         writer.writeheader()
         writer.writerows(rows)
 

@@ -7,6 +7,8 @@ A media file is of unknown origin. It is opened only if it is a regular file and
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,16 +17,8 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from hcep.container import MediaError, check_file, is_cut, lacks_end_mark
-from hcep.demux import (
-    STREAM_DURATION,
-    broken_clock,
-    claimed_ends,
-    demux,
-    file_start,
-    last_step,
-    picture_cut,
-)
+from hcep.container import MediaError, check_file, structure
+from hcep.demux import STREAM_DURATION, broken_clock, claimed_ends, demux, file_start, last_step, picture_cut
 
 # demuxers that read one self-contained file; hls, concat, dash, image2, sdp and the like open others
 FORMATS = "mov,mp4,matroska,webm,avi,flv,asf,mpegts,mpeg,wav,w64,aiff,flac,ogg,mp3,aac,au"
@@ -139,20 +133,16 @@ def probe(path: str | Path, *, timeout: float = 60.0, picture: bool = True) -> P
         zero duration, without any video or audio stream, or larger than the limits.
     """
     path = Path(path).absolute()
-    check_file(path)
-    try:
-        # no decoder runs in this process unless the header leaves no choice: that would be six times slower, and a
-        # hostile stream had better meet it in a child
-        with _open(path, timeout, codec_whitelist="none") as container:
-            if all(all(_size(s)) for s in container.streams.video if s.codec_context):
-                return _describe(path, container, time.monotonic() + timeout, picture)
-        with _open(path, timeout, max_pixels=str(MAX_PIXELS)) as container:
+    # no decoder runs in this process unless the header leaves no choice: that would be six times slower, and a hostile
+    # stream had better meet it in a child
+    with _opened(path, timeout, codec_whitelist="none") as container:
+        if all(s.width and s.height for s in container.streams.video if s.codec_context):
             return _describe(path, container, time.monotonic() + timeout, picture)
-    except (av.error.FFmpegError, ValueError) as error:
-        raise _unreadable(path, error) from error
+    with _opened(path, timeout, max_pixels=str(MAX_PIXELS)) as container:
+        return _describe(path, container, time.monotonic() + timeout, picture)
 
 
-def glance(path: str | Path, *, timeout: float = 60.0) -> Glance:
+def glance(path: str | Path) -> Glance:
     """Read a media file's header and no more, about a millisecond.
 
     Raises
@@ -160,20 +150,23 @@ def glance(path: str | Path, *, timeout: float = 60.0) -> Glance:
     MediaError
         When it is missing, empty, a folder, a git-LFS pointer, or in no container of the whitelist.
     """
+    with _opened(path, 60.0, codec_whitelist="none") as container:
+        duration = (container.duration or 0) / av.time_base
+        return Glance(bool(_videos(container)), bool(container.streams.audio), duration)
+
+
+@contextmanager
+def _opened(path: str | Path, timeout: float, **options: str) -> Iterator[Any]:
+    """A media file as PyAV's container; what is wrong with it, now or while it is read, is a MediaError."""
     path = Path(path).absolute()
     check_file(path)
+    allowed = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS}
     try:
-        with _open(path, timeout, codec_whitelist="none") as container:
-            duration = (container.duration or 0) / av.time_base
-            return Glance(bool(_videos(container)), bool(container.streams.audio), duration)
-    except (av.error.FFmpegError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> MediaError:
-    # a ValueError is a path that is not UTF-8
-    text = getattr(error, "strerror", None) or str(error).split("\n")[0]
-    return MediaError(f"cannot be read as video or audio ({text})", file=path)
+        with av.open(f"file:{path}", mode="r", options=allowed | options, timeout=(timeout, timeout)) as container:
+            yield container
+    except (av.error.FFmpegError, ValueError) as error:  # a ValueError is a path that is not UTF-8
+        text = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        raise MediaError(f"cannot be read as video or audio ({text})", file=path) from error
 
 
 def _videos(container: Any) -> list[Any]:
@@ -181,53 +174,37 @@ def _videos(container: Any) -> list[Any]:
     return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
 
 
-def _size(video: Any) -> tuple[int, int]:
-    """Width and height; zeros if the header does not tell, or for a codec that is not known here."""
-    return (video.width, video.height) if video.codec_context else (0, 0)
-
-
-def _codec(video: Any) -> str:
-    return str(video.codec_context.codec.canonical_name) if video.codec_context else ""
-
-
-def _open(path: Path, timeout: float, **options: str) -> Any:
-    allowed = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS}
-    return av.open(f"file:{path}", mode="r", options=allowed | options, timeout=(timeout, timeout))
-
-
 def _describe(path: Path, container: Any, deadline: float, picture: bool) -> Probe:
     name = container.format.name.split(",")[0]
-    videos = _videos(container)
-    video = videos[0] if videos else None
-    sounds = list(container.streams.audio)
+    videos, sounds = _videos(container), list(container.streams.audio)
+    video: Any = videos[0] if videos else None
     if video is None and not sounds:
         raise MediaError("holds neither video nor audio", file=path)
-    width, height = _size(video) if video is not None else (0, 0)
-    if video is not None:
-        # where the codec is not known here, ffmpeg has to say what it makes of it
-        if video.codec_context and not (width and height):
-            raise MediaError("has a video stream without a frame size", file=path)
-        if width * height > MAX_PIXELS:
-            raise MediaError(f"claims frames of {width}x{height} pixels, above the limit", file=path)
-        if max(width, height) > MAX_ASPECT * min(width, height):
-            raise MediaError(f"claims frames of {width}x{height} pixels, an implausible shape", file=path)
-    cut = is_cut(path, name)
-    tabled = name in TABLED
+    # where the codec is not known here, ffmpeg has to say what it makes of it
+    codec = video.codec_context if video is not None else None
+    width, height = (video.width, video.height) if codec else (0, 0)
+    if codec and not (width and height):
+        raise MediaError("has a video stream without a frame size", file=path)
+    if width * height > MAX_PIXELS:
+        raise MediaError(f"claims frames of {width}x{height} pixels, above the limit", file=path)
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise MediaError(f"claims frames of {width}x{height} pixels, an implausible shape", file=path)
+    told, tabled = structure(path, name), name in TABLED
     wanted = ([video] if picture and video is not None else []) if tabled else list(container.streams)
     packets = demux(container, video, deadline, wanted)
     used = [*videos[:1], *sounds]
     start = file_start(container, [] if tabled else used, packets)
-    claims = claimed_ends(path, container, used, packets, start, cut)
-    times, fps, step, fault = np.zeros(0), 0.0, 0.0, ""
+    claims = claimed_ends(container, used, packets, start, told)
+    times, fps, end, fault = np.zeros(0), 0.0, 0.0, ""
     if video is not None:
         fps = float(video.average_rate or 0)
         times = packets.ticks * float(video.time_base) - start
+        fault = broken_clock(packets, video.index, start) or picture_cut(video, packets, claims, start, told.is_cut)
         if len(times):
-            step = last_step(times, packets.last * float(video.time_base), fps)
-        fault = broken_clock(packets, video, start) or picture_cut(video, packets, claims, start, cut)
-        if len(times) and times[-1] > MAX_PICTURE:
-            fault = f"its time stamps claim {times[-1]:.0f} s of picture, above the limit"
-        if video in wanted and not len(times):
+            end = float(times[-1]) + last_step(times, packets.last * float(video.time_base), fps)
+            if times[-1] > MAX_PICTURE:
+                fault = f"its time stamps claim {times[-1]:.0f} s of picture, above the limit"
+        elif video in wanted:
             raise MediaError("has a video stream without frames (zero duration)", file=path)
     duration = (container.duration or 0) / av.time_base or max(packets.ends.values(), default=start) - start
     # a table without a length, as of FLAC written to a pipe, is no empty file
@@ -242,27 +219,21 @@ def _describe(path: Path, container: Any, deadline: float, picture: bool) -> Pro
         container=name,
         times=times,
         ticks=packets.ticks,
-        time_base=Fraction(video.time_base) if video is not None else Fraction(0),
+        time_base=Fraction(video.time_base if video is not None else 0),
         start=start,
-        picture_end=float(times[-1]) + step if len(times) else 0.0,
+        picture_end=end,
         picture_fault=fault,
-        cut=cut,
-        guessed=name == "avi" and video is not None and _codec(video) in REORDERED,
-        remark="the file has no end mark and may be cut" if lacks_end_mark(path, name) else "",
+        cut=told.is_cut,
         tracks=tuple(
-            _track(number, stream, claims[stream.index], broken_clock(packets, stream, start))
+            _track(number, stream, claims[stream.index], broken_clock(packets, stream.index, start))
             for number, stream in enumerate(sounds)
         ),
+        guessed=name == "avi" and codec is not None and codec.codec.canonical_name in REORDERED,
+        remark="the file has no end mark and may be cut" if told.lacks_end_mark else "",
     )
 
 
 def _track(number: int, stream: Any, end: float, fault: str) -> Track:
-    context = stream.codec_context
-    return Track(
-        number=number,
-        default=bool(stream.disposition & Disposition.default),
-        channels=int(context.channels or 0) if context else 0,
-        sample_rate=int(context.sample_rate or 0) if context else 0,
-        end=end,
-        fault=fault,
-    )
+    default, codec = bool(stream.disposition & Disposition.default), stream.codec_context
+    channels, rate = (int(codec.channels or 0), int(codec.sample_rate or 0)) if codec else (0, 0)
+    return Track(number, default, channels, rate, end, fault)

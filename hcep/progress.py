@@ -36,12 +36,9 @@ def progress(items: Iterable[T], total: int, what: str, unit: str = "clip", *, d
     for number, item in enumerate(items, 1):
         yield item
         count = done + number
-        tenth = count * 10 // max(total, 1)
-        if tenth > shown:
-            shown = tenth
+        percent = count * 100 // max(total, 1)
+        if percent // 10 > shown:
+            shown = percent // 10
             rate = number / max(time.monotonic() - start, 1e-9)
-            print(
-                f"{what}: {count}/{total} {units} ({count * 100 // max(total, 1)} %), {rate:.1f} {units}/s",
-                file=sys.stderr,
-                flush=True,
-            )
+            line = f"{what}: {count}/{total} {units} ({percent} %), {rate:.1f} {units}/s"
+            print(line, file=sys.stderr, flush=True)

@@ -60,9 +60,7 @@ def is_silent(samples: np.ndarray) -> bool:
     return max(float(samples.max()) - middle, middle - float(samples.min())) < SILENCE
 
 
-def read_audio(
-    path: str | Path, media: Probe, *, seconds: float | None = None, timeout: float = 60.0, threads: int = 1
-) -> Sound:
+def read_audio(path: str | Path, media: Probe, *, seconds: float | None = None, timeout: float = 60.0) -> Sound:
     """Read the sound of a file as a player would choose it: 16 kHz, mono, from the start of the file.
 
     Of several streams the first that is marked as default is read, then the others in order, until one is not silent. A
@@ -70,8 +68,8 @@ def read_audio(
 
     Parameters
     ----------
-    path, media, timeout, threads
-        As in `read_track`.
+    path, media, timeout
+        As in `read_frames`.
     seconds : float, optional
         Stop after this time, counted from the start of the file.
 
@@ -94,13 +92,11 @@ def read_audio(
     errors: list[MediaError] = []
     for track in order:
         try:
-            sound = _read(path, media, track, seconds, timeout, threads)
+            read.append((track, _read(path, media, track, seconds, timeout)))
+            if not is_silent(read[-1][1].samples):
+                break
         except MediaError as error:
             errors.append(error)
-            continue
-        read.append((track, sound))
-        if not is_silent(sound.samples):
-            break
     if not read:
         raise errors[0]
     # the last one is the one that sounds; if none does, players would have chosen the first
@@ -113,8 +109,7 @@ def read_audio(
     return sound._replace(notes=(f"track {track.number + 1} of {len(order)} is read, {why}", *sound.notes))
 
 
-def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout: float, threads: int) -> Sound:
-    """One stream."""
+def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout: float) -> Sound:
     if track.fault:
         raise MediaError(track.fault, file=path)
     if seconds is None and track.end > MAX_SECONDS and np.isfinite(track.end):
@@ -123,9 +118,8 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout
 
     def decoded(count: int) -> tuple[np.ndarray, float]:
         """The sound in `count` channels ``(n, count)``, and the seconds of gaps in it."""
-        samples, starts, lengths = read_track(
-            path, media, track.number, channels=count, seconds=limit + BEYOND, timeout=timeout, threads=threads
-        )
+        pieces = read_track(path, media, track.number, channels=count, seconds=limit + BEYOND, timeout=timeout)
+        samples, starts, lengths = pieces
         if media.container in UNTIMED:
             starts = np.cumsum(lengths) - lengths
         placed, missing = _place(path, samples, starts, lengths)
@@ -133,11 +127,8 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout
 
     simple = media.container in PLAIN and not media.has_video and track.channels <= 2
     plain = _read_plain(path, limit) if simple else None
-    if plain is not None:
-        mono, gap = _mono(plain), 0.0
-    else:
-        mixed, gap = decoded(1)
-        mono = mixed[:, 0]
+    mixed, gap = decoded(1) if plain is None else (_mixed(plain), 0.0)
+    mono = mixed[:, 0]
     if not len(mono):
         raise MediaError("has an audio stream without samples", file=path)
     held, claimed = len(mono) / RATE, min(track.end, limit)
@@ -164,20 +155,14 @@ def _loudness(samples: np.ndarray) -> float:
     """Root mean square around the mean."""
     values = samples.astype(np.float64)
     values -= values.mean()
-    return float(np.sqrt(values @ values / max(len(values), 1)))
+    return float(np.sqrt(values @ values / len(values)))
 
 
-def _mono(channels: np.ndarray) -> np.ndarray:
+def _mixed(channels: np.ndarray) -> np.ndarray:
+    """Mean of int16 channels ``(n, c)``, rounded down, as one channel."""
     if channels.shape[1] == 1:
-        return channels[:, 0]
-    return (channels.sum(axis=1, dtype=np.int32) // channels.shape[1]).astype(np.int16)
-
-
-def _integers(path: Path, samples: np.ndarray) -> np.ndarray:
-    """Samples between -1 and 1 as int16, rounded and clipped; those that are no numbers are an error."""
-    if not np.isfinite(samples).all():
-        raise MediaError("holds samples that are not finite numbers", file=path)
-    return np.clip(np.rint(samples * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+        return channels
+    return (channels.sum(axis=1, keepdims=True, dtype=np.int32) // channels.shape[1]).astype(np.int16)
 
 
 def _place(path: Path, samples: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, float]:
@@ -199,19 +184,18 @@ def _place(path: Path, samples: np.ndarray, starts: np.ndarray, lengths: np.ndar
         return samples, 0.0
     before = np.cumsum(lengths) - lengths
     # how far each piece lies from where it would be if all followed each other without a gap
-    offset = lasting = _without_guesses(starts - before)
+    offset = _without_guesses(starts - before)
     runs = [(0, int(offset[0]))]
-    shifted = int(np.ptp(offset)) > SHIFT
-    if shifted:
+    if int(np.ptp(offset)) > SHIFT:
         from scipy.ndimage import median_filter  # half a second, for a few files
 
         lasting = median_filter(offset, size=2 * AROUND + 1, mode="reflect")
-    for piece in range(1, len(offset)) if shifted else ():
-        moved, moved_for_long = (int(value[piece]) - runs[-1][1] for value in (offset, lasting))
-        if moved > JUMP:
-            runs.append((piece, int(offset[piece])))
-        elif abs(moved) > SHIFT < abs(moved_for_long) and (moved_for_long < 0 or moved_for_long <= JUMP):
-            runs.append((piece, int(lasting[piece])))
+        for piece, (here, around) in enumerate(zip(offset.tolist(), lasting.tolist(), strict=True)):
+            moved, moved_for_long = here - runs[-1][1], around - runs[-1][1]
+            if moved > JUMP:
+                runs.append((piece, here))
+            elif abs(moved) > SHIFT < abs(moved_for_long) and moved_for_long <= JUMP:
+                runs.append((piece, around))
     bounds = [int(before[piece]) for piece, _ in runs] + [len(samples)]
     total = max(stop + level for stop, (_, level) in zip(bounds[1:], runs, strict=True))
     if total > (MAX_SECONDS + 1) * RATE:
@@ -238,7 +222,7 @@ def _without_guesses(offset: np.ndarray) -> np.ndarray:
         return offset
     alike = np.abs(np.diff(step)) <= 2
     regular = (np.abs(step) > 8) & (np.append(alike, False) | np.insert(alike, 0, False))
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], regular, [False]]).astype(np.int8)))
+    edges = np.flatnonzero(np.diff(regular, prepend=False, append=False))
     trusted, guessing = offset.copy(), False
     for first, stop in edges.reshape(-1, 2).tolist():
         base = int(trusted[first - 1])
@@ -267,10 +251,15 @@ def _read_plain(path: Path, seconds: float) -> np.ndarray | None:
         try:
             if file.subtype == "PCM_16" and file.samplerate == RATE:
                 return file.read(wanted, dtype="int16", always_2d=True)
-            parts = [_integers(path, part) for part in _resampled(file, wanted)]
+            parts = [np.zeros((0, file.channels), np.int16)]
+            for part in _resampled(file, wanted):
+                if not np.isfinite(part).all():
+                    raise MediaError("holds samples that are not finite numbers", file=path)
+                levels = np.clip(np.rint(part * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
+                parts.append(levels.astype(np.int16))
         except soundfile.LibsndfileError as error:
             raise MediaError(f"libsndfile: {error.error_string}", file=path) from error
-        return np.concatenate([np.zeros((0, file.channels), np.int16), *parts])
+        return np.concatenate(parts)
 
 
 def _resampled(file: soundfile.SoundFile, count: int) -> Iterator[np.ndarray]:

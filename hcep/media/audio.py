@@ -39,16 +39,12 @@ def decode_audio(
 
     Parameters
     ----------
-    manifest, root, shard, output
+    manifest, root, shard, output, timeout, threads
         As in `decode_frames`.
     samples : int
         A.
     window : {"centre", "start"}
         Which part of a longer sound.
-    timeout : float
-        Seconds that one clip may take.
-    threads : int
-        Files decoded at once.
 
     Raises
     ------
@@ -61,30 +57,19 @@ def decode_audio(
 
     def read(audio: str, positions: list[int]) -> Rows:
         longest = samples if window == "start" else None
-        rows = read_sound(Path(root) / audio, clips, positions, longest=longest, timeout=timeout)
+        rows = read_sound(root / audio, clips, positions, longest=longest, timeout=timeout)
         return [(position, row if row.value is None else _windowed(row, samples, window)) for position, row in rows]
 
-    write_shard(
-        Path(output),
-        "audio",
-        [clip.clip for clip in clips],
-        progress(read_sources(clips, "audio", "no_audio", read, threads), len(clips), f"decode_audio {shard}"),
-        {
-            "samples": samples,
-            "window": window,
-            "rate": RATE,
-            "ffmpeg": ffmpeg_version(),
-            "libsndfile": soundfile.__libsndfile_version__,
-        },
-        shape=(samples,),
-        dtype=np.int16,
-    )
+    rows = progress(read_sources(clips, "audio", read, threads), len(clips), f"decode_audio {shard}")
+    decoders = {"ffmpeg": ffmpeg_version(), "libsndfile": soundfile.__libsndfile_version__}
+    settings = {"samples": samples, "window": window, "rate": RATE, **decoders}
+    names = [clip.clip for clip in clips]
+    write_shard(output, "audio", names, rows, settings, shape=(samples,), dtype=np.int16)
 
 
 def _windowed(row: Row, samples: int, window: str) -> Row:
     """The part of a clip's sound that is kept, and whether it is silent."""
-    value = fit(row.value, samples, window)
-    own = min(len(row.value), samples)
+    value, own = fit(row.value, samples, window), min(len(row.value), samples)
     row = row._replace(value=value, samples=own)
     if not is_silent(value[:own]):
         return row
@@ -97,8 +82,6 @@ def read_sound(path: Path, clips: Sequence[Clip], positions: list[int], *, longe
 
     Parameters
     ----------
-    path : path
-        The file.
     clips, positions
         All clips of the shard, and which of them are in this file.
     longest : int, optional
@@ -118,35 +101,32 @@ def read_sound(path: Path, clips: Sequence[Clip], positions: list[int], *, longe
     """
     media = probe(path, timeout=timeout, picture=False)
     spans = [_span(clips[position], longest) for position in positions]
-    ends = [end for _, end in spans]
-    seconds = None if None in ends else max(end for end in ends if end is not None) / RATE
+    ends = [end for _, end in spans if end is not None]
+    seconds = max(ends) / RATE if len(ends) == len(spans) else None
     sound, notes = read_audio(path, media, seconds=seconds, timeout=timeout * len(positions))
     rows: Rows = []
+    held = len(sound) / RATE
     for position, (first, stop) in zip(positions, spans, strict=True):
-        part = sound[first:stop]
-        end = clips[position].end
+        part, end = sound[first:stop], clips[position].end
+        late = longest is None and end is not None and end > held + 1.0
+        note = f"the segment ends at {end:g} s, the sound at {held:.2f} s" if late else ""
+        row = Row(part, noted(*notes, note), seconds=len(part) / RATE)
         if not len(part):
-            reason = f"failed: the segment starts at {first / RATE:g} s, the sound ends at {len(sound) / RATE:.2f} s"
-            rows.append((position, Row(None, reason)))
-            continue
-        late = longest is None and end is not None and end > len(sound) / RATE + 1.0
-        note = f"the segment ends at {end:g} s, the sound at {len(sound) / RATE:.2f} s" if late else ""
-        rows.append((position, Row(part, noted(*notes, note), seconds=len(part) / RATE)))
+            row = Row(None, f"failed: the segment starts at {first / RATE:g} s, the sound ends at {held:.2f} s")
+        rows.append((position, row))
     return rows
 
 
 def _span(clip: Clip, longest: int | None) -> tuple[int, int | None]:
     """First and last sample of a clip in its file."""
     first = round(max(clip.start or 0.0, 0.0) * RATE)
-    stop = None if clip.end is None else max(round(clip.end * RATE), first + 1)
+    stops = [] if clip.end is None else [max(round(clip.end * RATE), first + 1)]
     if longest is not None:
-        stop = first + longest if stop is None else min(stop, first + longest)
-    return first, stop
+        stops.append(first + longest)
+    return first, min(stops, default=None)
 
 
 def fit(sound: np.ndarray, samples: int, window: str) -> np.ndarray:
     """Cut (n,) to `samples` at the centre or the start, or pad it with zeros at the end."""
-    if len(sound) >= samples:
-        first = (len(sound) - samples) // 2 if window == "centre" else 0
-        return sound[first : first + samples]
-    return np.concatenate([sound, np.zeros(samples - len(sound), sound.dtype)])
+    first = max(len(sound) - samples, 0) // 2 if window == "centre" else 0
+    return np.pad(sound[first : first + samples], (0, max(samples - len(sound), 0)))

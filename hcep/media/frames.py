@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def decode_frames(
     timeout : float
         Seconds that one clip may take.
     threads : int
-        Videos decoded at once.
+        Files decoded at once.
 
     Raises
     ------
@@ -84,31 +85,19 @@ def decode_frames(
         raise HcepError(f"frame_sampling {frame_sampling!r}", remedy="use time or index")
     clips = clips_of_shard(manifest, shard)
 
-    def read(video: str, positions: list[int]) -> Rows:
-        path = Path(root) / video
-        return read_video(path, clips, positions, frames=frames, size=size, sampling=frame_sampling, timeout=timeout)
+    options: Any = {"frames": frames, "size": size, "sampling": frame_sampling, "timeout": timeout}
 
-    rows = read_sources(clips, "video", "no_video", read, threads)
-    write_shard(
-        Path(output),
-        "frames",
-        [clip.clip for clip in clips],
-        progress(rows, len(clips), f"decode_frames {shard}"),
-        {"frames": frames, "size": size, "frame_sampling": frame_sampling, "ffmpeg": ffmpeg_version()},
-        shape=(frames, size, size, 3),
-        dtype=np.uint8,
-    )
+    def read(video: str, positions: list[int]) -> Rows:
+        return read_video(root / video, clips, positions, **options)
+
+    rows = progress(read_sources(clips, "video", read, threads), len(clips), f"decode_frames {shard}")
+    settings = {"frames": frames, "size": size, "frame_sampling": frame_sampling, "ffmpeg": ffmpeg_version()}
+    names = [clip.clip for clip in clips]
+    write_shard(output, "frames", names, rows, settings, shape=(frames, size, size, 3), dtype=np.uint8)
 
 
 def read_video(
-    path: Path,
-    clips: Sequence[Clip],
-    positions: list[int],
-    *,
-    frames: int,
-    size: int,
-    sampling: Sampling = "time",
-    timeout: float,
+    path: Path, clips: Sequence[Clip], positions: list[int], frames: int, size: int, sampling: Sampling, timeout: float
 ) -> Rows:
     """Rows of all clips of one video, normally in one pass; MediaError when the file as a whole cannot be used."""
     media = probe(path, timeout=timeout)
@@ -118,12 +107,12 @@ def read_video(
         raise MediaError(media.picture_fault, file=path)
     # at a constant rate a place in time is a place in number, and the frames that come back have been checked by time
     counted = sampling == "index" and not _is_constant(media.times, media.picture_end, media.time_base)
+    wanted = {position: clips[position] for position in positions}
     if not counted and not media.guessed:
-        try:
-            return _read_all(path, media, clips, positions, frames, size, sampling, timeout)
-        except OtherFrames:
-            pass  # what decodes is not what the packets say: a frame that is never shown, time stamps that are missing
-    return _read_all(path, _decodable(path, media, timeout), clips, positions, frames, size, sampling, timeout)
+        # what decodes may not be what the packets say: a frame that is never shown, time stamps that are missing
+        with suppress(OtherFrames):
+            return _read_all(path, media, wanted, frames, size, sampling, timeout)
+    return _read_all(path, _decodable(path, media, timeout), wanted, frames, size, sampling, timeout)
 
 
 def _decodable(path: Path, media: Probe, timeout: float) -> Probe:
@@ -142,28 +131,21 @@ def _decodable(path: Path, media: Probe, timeout: float) -> Probe:
 
 
 def _read_all(
-    path: Path,
-    media: Probe,
-    clips: Sequence[Clip],
-    positions: list[int],
-    frames: int,
-    size: int,
-    sampling: Sampling,
-    timeout: float,
+    path: Path, media: Probe, clips: Mapping[int, Clip], frames: int, size: int, sampling: Sampling, timeout: float
 ) -> Rows:
     rows: Rows = []
     plans: dict[str, list[tuple[int, Choice]]] = {}
-    for position in positions:
-        clip = clips[position]
+    for position, clip in clips.items():
         try:
             choice = choose_frames(media, clip.start, clip.end, frames, sampling)
             _check_box(clip.box, media)
+            plans.setdefault(clip.box, []).append((position, choice))
         except MediaError as error:
             rows.append((position, Row(None, f"failed: {error.reason}")))
-            continue
-        plans.setdefault(clip.box, []).append((position, choice))
+    together = max(FRAMES_PER_PASS // frames, 1)
     for box, plan in plans.items():
-        for part in _passes(plan):
+        plan.sort(key=lambda item: int(item[1].positions[0]))
+        for part in (plan[first : first + together] for first in range(0, len(plan), together)):
             needed = np.unique(np.concatenate([choice.positions for _, choice in part]))
             limit = timeout * len(part)
             taken = read_frames(path, media, needed.tolist(), size=size, box=parse_box(box), timeout=limit)
@@ -224,20 +206,20 @@ def choose_frames(
     else:
         moments = begin + halves * (finish - begin) / (2 * frames)
         chosen = np.clip(np.searchsorted(times, moments + near, side="right") - 1, 0, stop - 1)
-    late = end is not None and end > last + 1.0
-    note = f"the segment ends at {end:g} s, the picture at {last:.2f} s" if late else ""
+    seconds, notes = finish - begin, []
+    if end is not None and end > last + 1.0:
+        notes.append(f"the segment ends at {end:g} s, the picture at {last:.2f} s")
     stands = float(np.diff(np.append(times[first:stop], min(after, finish))).max())
-    still = stands > max(STANDSTILL, 0.5 * (finish - begin))
-    standstill = f"one frame stands still for {stands:.1f} s of {finish - begin:.1f} s" if still else ""
-    return Choice(chosen, max(finish - begin, 0.0), ", ".join(filter(None, [note, standstill])))
+    if stands > max(STANDSTILL, 0.5 * seconds):
+        notes.append(f"one frame stands still for {stands:.1f} s of {seconds:.1f} s")
+    return Choice(chosen, max(seconds, 0.0), ", ".join(notes))
 
 
 def _is_constant(times: np.ndarray, after: float, tick: Fraction) -> bool:
     """Whether frames follow each other, and `after` the last one, at one rate up to the rounding of the clock."""
-    edges = np.append(times, after)
     step = (after - float(times[0])) / len(times)
-    line = times[0] + step * np.arange(len(edges))
-    return bool(np.abs(edges - line).max() <= min(1.5 * float(tick), 0.4 * step) + 1e-9)
+    line = times[0] + step * np.arange(len(times) + 1)
+    return bool(np.abs(np.append(times, after) - line).max() <= min(1.5 * float(tick), 0.4 * step) + 1e-9)
 
 
 def _check_box(box: str, media: Probe) -> None:
@@ -246,17 +228,3 @@ def _check_box(box: str, media: Probe) -> None:
     side = max(media.width, media.height)
     if parsed is not None and 0 < side <= max(parsed[:2]):
         raise MediaError(f"the face box {box} lies outside the {media.width}x{media.height} picture")
-
-
-def _passes(plan: list[tuple[int, Choice]]) -> list[list[tuple[int, Choice]]]:
-    """Split clips, in order of time, into passes of at most `FRAMES_PER_PASS` frames."""
-    parts: list[list[tuple[int, Choice]]] = [[]]
-    count = 0
-    for item in sorted(plan, key=lambda item: int(item[1].positions[0])):
-        size = len(item[1].positions)
-        if parts[-1] and count + size > FRAMES_PER_PASS:
-            parts.append([])
-            count = 0
-        parts[-1].append(item)
-        count += size
-    return parts

@@ -18,8 +18,6 @@ from hcep.media.shards import ABSENT, ARRAYS, REMAKE, SILENT, Shard, shard_of, v
 from hcep.progress import progress
 
 QC_COLUMNS = ("clip", "dataset", "label", "fold", "flags", "reason", *ARRAYS)
-
-
 # settings of a shard that name the software that decoded it
 DECODERS = ("ffmpeg", "libsndfile")
 
@@ -35,12 +33,7 @@ class Place(NamedTuple):
 
 
 def index_cache(
-    manifest: Path,
-    shards: Mapping[str, Sequence[Path]],
-    output: Path,
-    qc: Path,
-    *,
-    max_failures: float = 0.01,
+    manifest: Path, shards: Mapping[str, Sequence[Path]], output: Path, qc: Path, *, max_failures: float = 0.01
 ) -> None:
     """Verify every shard, then write the index and the quality-control table.
 
@@ -67,39 +60,30 @@ def index_cache(
         When a shard is damaged, a clip is missing, repeated or in the wrong shard, or too many clips failed.
     """
     clips = read_manifest(manifest)
-    if set(shards) != set(ARRAYS):
-        raise HcepError(f"shards of {', '.join(shards)} instead of {', '.join(ARRAYS)}", file=output)
-    read = {kind: _verify(kind, paths) for kind, paths in shards.items()}
+    read = {}
+    for kind, paths in shards.items():
+        verified = progress(sorted(paths), len(paths), f"verify {kind}", "shard")
+        read[kind] = [verify_shard(path, kind) for path in verified]
     places = _places(clips, read)
     odd = _odd_shards(read)
     rows = [_qc_row(clip, places[clip.clip], odd) for clip in clips]
     failed = [row for row in rows if "failed" in [row[kind] for kind in ARRAYS]]
-    aside = Path(qc).with_name(f"{Path(qc).stem}.failed.tsv")
     silent = sum(SILENT in row["flags"].split(";") for row in rows)
-    print(
-        f"index_cache: {len(rows)} clips, {len(failed)} with a modality that failed, {silent} with silent sound",
-        file=sys.stderr,
-    )
+    counts = f"{len(rows)} clips, {len(failed)} with a modality that failed, {silent} with silent sound"
+    print(f"index_cache: {counts}", file=sys.stderr)
     for (kind, shard), note in odd.items():
         remedy = "delete the shards of all versions but one and run again: what decodes differs by milliseconds"
         print(f"index_cache: {kind} shard {shard}: {note}. Remedy: {remedy}", file=sys.stderr)
+    aside = qc.with_name(f"{qc.stem}.failed.tsv")
     if len(failed) > max_failures * len(rows):
         # a declared output is deleted when its job fails; this one is not declared
         write_table(aside, QC_COLUMNS, rows, delimiter="\t")
         some = "; ".join(f"{row['clip']}: {row['reason']}" for row in failed[:3])
-        raise HcepError(
-            f"{len(failed)} of {len(rows)} clips failed, the limit is {max_failures:.2%} ({some})",
-            file=aside,
-            remedy="mend the release, or raise `max_failures` of the dataset entry",
-        )
+        cause = f"{len(failed)} of {len(rows)} clips failed, the limit is {max_failures:.2%} ({some})"
+        raise HcepError(cause, file=aside, remedy="mend the release, or raise `max_failures` of the dataset entry")
     write_table(qc, QC_COLUMNS, rows, delimiter="\t")
     aside.unlink(missing_ok=True)
-    _write_index(Path(output), clips, places, read)
-
-
-def _verify(kind: str, paths: Sequence[Path]) -> list[Shard]:
-    ordered = sorted(Path(path) for path in paths)
-    return [verify_shard(path, kind) for path in progress(ordered, len(ordered), f"verify {kind}", "shard")]
+    _write_index(output, clips, places, read)
 
 
 def _places(clips: Sequence[Clip], read: Mapping[str, Sequence[Shard]]) -> dict[str, Place]:
@@ -121,13 +105,9 @@ def _places(clips: Sequence[Clip], read: Mapping[str, Sequence[Shard]]) -> dict[
                 if place.row != row:
                     raise HcepError(f"clip {name!r} is in another row than elsewhere", file=shard.path, remedy=REMAKE)
                 place.flags[kind], place.reasons[kind], place.seconds[kind] = flag, reason, seconds
-        missing = sorted(set(wanted) - seen)
-        if missing:
-            raise HcepError(
-                f"{len(missing)} clips of the manifest are in no {kind} shard, the first is {missing[0]!r}",
-                file=shards[0].path.parent if shards else None,
-                remedy=REMAKE,
-            )
+        if missing := sorted(set(wanted) - seen):
+            cause = f"{len(missing)} clips of the manifest are in no {kind} shard, the first is {missing[0]!r}"
+            raise HcepError(cause, file=shards[0].path.parent, remedy=REMAKE)
     return places
 
 
@@ -138,29 +118,21 @@ def _qc_row(clip: Clip, place: Place, odd: Mapping[tuple[str, str], str]) -> dic
     for kinds, note in [*_length_notes(clip, place), *notes]:
         reasons.append(note)
         status |= {kind: "note" for kind in kinds if status[kind] == "ok"}
-    return {
-        "clip": clip.clip,
-        "dataset": clip.dataset,
-        "label": clip.label,
-        "fold": clip.fold,
-        "flags": join_flags(place.flags.values()),
-        "reason": "; ".join(reasons),
-        **status,
-    }
+    told = (clip.clip, clip.dataset, clip.label, clip.fold, join_flags(place.flags.values()), "; ".join(reasons))
+    return dict(zip(QC_COLUMNS, (*told, *status.values()), strict=True))
 
 
 def _length_notes(clip: Clip, place: Place) -> Iterator[tuple[tuple[str, ...], str]]:
     """What the lengths of a clip's picture and sound say against each other, and against the release's list."""
-    lengths = {kind: place.seconds[kind] for kind in ("frames", "audio") if place.flags[kind] != ABSENT[kind]}
+    words = {"frames": "the picture", "audio": "the sound"}
+    lengths = {kind: place.seconds[kind] for kind in words if place.flags[kind] != ABSENT[kind]}
     if len(lengths) == 2 and lengths_differ(*lengths.values()):
         told = f"the picture lasts {lengths['frames']:.2f} s, the sound {lengths['audio']:.2f} s"
         yield tuple(lengths), f"clip note: {told}"
-    if clip.seconds is not None:
-        words = {"frames": "the picture", "audio": "the sound"}
-        for kind, length in lengths.items():
-            if lengths_differ(length, clip.seconds):
-                told = f"the list says {clip.seconds:.2f} s, {words[kind]} lasts {length:.2f} s"
-                yield (kind,), f"clip note: {told}"
+    for kind, length in lengths.items():
+        if clip.seconds is not None and lengths_differ(length, clip.seconds):
+            told = f"the list says {clip.seconds:.2f} s, {words[kind]} lasts {length:.2f} s"
+            yield (kind,), f"clip note: {told}"
 
 
 def _odd_shards(read: Mapping[str, Sequence[Shard]]) -> dict[tuple[str, str], str]:
@@ -183,12 +155,10 @@ def _write_index(
     output: Path, clips: Sequence[Clip], places: Mapping[str, Place], read: Mapping[str, Sequence[Shard]]
 ) -> None:
     names = [clip.clip for clip in clips]
-    columns = {
-        "clip": names,
-        "shard": [places[name].shard for name in names],
-        "flags": [join_flags(places[name].flags.values()) for name in names],
-    }
-    rows = [places[name].row for name in names]
+    found = [places[name] for name in names]
+    flags = [join_flags(place.flags.values()) for place in found]
+    columns = {"clip": names, "shard": [place.shard for place in found], "flags": flags}
+    rows = [place.row for place in found]
     sums = {kind: {shard.path.stem: shard.sha256 for shard in shards} for kind, shards in sorted(read.items())}
     settings = {kind: shards[0].settings for kind, shards in sorted(read.items())}
     with atomic_path(output) as temporary, h5py.File(temporary, "w") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,19 +96,13 @@ def open_shard(path: Path) -> h5py.File:
         raise HcepError(f"is not a whole HDF5 file ({error})", file=path, remedy=REMAKE) from error
 
 
-def _row_digest(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+def _digest(value: Any) -> str:
+    content = np.ascontiguousarray(value).data if isinstance(value, np.ndarray) else json.dumps(value).encode()
+    return hashlib.sha256(content).hexdigest()
 
 
 def _checksum(value: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(value).data)
-
-
-def _content_digest(kind: str, *columns: Any) -> str:
-    content = [kind, *columns]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def write_shard(
@@ -116,7 +110,7 @@ def write_shard(
     kind: str,
     clips: Sequence[str],
     rows: Iterable[tuple[int, Row]],
-    settings: Mapping[str, Any],
+    settings: dict[str, Any],
     *,
     shape: tuple[int, ...] = (),
     dtype: Any = None,
@@ -144,56 +138,52 @@ def write_shard(
         When a row is missing or repeated, or the file does not read back as written.
     """
     count = len(clips)
-    digests, flags, reasons = [""] * count, [""] * count, [""] * count
+    digests, flags, reasons, words, kinds = ([""] * count for _ in range(5))
     sums = [0] * count
-    texts: list[tuple[str, str]] = [("", "none")] * count
     columns = {name: np.zeros(count, dtype_of) for name, dtype_of in NUMBERS[kind].items()}
     with atomic_path(output) as temporary:
         # chunks on page boundaries are copied faster
         with h5py.File(temporary, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
             array = None
             if kind != "text":
-                array = file.create_dataset(
-                    ARRAYS[kind], (count, *shape), dtype, chunks=(1, *shape) if count else None, fillvalue=0
-                )
+                chunks = (1, *shape) if count else None
+                array = file.create_dataset(ARRAYS[kind], (count, *shape), dtype, chunks=chunks, fillvalue=0)
             for number, row in rows:
                 if digests[number]:
                     raise HcepError(f"clip {clips[number]!r} was written twice", file=output)
-                value = row.value
-                flags[number] = row.flag
                 for name, column in columns.items():
                     column[number] = getattr(row, name)
+                value = row.value
                 if value is None:
-                    flags[number] = ABSENT[kind]
                     value = ("", "none") if array is None else np.zeros(shape, dtype)
                 if array is None:
-                    texts[number] = value
+                    words[number], kinds[number] = value
                 else:
                     _write_row(array, number, value, output)
                     sums[number] = _checksum(value)
-                digests[number], reasons[number] = _row_digest(value), row.reason
+                flags[number] = ABSENT[kind] if row.value is None else row.flag
+                digests[number], reasons[number] = _digest(value), row.reason
             if "" in digests:
                 raise HcepError(f"clip {clips[digests.index('')]!r} was not written", file=output)
             text = h5py.string_dtype()
-            strings = {"clip": clips, "flags": flags, "reason": reasons}
+            strings = {"clip": list(clips), "flags": flags, "reason": reasons}
             if kind == "text":
-                strings |= {"text": [value[0] for value in texts], "text_kind": [value[1] for value in texts]}
+                strings |= {"text": words, "text_kind": kinds}
             for name, values in strings.items():
-                file.create_dataset(name, data=list(values), dtype=text, shape=(count,))
+                file.create_dataset(name, data=values, dtype=text, shape=(count,))
             for name, column in columns.items():
                 file.create_dataset(name, data=column)
             numbers = {name: column.tolist() for name, column in columns.items()}
             file.attrs["kind"] = kind
-            file.attrs["settings"] = json.dumps(dict(settings), sort_keys=True)
-            file.attrs["sha256"] = _content_digest(kind, list(clips), digests, flags, reasons, numbers)
+            file.attrs["settings"] = json.dumps(settings, sort_keys=True)
+            file.attrs["sha256"] = _digest([kind, list(clips), digests, flags, reasons, numbers])
         verify_shard(temporary, kind, named=output, written=list(zip(sums, digests, strict=True)))
 
 
 def _write_row(array: h5py.Dataset, number: int, value: np.ndarray, output: Path) -> None:
-    if value.shape != array.shape[1:] or value.dtype != array.dtype:
-        raise HcepError(
-            f"row {number} is {value.dtype} {value.shape}, not {array.dtype} {array.shape[1:]}", file=output
-        )
+    found, wanted = (value.dtype, value.shape), (array.dtype, array.shape[1:])
+    if found != wanted:
+        raise HcepError(f"row {number} is {found[0]} {found[1]}, not {wanted[0]} {wanted[1]}", file=output)
     # a chunk is one clip, uncompressed: the selection machinery would only copy it once more
     array.id.write_direct_chunk((number, *(0,) * value.ndim), np.ascontiguousarray(value))
 
@@ -259,11 +249,11 @@ def verify_shard(
             clips, flags, reasons = (read_strings(file, name) for name in ("clip", "flags", "reason"))
             if kind == "text":
                 pairs = zip(read_strings(file, "text"), read_strings(file, "text_kind"), strict=True)
-                digests = [_row_digest(pair) for pair in pairs]
+                digests = [_digest(pair) for pair in pairs]
             else:
                 rows = _rows(file[ARRAYS[kind]], path, named)
                 if written is None:
-                    digests = [_row_digest(row) for row in rows]
+                    digests = [_digest(row) for row in rows]
                 else:
                     known = zip(rows, written, strict=True)
                     digests = [digest if _checksum(row) == checksum else "" for row, (checksum, digest) in known]
@@ -273,6 +263,6 @@ def verify_shard(
             raise HcepError(f"is not a whole {kind} shard ({error})", file=named, remedy=REMAKE) from error
     if found != kind:
         raise HcepError(f"is a shard of kind {found}, not {kind}", file=named, remedy=REMAKE)
-    if _content_digest(kind, clips, digests, flags, reasons, numbers) != stored:
+    if _digest([kind, clips, digests, flags, reasons, numbers]) != stored:
         raise HcepError("its content does not match its digest", file=named, remedy=REMAKE)
     return Shard(named, kind, clips, flags, reasons, numbers, stored, settings)

@@ -5,31 +5,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
 
 from hcep.container import MediaError
 from hcep.datasets.manifest_file import Clip
 from hcep.media.shards import Row
 
 Rows = list[tuple[int, Row]]
-Job = TypeVar("Job")
-
-
-def by_source(clips: Sequence[Clip], column: str) -> dict[str, list[int]]:
-    """Positions of the clips by the path in `column` (video or audio), in order of first appearance."""
-    groups: dict[str, list[int]] = {}
-    for position, clip in enumerate(clips):
-        groups.setdefault(getattr(clip, column), []).append(position)
-    return groups
-
-
-def failed(error: MediaError) -> Row:
-    """The row of a clip that could not be read."""
-    return Row(None, f"{'absent' if error.absent else 'failed'}: {error.reason}")
+# a source and the positions of its clips
+Job = tuple[str, list[int]]
 
 
 def read_sources(
-    clips: Sequence[Clip], column: str, flag: str, read: Callable[[str, list[int]], Rows], threads: int
+    clips: Sequence[Clip], column: str, read: Callable[[str, list[int]], Rows], threads: int
 ) -> Iterator[tuple[int, Row]]:
     """Rows of all clips.
 
@@ -38,37 +25,35 @@ def read_sources(
     clips : sequence of Clip
         Of one shard.
     column : str
-        video or audio.
-    flag : str
-        Flag in the manifest that says that there is nothing to read.
+        video or audio; of a clip that the manifest flags with no_video or no_audio there is nothing to read.
     read : callable
         From a source and the positions of its clips to rows; a `MediaError` concerns all of them.
     threads : int
         Sources read at once.
-
-    Yields
-    ------
-    (int, Row)
     """
+    sources: dict[str, list[int]] = {}
+    for position, clip in enumerate(clips):
+        sources.setdefault(getattr(clip, column), []).append(position)
     jobs = []
-    for source, positions in by_source(clips, column).items():
-        there = [p for p in positions if source and flag not in clips[p].flags.split(";")]
+    for source, positions in sources.items():
+        there = [p for p in positions if source and f"no_{column}" not in clips[p].flags.split(";")]
         for position in sorted(set(positions) - set(there)):
             yield position, Row(None, f"absent: the manifest names no {column}")
         if there:
             jobs.append((source, there))
 
-    def guarded(job: tuple[str, list[int]]) -> Rows:
+    def guarded(job: Job) -> Rows:
         try:
             return read(*job)
         except MediaError as error:
-            return [(position, failed(error)) for position in job[1]]
+            row = Row(None, f"{'absent' if error.absent else 'failed'}: {error.reason}")
+            return [(position, row) for position in job[1]]
 
-    for rows in in_order(guarded, jobs, threads):
+    for rows in _in_order(guarded, jobs, threads):
         yield from rows
 
 
-def in_order(work: Callable[[Job], Rows], jobs: Iterable[Job], threads: int) -> Iterator[Rows]:
+def _in_order(work: Callable[[Job], Rows], jobs: Iterable[Job], threads: int) -> Iterator[Rows]:
     """`map` over threads that never holds more than a few results, so that memory stays flat."""
     if threads <= 1:
         yield from map(work, jobs)

@@ -26,7 +26,53 @@ class MappedArray(NamedTuple):
     width: int
 
 
-class ClipStore:
+class Store:
+    """What can be read of clips, in the order asked for.
+
+    Attributes
+    ----------
+    digest : str
+        Digest of the index, or of all indexes together: of every clip's place and every shard's content.
+    digests : list of str
+        Digest of each index.
+    """
+
+    digest: str
+    digests: list[str]
+
+    def frames(self, clips: Sequence[str]) -> np.ndarray:
+        """Frames of clips: uint8 (n, F, S, S, 3), RGB; zeros where there is no video."""
+        return self._read("frames", clips)
+
+    def waveforms(self, clips: Sequence[str]) -> np.ndarray:
+        """Sound of clips: int16 (n, A), 16 kHz; zeros where there is none."""
+        return self._read("audio", clips)
+
+    def samples(self, clips: Sequence[str]) -> np.ndarray:
+        """How many samples of each clip's waveform are its own, int64 (n,); those behind them are padding."""
+        return np.array(self._column("audio", "samples", clips), np.int64)
+
+    def texts(self, clips: Sequence[str]) -> list[str]:
+        """Words of clips; '' where there are none."""
+        return self._column("text", "text", clips)
+
+    def text_kinds(self, clips: Sequence[str]) -> list[str]:
+        """Where the words come from: caption, transcript, asr or none."""
+        return self._column("text", "text_kind", clips)
+
+    def flags(self, clips: Sequence[str]) -> list[str]:
+        """Flags of clips, joined by ';': no_audio, no_video, no_text for a missing modality, and silent_audio."""
+        raise NotImplementedError
+
+    def _read(self, kind: str, clips: Sequence[str]) -> np.ndarray:
+        raise NotImplementedError
+
+    def _column(self, kind: str, column: str, clips: Sequence[str]) -> list[Any]:
+        """Text or number that the shards of a kind hold of each clip."""
+        raise NotImplementedError
+
+
+class ClipStore(Store):
     """Read-only access to the clips of one dataset.
 
     Shards are opened on first use. What stays is a read-only memory map per shard, since a clip is one uncompressed
@@ -38,13 +84,6 @@ class ClipStore:
         index.h5.
     folder : path
         Folder with frames/, audio/ and text/.
-
-    Attributes
-    ----------
-    digest : str
-        Digest of the index: of every clip's place and every shard's content.
-    digests : list of str
-        The same as a list, as `JoinedStore` has it.
     """
 
     def __init__(self, index: Path, folder: Path) -> None:
@@ -66,10 +105,6 @@ class ClipStore:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_arrays": {}, "_columns": {}}
 
-    def close(self) -> None:
-        """Forget all open shards; they open again on the next read."""
-        self._arrays, self._columns = {}, {}
-
     def clips(self, shard: str | None = None) -> list[str]:
         """Clip ids in manifest order: all, or those of one shard; of a shard that the cache has not, an HcepError."""
         if shard is not None and shard not in self._sums["frames"]:
@@ -78,29 +113,8 @@ class ClipStore:
         return [name for name, place in self._place.items() if shard is None or place[0] == shard]
 
     def flags(self, clips: Sequence[str]) -> list[str]:
-        """Flags of clips, joined by ';': no_audio, no_video, no_text for a missing modality, and silent_audio."""
         self._places(clips)
         return [self._flags[name] for name in clips]
-
-    def frames(self, clips: Sequence[str]) -> np.ndarray:
-        """Frames of clips: uint8 (n, F, S, S, 3), RGB; zeros where there is no video."""
-        return self._read("frames", clips)
-
-    def waveforms(self, clips: Sequence[str]) -> np.ndarray:
-        """Sound of clips: int16 (n, A), 16 kHz; zeros where there is none."""
-        return self._read("audio", clips)
-
-    def samples(self, clips: Sequence[str]) -> np.ndarray:
-        """How many samples of each clip's waveform are its own, int64 (n,); those behind them are padding."""
-        return np.array(self._column("audio", "samples", clips), np.int64)
-
-    def texts(self, clips: Sequence[str]) -> list[str]:
-        """Words of clips; '' where there are none."""
-        return self._column("text", "text", clips)
-
-    def text_kinds(self, clips: Sequence[str]) -> list[str]:
-        """Where the words come from: caption, transcript, asr or none."""
-        return self._column("text", "text_kind", clips)
 
     def _places(self, clips: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
         """Shard -> (row in it, position in the result), in order of rows, so that a shard is read front to back."""
@@ -149,7 +163,6 @@ class ClipStore:
         return output
 
     def _column(self, kind: str, column: str, clips: Sequence[str]) -> list[Any]:
-        """Text or number that the shards of a kind hold of each clip."""
         output: list[Any] = [None] * len(clips)
         for name, pairs in self._places(clips).items():
             if (name, column) not in self._columns:
@@ -164,20 +177,13 @@ class ClipStore:
         return output
 
 
-class JoinedStore:
-    """The clips of several datasets behind the same calls as one `ClipStore`.
+class JoinedStore(Store):
+    """The clips of several datasets, which must all have been decoded to one size and length.
 
     Parameters
     ----------
     stores : sequence of ClipStore
         Clip ids must not repeat over them.
-
-    Attributes
-    ----------
-    digest : str
-        Of all indexes together.
-    digests : list of str
-        Of each.
     """
 
     def __init__(self, stores: Sequence[ClipStore]) -> None:
@@ -188,71 +194,48 @@ class JoinedStore:
         for number, store in enumerate(self.stores):
             for clip in store.clips():
                 if clip in self._home:
-                    raise HcepError(
-                        f"clip {clip!r} is in {self.stores[self._home[clip]].index} too",
-                        file=store.index,
-                        remedy="clip ids must be unique over all datasets of a task",
-                    )
+                    cause = f"clip {clip!r} is in {self.stores[self._home[clip]].index} too"
+                    remedy = "clip ids must be unique over all datasets of a task"
+                    raise HcepError(cause, file=store.index, remedy=remedy)
                 self._home[clip] = number
 
     def flags(self, clips: Sequence[str]) -> list[str]:
-        """As `ClipStore.flags`."""
-        return self._strings(clips, ClipStore.flags)
+        return self._gathered(clips, ClipStore.flags)
 
-    def texts(self, clips: Sequence[str]) -> list[str]:
-        """As `ClipStore.texts`."""
-        return self._strings(clips, ClipStore.texts)
-
-    def text_kinds(self, clips: Sequence[str]) -> list[str]:
-        """As `ClipStore.text_kinds`."""
-        return self._strings(clips, ClipStore.text_kinds)
-
-    def frames(self, clips: Sequence[str]) -> np.ndarray:
-        """As `ClipStore.frames`; all datasets must have been decoded to one size."""
-        return self._arrays(clips, ClipStore.frames)
-
-    def waveforms(self, clips: Sequence[str]) -> np.ndarray:
-        """As `ClipStore.waveforms`; all datasets must have been decoded to one length."""
-        return self._arrays(clips, ClipStore.waveforms)
-
-    def samples(self, clips: Sequence[str]) -> np.ndarray:
-        """As `ClipStore.samples`."""
-        return self._arrays(clips, ClipStore.samples)
-
-    def _parts(self, clips: Sequence[str]) -> list[tuple[ClipStore, list[int]]]:
-        """Each store with the positions of its clips."""
+    def _parts(self, clips: Sequence[str]) -> list[tuple[ClipStore, list[int], list[str]]]:
+        """Of each store the positions of its clips, and their ids."""
         positions: list[list[int]] = [[] for _ in self.stores]
         for position, clip in enumerate(clips):
             if clip not in self._home:
                 named = " or ".join(str(store.index) for store in self.stores)
                 raise HcepError(f"clip {clip!r} is not in the index", file=named, remedy="rebuild the index")
             positions[self._home[clip]].append(position)
-        return list(zip(self.stores, positions, strict=True))
+        return [(store, own, [clips[i] for i in own]) for store, own in zip(self.stores, positions, strict=True)]
 
-    def _strings(self, clips: Sequence[str], read: Callable[[ClipStore, Sequence[str]], list[str]]) -> list[str]:
-        output = [""] * len(clips)
-        for store, positions in self._parts(clips):
-            for position, value in zip(positions, read(store, [clips[i] for i in positions]), strict=True):
+    def _gathered(self, clips: Sequence[str], read: Callable[[ClipStore, list[str]], list[Any]]) -> list[Any]:
+        output: list[Any] = [None] * len(clips)
+        for store, positions, names in self._parts(clips):
+            for position, value in zip(positions, read(store, names), strict=True):
                 output[position] = value
         return output
 
-    def _arrays(self, clips: Sequence[str], read: Callable[[ClipStore, Sequence[str]], np.ndarray]) -> np.ndarray:
-        parts = [(store, where, read(store, [clips[i] for i in where])) for store, where in self._parts(clips)]
+    def _column(self, kind: str, column: str, clips: Sequence[str]) -> list[Any]:
+        return self._gathered(clips, lambda store, names: store._column(kind, column, names))
+
+    def _read(self, kind: str, clips: Sequence[str]) -> np.ndarray:
+        parts = [(store, positions, store._read(kind, names)) for store, positions, names in self._parts(clips)]
         shape, dtype = parts[0][2].shape[1:], parts[0][2].dtype
-        for store, _, values in parts:
-            if values.shape[1:] != shape:
-                raise HcepError(
-                    f"its clips are {values.shape[1:]}, those of {self.stores[0].index} {shape}",
-                    file=store.index,
-                    remedy="give all datasets of a task the same frames, size and samples",
-                )
         output = np.empty((len(clips), *shape), dtype)
-        for _, positions, values in parts:
+        for store, positions, values in parts:
+            if values.shape[1:] != shape:
+                cause = f"its clips are {values.shape[1:]}, those of {self.stores[0].index} {shape}"
+                remedy = "give all datasets of a task the same frames, size and samples"
+                raise HcepError(cause, file=store.index, remedy=remedy)
             output[positions] = values
         return output
 
 
-def open_stores(indexes: Sequence[Path]) -> ClipStore | JoinedStore:
+def open_stores(indexes: Sequence[Path]) -> Store:
     """The clips behind one or several ``index.h5``, the shards beside each."""
     stores = [ClipStore(index, Path(index).parent) for index in indexes]
     return stores[0] if len(stores) == 1 else JoinedStore(stores)

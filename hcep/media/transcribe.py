@@ -65,12 +65,12 @@ def transcribe(
     elif source == "asr":
         if not model:
             raise HcepError("speech recognition has no model", remedy="set `asr_model` of the dataset entry")
-        rows = _heard(clips, Path(root), model, device, timeout)
+        rows = _heard(clips, root, model, device, timeout)
     else:
         raise HcepError(f"unknown source of words {source!r}", remedy="use manifest, none or asr")
     settings = {"source": source} | ({"model": Path(model).name} if source == "asr" and model else {})
     names = [clip.clip for clip in clips]
-    write_shard(Path(output), "text", names, progress(rows, len(clips), f"transcribe {shard}"), settings)
+    write_shard(output, "text", names, progress(rows, len(clips), f"transcribe {shard}"), settings)
 
 
 def _from_manifest(clip: Clip) -> Row:
@@ -89,7 +89,7 @@ def _heard(
         return read_sound(root / audio, clips, positions, longest=longest, timeout=timeout)
 
     recogniser: Recogniser | None = None
-    sounds = read_sources(clips, "audio", "no_audio", read, threads=1)
+    sounds = read_sources(clips, "audio", read, threads=1)
     while batch := list(islice(sounds, BATCH)):
         heard = [(position, row) for position, row in batch if row.value is not None]
         yield from ((position, row) for position, row in batch if row.value is None)
@@ -103,14 +103,7 @@ def _heard(
 
 
 class Recogniser:
-    """Whisper, from the hub or a local folder that holds at least its weights, config and tokeniser.
-
-    Parameters
-    ----------
-    model : str
-        Model id or folder.
-    device : str, optional
-        Torch device; an accelerator if there is one when left out.
+    """Whisper: `model` and `device` are those of `transcribe`; a folder holds at least weights, config and tokeniser.
 
     Raises
     ------
@@ -131,13 +124,11 @@ class Recogniser:
             raise HcepError("no such folder of a Whisper model", file=model, remedy=remedy)
         try:
             self.processor: Any = WhisperProcessor.from_pretrained(model, local_files_only=local)
-            network: Any = WhisperForConditionalGeneration.from_pretrained(
-                model, dtype=torch.float32, local_files_only=local
-            )
+            whisper: Any = WhisperForConditionalGeneration
+            self.network: Any = whisper.from_pretrained(model, dtype=torch.float32, local_files_only=local)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             cause = f"the Whisper model cannot be loaded: {str(error).splitlines()[0].rstrip('.')}"
             raise HcepError(cause, file=model, remedy=remedy) from error
-        self.network: Any = network
         self.network.to(self.device).eval()
         self._complete_generation_config()
 
@@ -151,15 +142,10 @@ class Recogniser:
         config.is_multilingual = self.network.config.vocab_size >= 51865
         config.max_length = self.network.config.max_target_positions
         if config.is_multilingual:
-            added = {
-                token: number
-                for token, number in tokenizer.get_added_vocab().items()
-                if len(token.strip("<|>")) in (2, 3)
-            }
-            config.lang_to_id = added
-            config.task_to_id = {
-                name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("transcribe", "translate")
-            }
+            added = tokenizer.get_added_vocab()
+            config.lang_to_id = {token: added[token] for token in added if len(token.strip("<|>")) in (2, 3)}
+            tasks = ("transcribe", "translate")
+            config.task_to_id = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in tasks}
 
     def __call__(self, sounds: Sequence[np.ndarray]) -> list[str]:
         """Words of several sounds, int16 (samples,) at 16 kHz, at most 30 s each, decoded greedily."""
@@ -169,11 +155,6 @@ class Recogniser:
         inputs = self.processor(waveforms, sampling_rate=RATE, return_tensors="pt", return_attention_mask=True)
         options = {"task": "transcribe", "language": "en"} if self.network.generation_config.is_multilingual else {}
         with torch.inference_mode():
-            tokens = self.network.generate(
-                inputs.input_features.to(self.device),
-                attention_mask=inputs.attention_mask.to(self.device),
-                do_sample=False,
-                num_beams=1,
-                **options,
-            )
+            features, mask = inputs.input_features.to(self.device), inputs.attention_mask.to(self.device)
+            tokens = self.network.generate(features, attention_mask=mask, do_sample=False, num_beams=1, **options)
         return [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hcep.errors import HcepError
-from hcep.media.store import ClipStore, JoinedStore
+from hcep.media.store import Store
 from hcep.methods.method import MODALITIES, Batch
 
 MISSING_FLAGS = ("no_text", "no_video", "no_audio")  # in the order of MODALITIES
@@ -102,7 +102,7 @@ class MediaFeed(Feed):
 
     Parameters
     ----------
-    store : ClipStore or JoinedStore
+    store : Store
         The cache of the task's datasets.
     tokenize : callable
         Texts to tokens ``(n, L)``.
@@ -113,7 +113,7 @@ class MediaFeed(Feed):
 
     def __init__(
         self,
-        store: ClipStore | JoinedStore,
+        store: Store,
         clips: Sequence[str],
         labels: Sequence[int],
         tokenize: Callable[[Sequence[str]], Tensor],
