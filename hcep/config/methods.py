@@ -113,6 +113,12 @@ class Augmentation(Settings):
     )
 
 
+class Regression(Settings):
+    """Methods that fit a logistic regression."""
+
+    logistic_c: float = Field(1, gt=0, description="C of scikit-learn's logistic regression: 1 / weight of |w|²/2")
+
+
 class CssrLogits(Settings):
     """CSSR on frames and on features."""
 
@@ -215,16 +221,14 @@ class Linear(Learning, Head, Missing, Score):
     inputs = "features"
 
 
-class Logistic(Common):
+class Logistic(Common, Regression):
     """A logistic regression on standardised features, solved to convergence."""
 
     target = "hcep.methods.logistic:Logistic"
     inputs = "features"
 
-    logistic_c: float = Field(1, gt=0, description="C of scikit-learn's logistic regression: 1 / weight of |w|²/2")
 
-
-class DistanceMM(Logistic):
+class DistanceMM(Common, Regression):
     """Distances to the class means of every modality, beside the logistic regression."""
 
     target = "hcep.methods.distance_mm:DistanceMM"

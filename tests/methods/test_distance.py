@@ -7,12 +7,12 @@ import pytest
 import torch
 from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from small import CLASSES, SIZES, MemoryFeed, settings_for
-from small_cache import LABELS, cache, inputs_of, run  # noqa: F401
+from small_cache import inputs_of, run
 
 from hcep import registry
 from hcep.config.methods import base_method
-from hcep.evaluation.metrics import auroc
 from hcep.methods.distance_mm import LOWEST, DistanceMM, folds, take
 from hcep.methods.logistic import Logistic
 from hcep.methods.method import Batch, log_max_softmax
@@ -50,7 +50,7 @@ def plain_z(train, test):
             (v := getattr(b, name).double().numpy()) / np.linalg.norm(v, axis=1)[:, None] for b in (train, test)
         )
         deviation = unit.std(axis=0)
-        found.append(((own - unit.mean(axis=0)) / np.maximum(deviation, 1e-3 * deviation.max())))
+        found.append((own - unit.mean(axis=0)) / np.maximum(deviation, 1e-3 * deviation.max()))
     return found
 
 
@@ -120,9 +120,8 @@ def test_far_clips_score_lower_and_known_ones_are_told_apart():
     train, test = clips(spread=0.3), clips(60, seed=1, spread=0.3, far=24)
     known = (test.label >= 0).numpy()
     found = fitted(train).predict(test)
-    assert auroc(found.score.numpy(), known) > 0.99
+    assert roc_auc_score(known, found.score.numpy()) > 0.99
     assert found.logits.argmax(1)[test.label >= 0].tolist() == test.label[test.label >= 0].tolist()
-    # along the ray of a class the logit grows; the distance sees that the clip is beyond it in no modality's sense
     assert found.score.numpy()[known].min() > found.score.numpy()[~known].mean()
 
 
@@ -278,22 +277,22 @@ def test_one_clip_at_a_time_scores_as_all_at_once():
 
 
 @pytest.mark.parametrize("base, cls", [("distance_mm", DistanceMM), ("logistic", Logistic)])
-def test_a_run_fits_on_its_training_clips_alone_and_knows_their_groups(cache, tmp_path, base, cls, monkeypatch):  # noqa: F811
+def test_a_run_fits_on_its_training_clips_alone_and_knows_their_groups(cache, tmp_path, base, cls, monkeypatch):
     seen = []
     finish = cls.finish
 
     def noting(self, batches):
-        seen.extend(batches)
-        finish(self, seen)
+        seen.append(list(batches))
+        finish(self, seen[-1])
 
     monkeypatch.setattr(cls, "finish", noting)
     scores, history = run(cache, tmp_path, base)
     data = Run(inputs_of(cache, base), cls, settings_for(base), 0)
     assert data.split.val, "this split holds clips out"
     groups = sorted(set(data.split.groups.values()))
-    found = [groups[int(number)] for batch in seen for number in batch.group]
+    found = [groups[int(number)] for batch in seen[0] for number in batch.group]
     assert found == [data.split.groups[clip] for clip in data.split.train]
-    assert sum(len(batch.row) for batch in seen) == len(data.split.train) and history == []
+    assert sum(len(batch.row) for batch in seen[0]) == len(data.split.train) and history == []
     assert np.isfinite(scores.score).all() and np.isfinite(scores.logits).all()
     assert set(scores.features) == {"text", "vision", "audio", "fused"}
     # another seed draws nothing else
