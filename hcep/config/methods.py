@@ -116,7 +116,7 @@ class Augmentation(Settings):
 class Regression(Settings):
     """Methods that fit a logistic regression."""
 
-    logistic_c: float = Field(1, gt=0, description="C of scikit-learn's logistic regression: 1 / weight of |w|²/2")
+    logistic_c: float = Field(1, gt=0, description="C of scikit-learn's logistic regression: a larger one lets its weights grow")
 
 
 class CssrLogits(Settings):
@@ -238,7 +238,7 @@ class DistanceMM(Common, Regression):
         0.25,
         ge=0,
         le=1,
-        description="α of |W^(−α/2) (z − c)|²: 0 is Euclid's distance to the class mean, 1 is Mahalanobis'",
+        description="α of the metric W^(−α/2): 0 is Euclid's distance to the class mean, 1 is Mahalanobis'",
     )
     ridge: float = Field(0.01, gt=0, description="added to the diagonal of W, in units of a standardised feature")
     score_folds: int = Field(
