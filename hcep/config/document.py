@@ -63,7 +63,7 @@ def _in_reading_order() -> list[tuple[str, FieldInfo]]:
 
 
 def _read_by_most(name: str) -> bool:
-    return sum(name in model.model_fields for model in METHODS.values()) > len(METHODS) / 2
+    return sum(name in model.model_fields for model in METHODS.values()) > 0.75 * len(METHODS)
 
 
 def _listed(bases: list[str]) -> str:

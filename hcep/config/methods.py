@@ -116,7 +116,9 @@ class Augmentation(Settings):
 class Regression(Settings):
     """Methods that fit a logistic regression."""
 
-    logistic_c: float = Field(1, gt=0, description="C of scikit-learn's logistic regression: a larger one lets its weights grow")
+    logistic_c: float = Field(
+        1, gt=0, description="C of scikit-learn's logistic regression: a larger one lets its weights grow"
+    )
 
 
 class CssrLogits(Settings):
