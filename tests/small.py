@@ -86,6 +86,10 @@ SETTINGS: dict[str, Any] = {
     "fine_tune": True,
     "missing": "neutral",
     "head_dim": 0,
+    "logistic_c": 1.0,
+    "distance_power": 0.25,
+    "ridge": 0.01,
+    "score_folds": 3,
     "words": WORDS,
 }
 

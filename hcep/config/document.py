@@ -47,17 +47,27 @@ def _settings_table() -> str:
     lines = ["| key | default | values | read by | meaning |", "|---|---|---|---|---|"]
     for name, field in _in_reading_order():
         readers = [base for base, model in METHODS.items() if name in model.model_fields]
-        read_by = "every method" if len(readers) == len(METHODS) else ", ".join(f"`{base}`" for base in readers)
+        others = [base for base in METHODS if base not in readers]
+        read_by = "every method" if _read_by_most(name) else _listed(readers)
+        read_by += f" but {_listed(others)}" if _read_by_most(name) and others else ""
         lines.append(f"| `{name}` | {_default(field)} | {_values(field)} | {read_by} | {field.description} |")
     return "\n".join(lines)
 
 
 def _in_reading_order() -> list[tuple[str, FieldInfo]]:
-    """Settings of every method first, then those of HCEP, then those of rivals."""
+    """Settings of most methods first, then those of HCEP, then those of rivals."""
     names = dict.fromkeys(name for model in METHODS.values() for name in model.model_fields)
-    common = [name for name in names if all(name in model.model_fields for model in METHODS.values())]
+    common = filter(_read_by_most, names)
     ordered = dict.fromkeys([*common, *names])
     return [(name, Changes.model_fields[name]) for name in ordered if name in Changes.model_fields]
+
+
+def _read_by_most(name: str) -> bool:
+    return sum(name in model.model_fields for model in METHODS.values()) > 0.75 * len(METHODS)
+
+
+def _listed(bases: list[str]) -> str:
+    return ", ".join(f"`{base}`" for base in bases)
 
 
 def _values(field: FieldInfo) -> str:

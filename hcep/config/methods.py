@@ -113,6 +113,14 @@ class Augmentation(Settings):
     )
 
 
+class Regression(Settings):
+    """Methods that fit a logistic regression."""
+
+    logistic_c: float = Field(
+        1, gt=0, description="C of scikit-learn's logistic regression: a larger one lets its weights grow"
+    )
+
+
 class CssrLogits(Settings):
     """CSSR on frames and on features."""
 
@@ -215,6 +223,31 @@ class Linear(Learning, Head, Missing, Score):
     inputs = "features"
 
 
+class Logistic(Common, Regression):
+    """A logistic regression on standardised features, solved to convergence."""
+
+    target = "hcep.methods.logistic:Logistic"
+    inputs = "features"
+
+
+class DistanceMM(Common, Regression):
+    """Distances to the class means of every modality, beside the logistic regression."""
+
+    target = "hcep.methods.distance_mm:DistanceMM"
+    inputs = "features"
+
+    distance_power: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="α of the metric W^(−α/2): 0 is Euclid's distance to the class mean, 1 is Mahalanobis'",
+    )
+    ridge: float = Field(0.01, gt=0, description="added to the diagonal of W, in units of a standardised feature")
+    score_folds: int = Field(
+        3, ge=2, description="folds of whole groups of training clips whose values give the parts of the score a scale"
+    )
+
+
 class CpnMM(Learning, Head, Missing, RivalOptimiser, RivalScore):
     """CPN on the fused feature."""
 
@@ -299,6 +332,8 @@ METHODS: dict[str, type[Common]] = {
     "hcep": Hcep,
     "arpl_mm": ArplMM,
     "linear": Linear,
+    "logistic": Logistic,
+    "distance_mm": DistanceMM,
     "cpn_mm": CpnMM,
     "lpl_mm": LplMM,
     "cssr_mm": CssrMM,

@@ -35,6 +35,8 @@ class Batch(NamedTuple):
         Cached features, float32 ``(B, D)`` of each encoder.
     samples : Tensor or None
         int64 ``(B,)``: how many samples of each waveform are the clip's own, the rest being padding; None = all.
+    group : Tensor or None
+        int64 ``(B,)``: number of the group (a speaker, a film) that each clip belongs to; None = not known.
     """
 
     row: Tensor
@@ -47,6 +49,7 @@ class Batch(NamedTuple):
     vision: Tensor | None = None
     audio: Tensor | None = None
     samples: Tensor | None = None
+    group: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device; `row` stays, as it is looked at number by number."""

@@ -45,9 +45,12 @@ class Feed:
     first : int
         Number of the first clip, from which the others count on: `Batch.row`. No two clips that a method meets may have
         the same number, so `Run.feed` sets another one for each of its feeds.
+    groups : int64 Tensor (n,) or None
+        Number of each clip's group, which `Run.feed` sets: `Batch.group`.
     """
 
     first = 0
+    groups: Tensor | None = None
 
     def __init__(self, clips: Sequence[str], labels: Sequence[int], missing: Tensor, device: torch.device) -> None:
         self.clips, self.device = list(clips), device
@@ -60,12 +63,14 @@ class Feed:
         return len(self.clips)
 
     def content(self, positions: Tensor) -> dict[str, Tensor]:
-        """The fields of `Batch` beside row, label and missing, for the clips at these positions."""
+        """The fields of `Batch` beside row, label, missing and group, for the clips at these positions."""
         raise NotImplementedError
 
     def batch(self, positions: Tensor) -> Batch:
         """The clips at these positions, on the device."""
         fields = self.content(positions)
+        if self.groups is not None:
+            fields["group"] = self.groups[positions]
         return Batch(positions + self.first, self.labels[positions], self.missing[positions], **fields).to(self.device)
 
     def _ahead(self, positions: Tensor) -> tuple[Batch, torch.cuda.Event | None]:

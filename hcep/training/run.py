@@ -117,10 +117,12 @@ class Run:
             shutil.rmtree(folder, ignore_errors=True)
 
     def feed(self, clips: Sequence[str]) -> Feed:
-        """Clips with their class ids, numbered on from the clips of this run's feeds before."""
+        """Clips with their class ids and their groups, numbered on from the clips of this run's feeds before."""
         place = {name: i for i, name in enumerate(self.split.known)}
         feed = self._feed(clips, [place.get(self.split.labels[clip], -1) for clip in clips])
         feed.first = self._numbered
+        number = {name: i for i, name in enumerate(sorted(set(self.split.groups.values())))}
+        feed.groups = torch.tensor([number[self.split.groups[clip]] for clip in clips], dtype=torch.int64)
         self._numbered += len(clips)
         return feed
 

@@ -49,8 +49,11 @@ def test_every_method_trains_and_scores_every_clip_of_its_split(cache, tmp_path,
     )
     assert set(scores.features) == wanted and scores.stand_in
     assert scores.classes == ("anger", "happiness") and scores.text_kind == "caption"
-    assert scores.method == f"{base}_row" and scores.settings["lr"] == 0.005
-    assert len(rows) == 3 and "val_accuracy" in rows[0]
+    assert scores.method == f"{base}_row"
+    if "epochs" in base_method(base).model_fields:
+        assert scores.settings["lr"] == 0.005 and len(rows) == 3 and "val_accuracy" in rows[0]
+    else:
+        assert "lr" not in scores.settings and rows == []
     assert not (tmp_path / "work").exists() or not list((tmp_path / "work").iterdir())
 
 
