@@ -5,7 +5,6 @@ Counting needs shapes only: everything is built on torch's ``meta`` device, so t
 
 from __future__ import annotations
 
-import csv
 import json
 import statistics
 from collections import defaultdict
@@ -17,27 +16,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
-from hcep.files import write_table
+from hcep.files import read_table
 from hcep.methods.features import encode_media
 from hcep.methods.method import Batch, Method, Sizes
 
 COLUMNS = (
-    "method",
-    "known",
-    "learnable",
-    "learnable_m",
-    "paper_m",
-    "difference_m",
-    "frozen",
-    "frozen_m",
-    "gflop_per_clip",
-    "encoder",
-    "clips",
-    "inference_s",
-    "memory_gb",
-    "device",
-    "note",
-)
+    "method", "known", "learnable", "learnable_m", "paper_m", "difference_m", "frozen", "frozen_m", "gflop_per_clip",
+    "encoder", "clips", "inference_s", "memory_gb", "device", "note",
+)  # fmt: skip
 
 
 class Counted(NamedTuple):
@@ -80,7 +66,7 @@ def count_flops(
     """
     total = 0
     with torch.device("meta"), torch.no_grad():
-        method = _build(method_class, classes, sizes, encoders, settings).eval()
+        method = build_shapes(method_class, classes, sizes, encoders, settings).eval()
         if method_class.inputs == "features":
             with FlopCounterMode(display=False) as encoding:
                 encode_media(encoders, blank_batch(sizes, encoders.text.context, "media"))
@@ -125,29 +111,25 @@ def complexity(
     sizes = Sizes(frames, encoders.vision.size, samples, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
     printed = _printed(paper)
     rows = []
+    classes = [f"class {i}" for i in range(max(known))]
     for name, (method_class, settings, own_encoder, width) in methods.items():
         settings = settings | {"precision": "fp32"}
-        own_sizes = sizes._replace(text=width, vision=width, audio=width) if own_encoder else sizes
-        frozen = sum(parameters(getattr(encoders, tower), learnable=False) for tower in method_class.towers)
-        frozen += "text" in method_class.towers  # one more: CLIP's logit scale, which is in neither tower
-        classes = [f"class {i}" for i in range(max(known))]
-        flops = None if own_encoder else count_flops(method_class, classes, sizes, encoders, settings)
+        if own_encoder:
+            # the features come from a file, and the encoder that made them is not here to be counted
+            own_sizes = sizes._replace(text=width, vision=width, audio=width)
+            passed: dict[str, Any] = {"frozen": "", "frozen_m": "", "gflop_per_clip": "", "encoder": own_encoder}
+        else:
+            own_sizes = sizes
+            frozen = sum(parameters(getattr(encoders, tower), learnable=False) for tower in method_class.towers)
+            frozen += "text" in method_class.towers  # one more: CLIP's logit scale, which is in neither tower
+            flops = count_flops(method_class, classes, sizes, encoders, settings)
+            passed = {"frozen": frozen, "frozen_m": f"{frozen / 1e6:.4f}", "gflop_per_clip": f"{flops / 1e9:.3f}"}
+            passed["encoder"] = info["name"] if method_class.towers else ""
         for count in known:
-            method = _build(method_class, classes[:count], own_sizes, encoders, settings)
+            method = build_shapes(method_class, classes[:count], own_sizes, encoders, settings)
             learnable = parameters(method, learnable=True)
-            row: dict[str, Any] = {
-                "method": name,
-                "known": count,
-                "learnable": learnable,
-                "learnable_m": f"{learnable / 1e6:.4f}",
-                "frozen": frozen,
-                "frozen_m": f"{frozen / 1e6:.4f}",
-                "gflop_per_clip": "" if flops is None else f"{flops / 1e9:.3f}",
-                "encoder": info["name"] if method_class.towers else "",
-            }
-            if own_encoder:
-                # the features come from a file, and the encoder that made them is not here to be counted
-                row |= {"frozen": "", "frozen_m": "", "encoder": own_encoder}
+            row: dict[str, Any] = {"method": name, "known": count, "learnable": learnable, **passed}
+            row["learnable_m"] = f"{learnable / 1e6:.4f}"
             # printed counts are those of encoders of the paper's size
             if (name, count) in printed and info["clip"]["embed_dim"] == 512:
                 row["paper_m"] = printed[name, count]
@@ -158,16 +140,10 @@ def complexity(
     return rows
 
 
-def count_learnable(
-    method_class: type[Method], classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]
-) -> int:
-    """Learnable parameters of a method, built without memory for its tensors."""
-    return parameters(_build(method_class, classes, sizes, encoders, settings), learnable=True)
-
-
-def _build(
+def build_shapes(
     method_class: type[Method], classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]
 ) -> Method:
+    """A method on the meta device: shapes without memory for its tensors."""
     with torch.device("meta"):
         return method_class(classes, sizes, encoders if method_class.inputs == "media" else None, settings)
 
@@ -195,15 +171,8 @@ def print_complexity(rows: Sequence[dict[str, Any]]) -> None:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
 
 
-def write_complexity(rows: Sequence[dict[str, Any]], output: Path) -> None:
-    """Write the rows as CSV."""
-    write_table(output, COLUMNS, rows)
-
-
 def _printed(paper: Path | None) -> dict[tuple[str, int], float]:
     """Millions of parameters that the paper prints, by method and number of known classes."""
-    if paper is None:
-        return {}
-    with paper.open(encoding="utf-8", newline="") as handle:
-        rows = [row for row in csv.DictReader(handle) if row["source"] == "table8" and row["metric"] == "params_m"]
+    rows = read_table(paper) if paper else []
+    rows = [row for row in rows if row["source"] == "table8" and row["metric"] == "params_m"]
     return {(row["method"], int(row["openness"][1:].partition("u")[0])): float(row["value"]) for row in rows}

@@ -92,16 +92,9 @@ def halved(size: int) -> int:
 
 
 def measured_size(method: Method, batch: Batch, size: int) -> tuple[int, int, bool]:
-    """Measure how many clips fit into one backward pass, by passes over one and two clips.
+    """Measure how many clips of an optimiser step of `size` fit into one backward pass of a method in training mode.
 
-    Parameters
-    ----------
-    method : Method
-        In training mode.
-    batch : Batch
-        Clips to measure with; with less than two, `size` is taken to fit.
-    size : int
-        Clips of an optimiser step.
+    The passes are over one and two clips of `batch`.
 
     Returns
     -------
@@ -112,8 +105,6 @@ def measured_size(method: Method, batch: Batch, size: int) -> tuple[int, int, bo
     twice : bool
         Whether all `size` clips would fit twice over.
     """
-    if len(batch.row) < 2 or size < 2:
-        return size, 0, True
     one, two = (kept_bytes(method, batch.split(count)[0]) for count in (1, 2))
     per_clip = max(0, two - one)
     free = free_bytes(batch.label.device)
