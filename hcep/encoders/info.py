@@ -27,18 +27,10 @@ def read_info(folder: str | Path) -> dict[str, Any]:
 
 
 def declare_encoder(name: str, output: Path, width: int, stand_in: bool) -> None:
-    """Write the ``encoder.json`` of an encoder whose features a user supplies.
+    """Write the ``encoder.json`` (`output`) of an encoder whose features a user supplies.
 
-    Parameters
-    ----------
-    name : str
-        Name that results carry, and that the features file must have as its attribute ``encoder``.
-    output : path
-        ``encoder.json``.
-    width : int
-        Size d of every feature.
-    stand_in : bool
-        Whether tables mark results on these features.
+    Results carry its name, which the features file must have as its attribute ``encoder``; every feature has the size
+    `width`. With `stand_in` tables mark results on these features.
     """
     if width < 1:
         raise HcepError(f"encoder {name} has no width", file="config", remedy="set `width` to the size of its features")
