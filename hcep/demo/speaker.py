@@ -67,7 +67,7 @@ def draw_speaker(number: int) -> Speaker:
     """The speaker of that number; the same on every machine."""
     rng = np.random.default_rng([number, 0x5BEA4E5])
     high = bool(rng.random() < 0.5)
-    red, green, blue = (int(x) for x in rng.integers(-14, 15, 3))
+    red, green, blue = rng.integers(-14, 15, 3).tolist()
     return Speaker(
         number=number,
         skin=str(rng.choice(list(SKINS))),
