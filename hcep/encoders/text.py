@@ -63,13 +63,9 @@ class TextEncoder(FrozenModule):
     def forward(self, tokens: Tensor, prompts: Tensor | None = None) -> Tensor:
         """Features ``(B, D)``, not normalised.
 
-        Parameters
-        ----------
-        tokens : int64 Tensor (B, L)
-            From `tokenize`.
-        prompts : Tensor (P, W) or (B, P, W), optional
-            Vectors that enter after the start mark; positions are added to all, the end mark moves by P, and words
-            that no longer fit are cut (paper eq. 3, first term).
+        The tokens ``(B, L)`` are those of `tokenize`. Prompts ``(P, W)`` or ``(B, P, W)`` enter after the start mark;
+        positions are added to all, the end mark moves by P, and words that no longer fit are cut (paper eq. 3, first
+        term).
         """
         count = 0 if prompts is None else prompts.shape[-2]
         if 2 + count > self.context:

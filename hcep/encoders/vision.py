@@ -84,16 +84,9 @@ class VisionEncoder(FrozenModule):
         return (x - self.mean) / self.std
 
     def encode_frames(self, frames: Tensor, absent: Tensor, prompts: Tensor | None = None) -> Tensor:
-        """Features ``(N, D)`` of frames as they are stored; no gradient reaches the frames.
+        """Features ``(N, D)`` of uint8 frames ``(N, S, S, 3)`` as they are stored; no gradient reaches the frames.
 
-        Parameters
-        ----------
-        frames : uint8 Tensor (N, S, S, 3)
-            Stored frames.
-        absent : bool Tensor (N,)
-            Frames for which zeros after the normalisation stand in.
-        prompts : Tensor, optional
-            As in `forward`.
+        For `absent` frames, bool ``(N,)``, zeros after the normalisation stand in. Prompts are as in `forward`.
         """
         form = self.form(compute_type(frames))
         if form is None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,19 +63,16 @@ def count_flops(
 
     A method on cached features is charged with the encoders that make them.
     """
-    total = 0
+    method = build_shapes(method_class, classes, sizes, encoders, settings).eval()
+    batch = blank_batch(sizes, encoders.text.context, method_class.inputs)
     with torch.device("meta"), torch.no_grad():
-        method = build_shapes(method_class, classes, sizes, encoders, settings).eval()
-        if method_class.inputs == "features":
-            with FlopCounterMode(display=False) as encoding:
-                encode_media(encoders, blank_batch(sizes, encoders.text.context, "media"))
-            total += encoding.get_total_flops()
         # the first clip also pays for features that the method keeps; the second, another clip, is what counts
-        for row in range(2):
-            batch = blank_batch(sizes, encoders.text.context, method_class.inputs)
-            with FlopCounterMode(display=False) as counter:
-                method.predict(batch._replace(row=torch.full((1,), row, device="cpu")))
-    return int(total + counter.get_total_flops())
+        method.predict(batch._replace(row=torch.tensor([0], device="cpu")))
+        with FlopCounterMode(display=False) as counter:
+            method.predict(batch._replace(row=torch.tensor([1], device="cpu")))
+            if method_class.inputs == "features":
+                encode_media(encoders, blank_batch(sizes, encoders.text.context, "media"))
+    return int(counter.get_total_flops())
 
 
 def complexity(
@@ -87,7 +83,7 @@ def complexity(
     known: Sequence[int],
     paper: Path | None,
 ) -> list[dict[str, Any]]:
-    """Count what every method costs, for every number of known classes.
+    """Count what every method costs: one row of `COLUMNS` per method and number of known classes.
 
     Parameters
     ----------
@@ -95,17 +91,10 @@ def complexity(
         ``encoder.json``.
     frames, samples : int
         F and A of the dataset entry.
-    methods : mapping
-        Name to what is counted.
-    known : sequence of int
-        Values of K.
+    methods, known
+        What is counted, by name, and the values of K.
     paper : path, optional
         ``paper_results.csv``; its ``params_m`` of Table 8 stand beside ours.
-
-    Returns
-    -------
-    list of dict
-        One row per method and number of known classes, with cells of `COLUMNS`.
     """
     encoders = shape_only(info)
     sizes = Sizes(frames, encoders.vision.size, samples, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
@@ -150,13 +139,9 @@ def build_shapes(
 
 def add_timings(rows: Sequence[dict[str, Any]], timings: Sequence[Path]) -> None:
     """Fill ``clips``, ``inference_s``, ``memory_gb`` and ``device`` from the runs' ``timing.json``, means over runs."""
-    found: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-    for path in timings:
-        timing = json.loads(path.read_text(encoding="utf-8"))
-        found[timing["method"], timing["known"]].append(timing)
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in timings]
     for row in rows:
-        runs = found.get((row["method"], int(row["known"])))
-        if runs:
+        if runs := [run for run in found if (run["method"], run["known"]) == (row["method"], row["known"])]:
             row["clips"] = round(statistics.mean(run["clips"] for run in runs))
             row["inference_s"] = f"{statistics.mean(run['seconds'] for run in runs):.4g}"
             row["memory_gb"] = f"{max(run['memory_gb'] for run in runs):.3f}"

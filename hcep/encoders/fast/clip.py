@@ -20,7 +20,7 @@ QUICK = 1.702  # QuickGELU is x * sigmoid(1.702 x) = silu(1.702 x) / 1.702 (Hend
 
 
 class TextForm(NamedTuple):
-    """The text tower behind its embedding: blocks, last norm and projection."""
+    """The text tower behind its embedding: blocks (the last one at the end mark alone), last norm and projection."""
 
     blocks: list[Block]
     last_norm: Norm

@@ -30,10 +30,8 @@ class ConvStack(NamedTuple):
         Kernel and stride of every layer.
     filters : float64 Tensor (C, k)
         Filters of the first layer, which has one input channel.
-    gain, shift : float64 Tensor (C,)
-        Weight and bias of the group norm after the first layer, which has one group per channel.
-    eps : float
-        Epsilon of that norm.
+    gain, shift, eps : float64 Tensor (C,), float64 Tensor (C,), float
+        Weight, bias and epsilon of the group norm after the first layer, which has one group per channel.
     taps : tuple of (Tensor (s C, C), Tensor ((k - s) C, C))
         Filters of each further layer: the first s taps, and the other k - s.
     """

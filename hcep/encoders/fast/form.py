@@ -33,14 +33,8 @@ def fast_form(tower: Any, dtype: torch.dtype) -> Form:
     Returns
     -------
     TextForm, VisionForm, AudioForm or None
-        None for an architecture without a fast form: then the library's own modules compute the same.
-
-        - `TextForm` (open_clip's text tower) maps embedded tokens ``(B, L, W)`` and the places of the end marks to
-          features ``(B, D)``. The last block is computed at the end mark alone.
-        - `VisionForm` (open_clip's ViT) has the steps of `hcep.encoders.vision.VisionSteps` and one more, which takes
-          pixels as they are stored. The last block is computed for the class token alone.
-        - `AudioForm` (wav2vec2-base) maps waveforms ``(B, A)`` to hidden states ``(B, T, D)``. The strided convolutions
-          are matrix products, and the positional one runs under the Fourier transform.
+        None for an architecture without a fast form: then the library's own modules compute the same. A `VisionForm`
+        has the steps of `hcep.encoders.vision.VisionSteps` and one more, which takes pixels as they are stored.
 
     Notes
     -----
