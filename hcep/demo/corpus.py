@@ -135,13 +135,7 @@ def render_frames(clip: DemoClip, sound: np.ndarray, seed: int) -> Iterator[np.n
 
 
 def write_clip(clip: DemoClip, folder: Path, seed: int) -> None:
-    """Draw, speak and encode one clip to ``folder/<name>.mp4``.
-
-    Raises
-    ------
-    HcepError
-        When ffmpeg fails.
-    """
+    """Draw, speak and encode one clip to ``folder/<name>.mp4``; an HcepError says why ffmpeg failed."""
     sound = render_sound(clip, seed)
     frames = b"".join(frame.tobytes() for frame in render_frames(clip, sound, seed))
     picture = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{SIDE}x{SIDE}", r=FPS)
@@ -193,7 +187,6 @@ def generate_demo(
     """
     if seed < 0 or workers < 1:
         raise HcepError(f"seed {seed} and workers {workers} must be at least 0 and 1", remedy="choose others")
-    output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     train, test = speakers
     if not (1 <= train <= TRAIN_SPEAKERS and 1 <= test <= SPEAKERS - TRAIN_SPEAKERS):

@@ -70,13 +70,8 @@ def draw_action(rng: np.random.Generator) -> Action:
 def describe(speaker: Speaker, action: Action, rng: np.random.Generator) -> tuple[str, np.ndarray]:
     """Three to five facts about the face in random order; one sentence in three also names a trait of the speaker.
 
-    Parts far from rest are told about twice as often as others.
-
-    Returns
-    -------
-    sentence : str
-    told : bool ndarray (13,)
-        The action parameters that the sentence tells.
+    Parts far from rest are told about twice as often as others. The second result, bool ``(13,)``, is which action
+    parameters the sentence tells.
     """
     values = np.array(action)
     weights = 0.5 + np.minimum(np.abs(values), 0.5)

@@ -84,19 +84,20 @@ class Voices(NamedTuple):
 def make_faces(count: int, seed: int) -> Faces:
     """`count` faces of as many speakers."""
     numbers = pretraining_speaker_numbers(seed, count)
-    made = [make_face(number, seed) for number in progress(numbers, count, "draw", "face")]
-    return Faces(torch.from_numpy(np.stack([m[0] for m in made])), list(numbers), [m[1] for m in made])
+    made = (make_face(number, seed) for number in progress(numbers, count, "draw", "face"))
+    pictures, actions = zip(*made, strict=True)
+    return Faces(torch.from_numpy(np.stack(pictures)), list(numbers), list(actions))
 
 
 def make_voices(count: int, seed: int) -> Voices:
     """`count` voices of as many speakers."""
     numbers = pretraining_speaker_numbers(seed, count)
-    made = [make_voice(number, seed) for number in progress(numbers, count, "speak", "voice")]
-    prosody = torch.tensor([m[1] for m in made], dtype=torch.float32)
+    made = (make_voice(number, seed) for number in progress(numbers, count, "speak", "voice"))
+    waves, manners = zip(*made, strict=True)
+    prosody = torch.tensor(manners, dtype=torch.float32)
     # pitch becomes absolute: a voice does not tell the base of its speaker
     prosody[:, 0] += 12 * torch.tensor([draw_speaker(number).base_f0 for number in numbers]).log2()
-    scaled = (prosody - prosody.mean(0)) / prosody.std(0)
-    return Voices(torch.from_numpy(np.stack([m[0] for m in made])), scaled)
+    return Voices(torch.from_numpy(np.stack(waves)), (prosody - prosody.mean(0)) / prosody.std(0))
 
 
 def known_tokens(text: TextEncoder) -> Tensor:
@@ -199,11 +200,10 @@ def ranks(pictures: Tensor, words: Tensor) -> Tensor:
 
 def _retrieval(pictures: Tensor, words: Tensor) -> str:
     rank = ranks(pictures, words)
-    return (
-        f"clip: of {len(rank)} held-out sentences the right one is first {float((rank == 1).float().mean()):.1%}, "
-        f"in the first ten {float((rank <= 10).float().mean()):.1%}; feature norms: "
-        f"vision {float(pictures.norm(dim=1).mean()):.2f}, text {float(words.norm(dim=1).mean()):.2f}"
-    )
+    first, ten = ((rank <= place).float().mean() for place in (1, 10))
+    seen, read = (features.norm(dim=1).mean() for features in (pictures, words))
+    found = f"of {len(rank)} held-out sentences the right one is first {first:.1%}, in the first ten {ten:.1%}"
+    return f"clip: {found}; feature norms: vision {seen:.2f}, text {read:.2f}"
 
 
 def _explained(guess: Tensor, truth: Tensor, names: Sequence[str]) -> str:
@@ -278,16 +278,9 @@ def pretrain_demo_encoders(
     clip, audio = build_clip(CLIP_CONFIG), build_audio(AUDIO_CONFIG)
     for model, arrays in ((clip, clip_state), (audio, audio_state)):
         model.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
-    info = {
-        "name": "demo",
-        "stand_in": True,
-        "source": f"generated faces and voices, seed {seed}; made by `{COMMAND}`",
-        "token_seed": seed,
-        "clip": CLIP_CONFIG,
-        "audio": AUDIO_CONFIG,
-        "mean": CLIP_MEAN,
-        "std": CLIP_STD,
-    }
+    source = f"generated faces and voices, seed {seed}; made by `{COMMAND}`"
+    info = {"name": "demo", "stand_in": True, "source": source, "token_seed": seed}
+    info |= {"clip": CLIP_CONFIG, "audio": AUDIO_CONFIG, "mean": CLIP_MEAN, "std": CLIP_STD}
     save_encoders(output, clip, audio, info, seen_tokens=torch.from_numpy(seen))
 
 

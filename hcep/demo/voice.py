@@ -18,21 +18,17 @@ RATE = 16_000  # Hz
 HOP, WINDOW, SPECTRUM = 160, 320, 512
 SHORTEST, LONGEST = 1.2, 2.0  # seconds
 
-VOWELS: dict[str, tuple[float, float, float]] = {  # formants in Hz, of an average tract
-    "a": (750, 1250, 2500),
-    "e": (520, 1850, 2500),
-    "i": (300, 2250, 3000),
-    "o": (480, 880, 2400),
-    "u": (320, 800, 2250),
-    "y": (300, 2000, 2800),
-}
-SONORANTS: dict[str, tuple[float, float, float]] = {
-    "m": (260, 1000, 2200),
-    "n": (260, 1500, 2500),
-    "l": (350, 1200, 2700),
-    "r": (350, 1150, 1700),
+Formants = tuple[float, float, float]  # in Hz, of an average tract
+
+VOWELS: dict[str, Formants] = {
+    "a": (750, 1250, 2500), "e": (520, 1850, 2500), "i": (300, 2250, 3000),
+    "o": (480, 880, 2400), "u": (320, 800, 2250), "y": (300, 2000, 2800),
+}  # fmt: skip
+SONORANTS: dict[str, Formants] = {
+    "m": (260, 1000, 2200), "n": (260, 1500, 2500), "l": (350, 1200, 2700), "r": (350, 1150, 1700),
     "w": (300, 700, 2200),
-}
+}  # fmt: skip
+CLOSED: Formants = (400, 1500, 2500)  # behind a fricative or a burst
 FRICATIVES = {"s": 5200.0, "z": 5000.0, "f": 3800.0, "v": 3400.0, "h": 1500.0, "x": 4500.0, "j": 3000.0, "c": 4200.0}
 BANDWIDTHS = (80.0, 110.0, 160.0, 250.0)  # Hz
 
@@ -63,7 +59,7 @@ class _Sound(NamedTuple):
     """One stretch of speech: length relative to a vowel, formants, levels of voice and noise, the noise's middle."""
 
     length: float
-    formants: tuple[float, float, float]
+    formants: Formants
     voiced: float
     noise: float
     centre: float
@@ -108,10 +104,10 @@ def _sounds(sentence: str, rng: np.random.Generator) -> list[list[_Sound]]:
             if letter in SONORANTS:
                 sounds.append(_Sound(0.40, SONORANTS[letter], 0.55, 0.0, 0.0, 0.0))
             elif letter in FRICATIVES:
-                sounds.append(_Sound(0.45, (400, 1500, 2500), 0.0, 0.35, FRICATIVES[letter], 0.0))
+                sounds.append(_Sound(0.45, CLOSED, 0.0, 0.35, FRICATIVES[letter], 0.0))
             elif letter in "bdgkpqt":
-                sounds.append(_Sound(0.30, (400, 1500, 2500), 0.0, 0.0, 0.0, 0.0))
-                sounds.append(_Sound(0.10, (400, 1500, 2500), 0.2, 0.5, 2500.0, 0.0))
+                sounds.append(_Sound(0.30, CLOSED, 0.0, 0.0, 0.0, 0.0))
+                sounds.append(_Sound(0.10, CLOSED, 0.2, 0.5, 2500.0, 0.0))
             elif last not in VOWELS:  # a run of vowels is one nucleus; a letter of another script counts as a vowel
                 formants = VOWELS.get(letter) or list(VOWELS.values())[ord(letter) % len(VOWELS)]
                 sounds.append(_Sound(1.0, formants, 1.0, 0.0, 0.0, accent))

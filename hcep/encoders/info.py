@@ -13,13 +13,7 @@ CLIP_FILE, AUDIO_FILE, CONFIG_FILE = "clip.safetensors", "audio.safetensors", "e
 
 
 def read_info(folder: str | Path) -> dict[str, Any]:
-    """The contents of ``encoder.json``.
-
-    Raises
-    ------
-    HcepError
-        When the folder holds no encoder.
-    """
+    """The contents of ``encoder.json``; an HcepError where the folder holds no encoder."""
     path = Path(folder) / CONFIG_FILE
     if not path.is_file():
         raise HcepError("no encoder here", file=path, remedy="run `hcep fetch_encoders --output <folder>` first")

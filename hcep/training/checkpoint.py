@@ -33,13 +33,7 @@ def save_checkpoint(path: Path, state: dict[str, Tensor], metadata: dict[str, An
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State and metadata of a checkpoint.
-
-    Raises
-    ------
-    HcepError
-        When the file is missing or is no safetensors file.
-    """
+    """State and metadata of a checkpoint; an HcepError where the file is missing or is no safetensors file."""
     try:
         with safe_open(path, "pt") as file:
             metadata = json.loads((file.metadata() or {})["hcep"])

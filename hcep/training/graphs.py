@@ -58,16 +58,11 @@ class Recorder:
 
         That is so for the first batch of a shape, and for all of a shape whose recording ran out of memory.
 
-        Parameters
-        ----------
-        work : callable
-            From a batch to tensors, in nested containers; the same in every call. It must not look at values of
-            tensors, nor copy any from the main memory, and the `Batch.row` that it sees is that of the recorded batch.
-            What it writes elsewhere (gradients, prompts) must lie at the same place whenever it runs. The recorder does
-            not keep it: an object that owns both would be part of a cycle, and all recordings would stay on the device
-            until Python looks for cycles.
-        batch : Batch
-            On the device.
+        `work` makes tensors, in nested containers, of a batch on the device; it is the same in every call. It must not
+        look at values of tensors, nor copy any from the main memory, and the `Batch.row` that it sees is that of the
+        recorded batch. What it writes elsewhere (gradients, prompts) must lie at the same place whenever it runs. The
+        recorder does not keep it: an object that owns both would be part of a cycle, and all recordings would stay on
+        the device until Python looks for cycles.
         """
         recording = self._recording(work, batch)
         if recording is None:

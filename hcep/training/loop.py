@@ -59,10 +59,8 @@ class Trainer:
 
     Attributes
     ----------
-    runner : StepRunner
-        Takes the steps.
-    history : list of dict
-        One row per epoch.
+    runner, history : StepRunner, list of dict
+        What takes the steps, and one row per epoch.
     best : dict or None
         ``value``, ``epoch`` and ``method`` (its state) of the largest ``selected`` so far.
     """

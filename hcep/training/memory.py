@@ -68,19 +68,11 @@ def peak_memory_gb(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
-def fitting_size(batch: int, fixed: int, per_clip: int, free: int) -> int:
-    """The largest of batch, batch/2, batch/4 ... whose backward pass fits; 1 if none does.
+def fitting_size(size: int, fixed: int, per_clip: int, free: int) -> int:
+    """The largest of size, size/2, size/4 ... clips whose backward pass fits into `free` bytes; 1 if none does.
 
-    Parameters
-    ----------
-    batch : int
-        Clips of an optimiser step.
-    fixed, per_clip : int
-        Bytes kept whatever the number of clips (class prompts), and for every clip.
-    free : int
-        Bytes that may be taken.
+    A pass keeps `fixed` bytes whatever the number of clips (class prompts), and `per_clip` bytes for every clip.
     """
-    size = batch
     while size > 1 and MARGIN * (fixed + size * per_clip) > SHARE * free:
         size = halved(size)
     return size

@@ -63,9 +63,8 @@ class StepRunner:
             return
         self.method.train()
         self.micro, per_clip, twice = measured_size(self.method, feed.batch(torch.arange(2)), size)
-        if not twice:
-            # a recording keeps its memory, and batches of another shape run beside it
-            self.recorder = None
+        # a recording keeps its memory, and batches of another shape run beside it
+        self.recorder = self.recorder if twice else None
         if self.micro < size:
             passes = f"{self.micro} of {size} clips per backward pass, same gradient"
             say(f"{self.name}: {passes}: a clip keeps {per_clip / 1e9:.2f} GB")
@@ -97,8 +96,7 @@ class StepRunner:
         """Go on where `state_dict` was taken."""
         self.optimiser.load_state_dict(state["optimiser"])
         self.done, self.micro = state["done"], state["micro"]
-        if not state["recorded"]:
-            self.recorder = None
+        self.recorder = self.recorder if state["recorded"] else None
 
     def _gradients_that_fit(self, batch: Batch) -> dict[str, Tensor]:
         """Gradients and terms of a batch; when memory runs out, again with half as many clips at a time."""
