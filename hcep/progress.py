@@ -12,6 +12,11 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 
+def say(text: str) -> None:
+    """Write a line to standard error at once, so that a log shows it when it happens."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def progress(items: Iterable[T], total: int, what: str, unit: str = "clip", *, done: int = 0) -> Iterator[T]:
     """Yield `items`, reporting to standard error.
 
@@ -40,5 +45,4 @@ def progress(items: Iterable[T], total: int, what: str, unit: str = "clip", *, d
         if percent // 10 > shown:
             shown = percent // 10
             rate = number / max(time.monotonic() - start, 1e-9)
-            line = f"{what}: {count}/{total} {units} ({percent} %), {rate:.1f} {units}/s"
-            print(line, file=sys.stderr, flush=True)
+            say(f"{what}: {count}/{total} {units} ({percent} %), {rate:.1f} {units}/s")

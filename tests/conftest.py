@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_cache import cache  # noqa: F401 (a fixture of several folders)
-from workspace import Workspace, copy_workspace, lay_out, locked
 
 if not torch.cuda.is_available():
-    # Triton's interpreter stands in for a GPU; it is chosen when Triton is first imported
+    # Triton's interpreter stands in for a GPU; it is chosen when Triton is first imported, which small_cache does
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+from small_cache import cache  # noqa: F401 (a fixture of several folders)
+from workspace import Workspace, copy_workspace, lay_out, locked
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from hcep.config.methods import base_method
 from hcep.encoders.fetch import CLIP_MEAN, CLIP_STD
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
 from hcep.methods.method import Batch, Sizes
+from hcep.training.complexity import build_shapes, parameters
 from hcep.training.feed import Feed
 
 CLIP = {
@@ -166,3 +167,8 @@ def distance(one: torch.Tensor, other: torch.Tensor) -> float:
     """|one - other| / |other|."""
     one, other = one.detach().double(), other.detach().double()
     return float((one - other).norm() / other.norm())
+
+
+def count_learnable(method_class, classes, sizes, encoders, settings) -> int:
+    """Learnable parameters of a method, built without memory for its tensors."""
+    return parameters(build_shapes(method_class, classes, sizes, encoders, settings), learnable=True)

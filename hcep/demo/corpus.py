@@ -7,35 +7,24 @@ a confusable neighbour; at least one that the file contains carries the true one
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ffmpeg
 import numpy as np
 import soundfile
 
 from hcep.demo import face, voice
-from hcep.demo.face import SIDE, draw_face
-from hcep.demo.prototypes import (
-    CONFUSABLE,
-    EMOTIONS,
-    FACE_JITTER,
-    FACES,
-    NEUTRAL_FACE,
-    NEUTRAL_VOICE,
-    VOICE_JITTER,
-    VOICES,
-    load_transcripts,
-    write_sentence,
-)
+from hcep.demo.face import SIDE, Action, draw_face
+from hcep.demo.prototypes import CONFUSABLE, EMOTIONS, FACES, VOICES, load_transcripts, write_sentence
 from hcep.demo.speaker import demo_speaker_numbers, draw_speaker
-from hcep.demo.voice import RATE, speak
+from hcep.demo.voice import RATE, Prosody, speak
 from hcep.errors import HcepError
 from hcep.ffmpeg import ffmpeg_executable
 from hcep.files import write_table
@@ -46,6 +35,8 @@ SPEAKERS, TRAIN_SPEAKERS = 20, 12
 FPS = 25
 NEUTRAL_SHARE, MISLEADING_SHARE = 0.15, 0.05
 WITHOUT_SOUND, WITHOUT_WORDS = 5, 5
+# standard deviations of one clip around its prototype
+FACE_JITTER, VOICE_JITTER = 0.12, Prosody(1.0, 0.7, 1.2, 0.4, 0.10, 0.08, 0.10, 0.015)
 
 
 class DemoClip(NamedTuple):
@@ -70,16 +61,9 @@ class DemoClip(NamedTuple):
 
     def row(self) -> dict[str, str]:
         """The clip's line of clips.tsv."""
-        return {
-            "clip": self.name,
-            "video": f"video/{self.name}.mp4",
-            "text": self.sentence if self.has_words else "",
-            "text_kind": "transcript" if self.has_words else "none",
-            "language": "en",
-            "label": self.label,
-            "group": self.group,
-            "fold": self.fold,
-        }
+        text, kind = (self.sentence, "transcript") if self.has_words else ("", "none")
+        cells = (self.name, f"video/{self.name}.mp4", text, kind, "en", self.label, self.group, self.fold)
+        return dict(zip(COLUMNS, cells, strict=True))
 
 
 def plan_clips(seed: int) -> list[DemoClip]:
@@ -88,7 +72,7 @@ def plan_clips(seed: int) -> list[DemoClip]:
     Every speaker shows every emotion once. The first twelve speakers are fold ``train``, the others ``test``.
     """
     rng = np.random.default_rng([seed, 1])
-    words = load_transcripts()
+    transcripts = load_transcripts()
     pairs = [(k, emotion) for k in range(SPEAKERS) for emotion in EMOTIONS]
     pairs = [pairs[k] for k in rng.permutation(len(pairs))]  # ids tell nothing about labels
     missing = rng.permutation(len(pairs))
@@ -97,24 +81,13 @@ def plan_clips(seed: int) -> list[DemoClip]:
     numbers = demo_speaker_numbers(seed, SPEAKERS)
     clips = []
     for index, (k, label) in enumerate(pairs):
-        present = [True, index not in silent, index not in wordless]
-        shown: list[str | None] = [None] * 3
-        while not any(emotion == label for emotion, there in zip(shown, present, strict=True) if there):
-            shown = [_shown(label, rng) for _ in range(3)]
-        clip = DemoClip(
-            order=index,
-            speaker=numbers[k],
-            label=label,
-            group=f"speaker{k + 1:02d}",
-            fold="train" if k < TRAIN_SPEAKERS else "test",
-            face=shown[0],
-            voice=shown[1],
-            words=shown[2],
-            sentence=write_sentence(shown[2], words, rng),
-            has_sound=present[1],
-            has_words=present[2],
-        )
-        clips.append(clip)
+        sound, text = index not in silent, index not in wordless
+        seen = heard = words = None
+        while not (seen == label or (sound and heard == label) or (text and words == label)):
+            seen, heard, words = (_shown(label, rng) for _ in range(3))
+        group, fold = f"speaker{k + 1:02d}", "train" if k < TRAIN_SPEAKERS else "test"
+        sentence = write_sentence(words, transcripts, rng)
+        clips.append(DemoClip(index, numbers[k], label, group, fold, seen, heard, words, sentence, sound, text))
     return clips
 
 
@@ -130,8 +103,7 @@ def render_sound(clip: DemoClip, seed: int) -> np.ndarray:
     """The clip's voice, float32 ``(A,)`` at 16 kHz."""
     rng = np.random.default_rng([seed, 2, clip.order])
     speaker = draw_speaker(clip.speaker)
-    target = np.array(VOICES[clip.voice] if clip.voice else NEUTRAL_VOICE)
-    neutral = np.array(NEUTRAL_VOICE)
+    target, neutral = np.array(VOICES[clip.voice]), np.array(VOICES[None])
     strength = rng.uniform(0.8, 1.1) * speaker.expressiveness
     values = neutral + strength * (target - neutral) + rng.normal(0, VOICE_JITTER)
     return speak(speaker, clip.sentence, voice.clamp(values), rng)
@@ -144,12 +116,10 @@ def render_frames(clip: DemoClip, sound: np.ndarray, seed: int) -> Iterator[np.n
     """
     rng = np.random.default_rng([seed, 3, clip.order])
     speaker = draw_speaker(clip.speaker)
-    target = np.array(FACES[clip.face] if clip.face else NEUTRAL_FACE)
-    target = rng.uniform(0.8, 1.1) * speaker.expressiveness * target
+    target = rng.uniform(0.8, 1.1) * speaker.expressiveness * np.array(FACES[clip.face])
     for name in ("skew", "tilt", "gaze_x"):  # a sided action takes either side
-        column = face.Action._fields.index(name)
-        target[column] *= rng.choice([-1, 1])
-    target = target + rng.normal(0, FACE_JITTER)
+        target[Action._fields.index(name)] *= rng.choice([-1, 1])
+    target += rng.normal(0, FACE_JITTER, len(target))
     count = int(len(sound) / RATE * FPS)
     level = np.sqrt([np.mean(part**2) for part in np.array_split(sound[: count * RATE // FPS], count)])
     talk = 0.35 * np.clip(level / max(float(level.max()), 1e-6), 0, 1)
@@ -165,26 +135,13 @@ def render_frames(clip: DemoClip, sound: np.ndarray, seed: int) -> Iterator[np.n
 
 
 def write_clip(clip: DemoClip, folder: Path, seed: int) -> None:
-    """Draw, speak and encode one clip to ``folder/<name>.mp4``.
-
-    Raises
-    ------
-    HcepError
-        When ffmpeg fails.
-    """
+    """Draw, speak and encode one clip to ``folder/<name>.mp4``; an HcepError says why ffmpeg failed."""
     sound = render_sound(clip, seed)
     frames = b"".join(frame.tobytes() for frame in render_frames(clip, sound, seed))
     picture = ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb24", s=f"{SIDE}x{SIDE}", r=FPS)
     # one thread and bit-exact muxing: the same binary writes the same bytes
-    settings = {
-        "c:v": "libx264",
-        "preset": "veryfast",
-        "crf": 20,
-        "pix_fmt": "yuv420p",
-        "threads": 1,
-        "map_metadata": -1,
-    }
-    settings |= {"fflags": "+bitexact", "flags:v": "+bitexact", "movflags": "+faststart"}
+    settings: dict[str, Any] = {"c:v": "libx264", "preset": "veryfast", "crf": 20, "pix_fmt": "yuv420p", "threads": 1}
+    settings |= {"map_metadata": -1, "fflags": "+bitexact", "flags:v": "+bitexact", "movflags": "+faststart"}
     target = folder / f"{clip.name}.mp4"
     with tempfile.TemporaryDirectory() as scratch:
         streams = [picture]
@@ -195,9 +152,7 @@ def write_clip(clip: DemoClip, folder: Path, seed: int) -> None:
             settings |= {"c:a": "aac", "b:a": "64k", "flags:a": "+bitexact"}
         job = ffmpeg.output(*streams, f"file:{target}", **settings).global_args("-hide_banner", "-loglevel", "error")
         try:
-            job.run(
-                cmd=ffmpeg_executable(), input=frames, capture_stdout=True, capture_stderr=True, overwrite_output=True
-            )
+            job.run(cmd=ffmpeg_executable(), input=frames, quiet=True, overwrite_output=True)
         except ffmpeg.Error as error:
             cause = f"ffmpeg could not write the clip ({error.stderr.decode(errors='replace').strip()})"
             raise HcepError(cause, file=target, remedy="check HCEP_FFMPEG and the free disk space") from error
@@ -207,7 +162,7 @@ def generate_demo(
     output: Path,
     *,
     seed: int,
-    workers: int | None = None,
+    workers: int,
     speakers: tuple[int, int] = (TRAIN_SPEAKERS, SPEAKERS - TRAIN_SPEAKERS),
 ) -> None:
     """Write the demo corpus: ``clips.tsv`` (columns `COLUMNS`) and ``video/*.mp4`` below `output`.
@@ -220,8 +175,8 @@ def generate_demo(
         Folder to fill; an earlier demo in it is replaced.
     seed : int
         Same seed, same ffmpeg: same bytes.
-    workers : int, optional
-        Processes, by default one per usable core; the result does not depend on it.
+    workers : int
+        Processes; the result does not depend on it.
     speakers : pair of int
         Training and test speakers, ten clips each; fewer give a part of the whole corpus.
 
@@ -230,10 +185,8 @@ def generate_demo(
     HcepError
         When ffmpeg is missing or fails, or a number is out of range.
     """
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
     if seed < 0 or workers < 1:
         raise HcepError(f"seed {seed} and workers {workers} must be at least 0 and 1", remedy="choose others")
-    output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     train, test = speakers
     if not (1 <= train <= TRAIN_SPEAKERS and 1 <= test <= SPEAKERS - TRAIN_SPEAKERS):
@@ -244,11 +197,11 @@ def generate_demo(
     scratch = Path(tempfile.mkdtemp(prefix=".video.", dir=output))
     try:
         write = partial(write_clip, folder=scratch, seed=seed)
-        if workers == 1:
-            _drain(map(write, clips), len(clips))
-        else:
-            with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-                _drain(pool.map(write, clips, chunksize=5), len(clips))
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, spawn) if workers > 1 else nullcontext() as pool:
+            written = pool.map(write, clips, chunksize=5) if pool else map(write, clips)
+            for _ in progress(written, len(clips), "generate_demo"):
+                pass
         scratch.chmod(0o755)  # mkdtemp keeps others out
         video = output / "video"
         if video.exists():
@@ -257,8 +210,3 @@ def generate_demo(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     write_table(output / "clips.tsv", COLUMNS, (clip.row() for clip in clips), delimiter="\t")
-
-
-def _drain(results: Iterator[None], total: int) -> None:
-    for _ in progress(results, total, "generate_demo"):
-        pass

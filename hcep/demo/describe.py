@@ -5,10 +5,12 @@ They are the only text of the demo's pretraining. No emotion and no word for an 
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 
-from hcep.demo.face import Action
-from hcep.demo.speaker import Speaker
+from hcep.demo.face import LOWER, Action
+from hcep.demo.speaker import BACKGROUNDS, HAIRS, SKINS, Speaker
 
 FAINT, STRONG = 0.15, 0.5  # below the first a part counts as resting, above the second as far out
 
@@ -60,7 +62,7 @@ OPENINGS = ("", "a face where ", "a drawing in which ", "here ")
 
 def draw_action(rng: np.random.Generator) -> Action:
     """A random action: every part on its own at rest (4 in 10) or anywhere in its range."""
-    lower = np.array([-1, 0, 0, -1, -1, -1, -1, -1, -1, -1, 0, -1, -1], float)
+    lower = np.array(LOWER)
     values = np.where(rng.random(len(lower)) < 0.4, rng.normal(0, 0.05, len(lower)), rng.uniform(lower, 1))
     return Action(*(float(v) for v in np.maximum(values, lower)))
 
@@ -68,13 +70,8 @@ def draw_action(rng: np.random.Generator) -> Action:
 def describe(speaker: Speaker, action: Action, rng: np.random.Generator) -> tuple[str, np.ndarray]:
     """Three to five facts about the face in random order; one sentence in three also names a trait of the speaker.
 
-    Parts far from rest are told about twice as often as others.
-
-    Returns
-    -------
-    sentence : str
-    told : bool ndarray (13,)
-        The action parameters that the sentence tells.
+    Parts far from rest are told about twice as often as others. The second result, bool ``(13,)``, is which action
+    parameters the sentence tells.
     """
     values = np.array(action)
     weights = 0.5 + np.minimum(np.abs(values), 0.5)
@@ -89,13 +86,9 @@ def describe(speaker: Speaker, action: Action, rng: np.random.Generator) -> tupl
 
 def vocabulary() -> set[str]:
     """Every word that `describe` can write."""
-    traits = (
-        "the hair is black brown yellow red grey skin pale tan brown dark wall behind white blue green orange purple"
-    )
-    traits += " with glasses without beard long short and a"
-    patterns = [p for table in (RESTING, POSITIVE, NEGATIVE) for group in table.values() for p in group]
-    degrees = [d for group in DEGREES.values() for d in group]
-    return set(" ".join([traits, *patterns, *degrees, *OPENINGS]).replace("{}", " ").split())
+    colours = (*SKINS, *HAIRS, *BACKGROUNDS, "the hair skin wall behind is with without a glasses beard long short and")
+    groups = [group for table in (RESTING, POSITIVE, NEGATIVE, DEGREES) for group in table.values()]
+    return set(" ".join(chain(colours, *groups, OPENINGS)).replace("{}", " ").split())
 
 
 def _fact(part: str, value: float, rng: np.random.Generator) -> str:

@@ -57,19 +57,12 @@ def clamp(values: np.ndarray) -> Action:
     return Action(*(float(x) for x in np.clip(values, LOWER, UPPER)))
 
 
-def draw_face(speaker: Speaker, action: Action, *, side: int = SIDE) -> np.ndarray:
-    """One frame, uint8 ``(side, side, 3)``.
+def draw_face(speaker: Speaker, action: Action) -> np.ndarray:
+    """One frame, uint8 ``(96, 96, 3)``, drawn at twice that size and averaged down.
 
-    Parameters
-    ----------
-    speaker : Speaker
-        Looks; their resting corners and brows are added to `action`.
-    action : Action
-        Expression, gaze and head pose.
-    side : int
-        Pixels of the square picture; it is drawn at twice that size and averaged down.
+    The speaker's resting corners and brows are added to `action`, which is expression, gaze and head pose.
     """
-    canvas = _Canvas(speaker, action, side * SUPERSAMPLE)
+    canvas = _Canvas(speaker, action)
     canvas.head()
     for sign in (-1, 1):
         canvas.eye(sign)
@@ -82,13 +75,13 @@ def draw_face(speaker: Speaker, action: Action, *, side: int = SIDE) -> np.ndarr
 class _Canvas:
     """Head coordinates (x right, y down, the head about 1 high) to pixels, and the parts of a face."""
 
-    def __init__(self, speaker: Speaker, action: Action, side: int) -> None:
-        self.who, self.side = speaker, side
+    def __init__(self, speaker: Speaker, action: Action) -> None:
+        self.who, self.side = speaker, SIDE * SUPERSAMPLE
         self.act = action._replace(corner=action.corner + speaker.rest_corner, brow=action.brow + speaker.rest_brow)
         light = speaker.shade[0]
         self.skin = _shaded(SKINS[speaker.skin], (light, light, light))
         self.hair = _shaded(HAIRS[speaker.hair], speaker.shade)
-        self.image = Image.new("RGB", (side, side), _shaded(BACKGROUNDS[speaker.background], speaker.shade))
+        self.image = Image.new("RGB", (self.side, self.side), _shaded(BACKGROUNDS[speaker.background], speaker.shade))
         self.pen = ImageDraw.Draw(self.image)
         angle = 0.22 * action.tilt
         self.cos, self.sin = math.cos(angle), math.sin(angle)
@@ -96,10 +89,8 @@ class _Canvas:
 
     def to_pixels(self, points: Points) -> Points:
         unit, middle = self.side * 0.90, self.side / 2
-        return [
-            (middle + unit * (self.cos * x - self.sin * y), middle * 1.04 + unit * (self.sin * x + self.cos * y))
-            for x, y in points
-        ]
+        turned = ((self.cos * x - self.sin * y, self.sin * x + self.cos * y) for x, y in points)
+        return [(middle + unit * x, middle * 1.04 + unit * y) for x, y in turned]
 
     def fill(self, points: Points, colour: Colour) -> None:
         self.pen.polygon(self.to_pixels(points), fill=colour)
@@ -115,9 +106,8 @@ class _Canvas:
         self.fill([(-0.10, 0.25), (0.10, 0.25), (0.12, 0.46), (-0.12, 0.46)], dark)
         self.fill(_ellipse(0, -0.06, half + 0.06, length + 0.05), self.hair)
         if who.long_hair:
-            self.fill(
-                [(-half - 0.06, -0.06), (half + 0.06, -0.06), (half + 0.03, 0.40), (-half - 0.03, 0.40)], self.hair
-            )
+            ends = [(half + 0.03, 0.40), (-half - 0.03, 0.40)]
+            self.fill([(-half - 0.06, -0.06), (half + 0.06, -0.06), *ends], self.hair)
         for sign in (-1, 1):
             self.fill(_ellipse(sign * half, 0.02, 0.045, 0.07), dark)
         self.fill(_ellipse(0, 0.02, half, length), self.skin)
@@ -133,7 +123,6 @@ class _Canvas:
         x, y = sign * who.eye_distance / 2 * 1.05, -0.06 + self.shift
         wide = 0.075 * who.eye_size
         tall = wide * 0.62 * max(1 + (0.75 if act.lids > 0 else 1.0) * act.lids, 0.04)
-        line = _scaled(self.skin, 0.42)
         if tall > 0.008:
             self.fill(_ellipse(x, y, wide, tall), (245, 245, 242))
             pupil = min(0.034 * who.eye_size, tall * 1.25)
@@ -141,10 +130,9 @@ class _Canvas:
             self.fill(_ellipse(*centre, min(0.034 * who.eye_size, 0.04), pupil), (34, 26, 24))
             # skin above and below hides what of the iris lies outside the lids
             for side in (-1, 1):
-                lid = [(x + wide * c, y + side * tall * s) for c, s in LID]
-                self.fill([*lid, (x + wide, y + side * (tall + 0.03)), (x - wide, y + side * (tall + 0.03))], self.skin)
-        upper = [(x + wide * c, y - tall * s) for c, s in LID]
-        self.stroke(upper, line, 0.016)
+                lid, edge = [(x + wide * c, y + side * tall * s) for c, s in LID], y + side * (tall + 0.03)
+                self.fill([*lid, (x + wide, edge), (x - wide, edge)], self.skin)
+        self.stroke([(x + wide * c, y - tall * s) for c, s in LID], _scaled(self.skin, 0.42), 0.016)
         if who.glasses:
             ring = _ellipse(x, y, 0.105, 0.09)
             self.stroke([*ring, ring[0]], (50, 50, 56), 0.012)
@@ -163,12 +151,10 @@ class _Canvas:
         self.stroke([(0.0, -0.03 + y), (0.035, 0.10 + y), (-0.02, 0.115 + y)], line, 0.018)
         wrinkle = self.act.wrinkle
         if wrinkle > 0.1:
+            reach, shade = 0.055 * wrinkle, _scaled(self.skin, 1 - 0.42 * wrinkle)
             for row in range(3):
-                reach = 0.055 * wrinkle
                 top = -0.045 + 0.03 * row + y
-                self.stroke(
-                    [(-reach, top), (0, top + 0.015), (reach, top)], _scaled(self.skin, 1 - 0.42 * wrinkle), 0.014
-                )
+                self.stroke([(-reach, top), (0, top + 0.015), (reach, top)], shade, 0.014)
             for sign in (-1, 1):
                 fold = [(sign * 0.065, 0.07 + y), (sign * 0.13, 0.15 + y), (sign * 0.15, 0.22 + y)]
                 self.stroke(fold, _scaled(self.skin, 1 - 0.32 * wrinkle), 0.014)
@@ -177,15 +163,12 @@ class _Canvas:
         act, y = self.act, 0.215 + self.shift
         half = 0.125 * self.who.mouth_width * (1 + 0.32 * act.wide)
         gap = max(act.open, 0.0)
-        ends = [y - 0.062 * act.corner + 0.058 * min(sign * -act.skew, 0.0) for sign in (-1, 1)]
-        thick = 0.034 * (1 - 0.75 * act.press)
+        left, right = (y - 0.062 * act.corner + 0.058 * min(sign * -act.skew, 0.0) for sign in (-1, 1))
+        thick, bend = 0.034 * (1 - 0.75 * act.press), 0.062 * act.corner
         # the middle of the mouth stays where it is as the corners move
-        middle = [
-            ends[0] + (ends[1] - ends[0]) * (s + 1) / 2 + 0.062 * act.corner * a
-            for s, a in zip(LIPS, ARCH, strict=True)
-        ]
-        upper = [(half * s, m - gap * 0.035 * a) for s, m, a in zip(LIPS, middle, ARCH, strict=True)]
-        lower = [(half * s, m + gap * 0.135 * a) for s, m, a in zip(LIPS, middle, ARCH, strict=True)]
+        line = [(s, left + (right - left) * (s + 1) / 2 + bend * a, a) for s, a in zip(LIPS, ARCH, strict=True)]
+        upper = [(half * s, m - gap * 0.035 * a) for s, m, a in line]
+        lower = [(half * s, m + gap * 0.135 * a) for s, m, a in line]
         lip = _scaled((196, 92, 92), 0.72 if self.who.skin in ("brown", "dark") else 1.0)
         top = [(x, v - thick * a) for (x, v), a in zip(upper, ARCH, strict=True)]
         bottom = [(x, v + 1.2 * thick * a) for (x, v), a in zip(lower, ARCH, strict=True)]

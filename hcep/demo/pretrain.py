@@ -9,11 +9,9 @@ emotion is a target, and speakers, sentences and clips are not the demo's.
 from __future__ import annotations
 
 import multiprocessing
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +20,7 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.lr_scheduler import OneCycleLR
 from transformers import PreTrainedModel
 
 from hcep.demo.describe import describe, vocabulary
@@ -30,13 +29,13 @@ from hcep.demo.material import SIDE, make_face, make_voice
 from hcep.demo.speaker import draw_speaker, pretraining_speaker_numbers
 from hcep.demo.voice import Prosody
 from hcep.encoders.audio import AudioEncoder
+from hcep.encoders.fetch import CLIP_MEAN, CLIP_STD
 from hcep.encoders.folder import build_audio, build_clip, save_encoders, unseen_tokens
 from hcep.encoders.text import TextEncoder
 from hcep.encoders.vision import VisionEncoder
 from hcep.errors import HcepError
-from hcep.progress import progress
+from hcep.progress import progress, say
 
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of CLIP's pixels
 COMMAND = "hcep pretrain_demo_encoders --output hcep/demo/weights"
 WORD_SCALE = 10.0  # fixed logit scale of the loss on random words
 HELD_OUT = 512  # faces and voices that training does not see, for the printed measures
@@ -60,13 +59,9 @@ AUDIO_CONFIG: dict[str, Any] = {
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 4,
     "apply_spec_augment": False,
-    "hidden_dropout": 0.0,
-    "attention_dropout": 0.0,
-    "activation_dropout": 0.0,
-    "feat_proj_dropout": 0.0,
-    "layerdrop": 0.0,
 }
-
+DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop")
+AUDIO_CONFIG |= dict.fromkeys(DROPOUTS, 0.0)
 
 Arrays = dict[str, np.ndarray]
 
@@ -89,19 +84,20 @@ class Voices(NamedTuple):
 def make_faces(count: int, seed: int) -> Faces:
     """`count` faces of as many speakers."""
     numbers = pretraining_speaker_numbers(seed, count)
-    made = [make_face(number, seed) for number in progress(numbers, count, "draw", "face")]
-    return Faces(torch.from_numpy(np.stack([m[0] for m in made])), list(numbers), [m[1] for m in made])
+    made = (make_face(number, seed) for number in progress(numbers, count, "draw", "face"))
+    pictures, actions = zip(*made, strict=True)
+    return Faces(torch.from_numpy(np.stack(pictures)), list(numbers), list(actions))
 
 
 def make_voices(count: int, seed: int) -> Voices:
     """`count` voices of as many speakers."""
     numbers = pretraining_speaker_numbers(seed, count)
-    made = [make_voice(number, seed) for number in progress(numbers, count, "speak", "voice")]
-    prosody = torch.tensor([m[1] for m in made], dtype=torch.float32)
+    made = (make_voice(number, seed) for number in progress(numbers, count, "speak", "voice"))
+    waves, manners = zip(*made, strict=True)
+    prosody = torch.tensor(manners, dtype=torch.float32)
     # pitch becomes absolute: a voice does not tell the base of its speaker
     prosody[:, 0] += 12 * torch.tensor([draw_speaker(number).base_f0 for number in numbers]).log2()
-    scaled = (prosody - prosody.mean(0)) / prosody.std(0)
-    return Voices(torch.from_numpy(np.stack([m[0] for m in made])), scaled)
+    return Voices(torch.from_numpy(np.stack(waves)), (prosody - prosody.mean(0)) / prosody.std(0))
 
 
 def known_tokens(text: TextEncoder) -> Tensor:
@@ -137,13 +133,15 @@ def train_clip(faces: Faces, *, seed: int, vision_steps: int, clip_steps: int, b
     seen : int64 Tensor
         The token rows that were trained.
     """
-    with _seeded(seed):
+    # modules draw their start values from torch's global generator, which goes back to where it was
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         model = build_clip(CLIP_CONFIG)
         readout = nn.Linear(CLIP_CONFIG["embed_dim"], len(Action._fields))
     with torch.no_grad():
         rows, width = model.token_embedding.weight.shape
         model.token_embedding.weight.copy_(unseen_tokens(rows, width, seed))
-    text, vision = TextEncoder(model), VisionEncoder(model, MEAN, STD)
+    text, vision = TextEncoder(model), VisionEncoder(model, CLIP_MEAN, CLIP_STD)
     rng = np.random.default_rng([seed, 13])
     train = len(faces.speakers) - HELD_OUT
     people = [draw_speaker(number) for number in faces.speakers]
@@ -168,44 +166,44 @@ def train_clip(faces: Faces, *, seed: int, vision_steps: int, clip_steps: int, b
         deafness = info_nce(one, other, torch.tensor(WORD_SCALE).log())
         return info_nce(pictures, words, model.logit_scale) + 2 * geometry + 0.5 * deafness
 
-    def batches(steps: int) -> Iterator[np.ndarray]:
-        return (rng.choice(train, batch, replace=False) for _ in range(steps))
+    def draw() -> np.ndarray:
+        return rng.choice(train, batch, replace=False)
 
-    _fit(
-        nn.ModuleList([model.visual, readout]), geometry_loss, batches(vision_steps), vision_steps, 3e-3, "train vision"
-    )
-    _fit(nn.ModuleList([model, readout]), match_loss, batches(clip_steps), clip_steps, 2e-3, "train clip")
+    _fit("train vision", nn.ModuleList([model.visual, readout]), geometry_loss, draw, vision_steps, 3e-3)
+    _fit("train clip", nn.ModuleList([model, readout]), match_loss, draw, clip_steps, 2e-3)
     model.eval()
     with torch.no_grad():
         rows = np.arange(train, len(people))
         pictures = look(rows)
         words = text(text.tokenize([describe(people[k], faces.actions[k], rng)[0] for k in rows]))
-        _say("vision: held-out R2: " + _explained(readout(pictures), actions[rows], Action._fields))
-    _say(_retrieval(pictures, words))
+        say("vision: held-out R2: " + _explained(readout(pictures), actions[rows], Action._fields))
+    say(_retrieval(pictures, words))
     return model, seen
 
 
 def info_nce(pictures: Tensor, words: Tensor, log_scale: Tensor) -> Tensor:
     """Symmetric contrastive loss of features ``(B, D)`` that belong together row by row (Radford et al. 2021)."""
-    cosine = functional.normalize(pictures, dim=1) @ functional.normalize(words, dim=1).T
-    logits = log_scale.clamp(max=4.6052).exp() * cosine  # at most 100, as CLIP
+    logits = log_scale.clamp(max=4.6052).exp() * _cosines(pictures, words)  # at most 100, as CLIP
     target = torch.arange(len(logits))
     return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
 
 
+def _cosines(pictures: Tensor, words: Tensor) -> Tensor:
+    return functional.normalize(pictures, dim=1) @ functional.normalize(words, dim=1).T
+
+
 def ranks(pictures: Tensor, words: Tensor) -> Tensor:
     """Place ``(B,)`` of the right sentence among all, 1 = nearest, for every picture."""
-    similarity = functional.normalize(pictures, dim=1) @ functional.normalize(words, dim=1).T
+    similarity = _cosines(pictures, words)
     return (similarity >= similarity.diagonal()[:, None]).sum(1)
 
 
 def _retrieval(pictures: Tensor, words: Tensor) -> str:
     rank = ranks(pictures, words)
-    return (
-        f"clip: of {len(rank)} held-out sentences the right one is first {float((rank == 1).float().mean()):.1%}, "
-        f"in the first ten {float((rank <= 10).float().mean()):.1%}; feature norms: "
-        f"vision {float(pictures.norm(dim=1).mean()):.2f}, text {float(words.norm(dim=1).mean()):.2f}"
-    )
+    first, ten = ((rank <= place).float().mean() for place in (1, 10))
+    seen, read = (features.norm(dim=1).mean() for features in (pictures, words))
+    found = f"of {len(rank)} held-out sentences the right one is first {first:.1%}, in the first ten {ten:.1%}"
+    return f"clip: {found}; feature norms: vision {seen:.2f}, text {read:.2f}"
 
 
 def _explained(guess: Tensor, truth: Tensor, names: Sequence[str]) -> str:
@@ -215,7 +213,8 @@ def _explained(guess: Tensor, truth: Tensor, names: Sequence[str]) -> str:
 
 def train_audio(voices: Voices, *, seed: int, steps: int, batch: int = 64) -> PreTrainedModel:
     """Regression of prosody on the pooled feature; the regression layer is thrown away."""
-    with _seeded(seed + 1):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed + 1)
         model = build_audio(AUDIO_CONFIG)
         readout = nn.Linear(model.config.hidden_size, voices.prosody.shape[1])
     encoder = AudioEncoder(model)
@@ -226,12 +225,12 @@ def train_audio(voices: Voices, *, seed: int, steps: int, batch: int = 64) -> Pr
         return functional.mse_loss(readout(encoder(encoder.normalise(voices.waves[rows]))), voices.prosody[rows])
 
     both = nn.ModuleList([model, readout])
-    _fit(both, loss_of, (rng.choice(train, batch, replace=False) for _ in range(steps)), steps, 2e-3, "train audio")
+    _fit("train audio", both, loss_of, lambda: rng.choice(train, batch, replace=False), steps, 2e-3)
     model.eval()
     with torch.no_grad():
         features = torch.cat([encoder(encoder.normalise(part)) for part in voices.waves[train:].split(64)])
         shares = _explained(readout(features), voices.prosody[train:], Prosody._fields)
-    _say(f"audio: held-out R2: {shares}; feature norm {float(features.norm(dim=1).mean()):.2f}")
+    say(f"audio: held-out R2: {shares}; feature norm {float(features.norm(dim=1).mean()):.2f}")
     return model
 
 
@@ -271,91 +270,54 @@ def pretrain_demo_encoders(
     if seed < 0 or steps < 1 or min(faces, voices) < HELD_OUT + 256:
         cause = f"seed, steps and threads must be positive, faces and voices at least {HELD_OUT + 256}"
         raise HcepError(cause, remedy="leave out the options: the defaults made the weights in the package")
-    if threads == 1:
-        clip_state, seen = _clip_job(faces, seed, vision_steps, clip_steps)
-        audio_state = _audio_job(voices, seed, audio_steps)
-    else:
-        with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-            clip_job = pool.submit(_clip_job, faces, seed, vision_steps, clip_steps)
-            audio_job = pool.submit(_audio_job, voices, seed, audio_steps)
-            (clip_state, seen), audio_state = clip_job.result(), audio_job.result()
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(threads, 2), spawn, torch.set_num_threads, (1,)) as pool:
+        clip_job = pool.submit(_clip_job, faces, seed, vision_steps, clip_steps)
+        audio_job = pool.submit(_audio_job, voices, seed, audio_steps)
+        (clip_state, seen), audio_state = clip_job.result(), audio_job.result()
     clip, audio = build_clip(CLIP_CONFIG), build_audio(AUDIO_CONFIG)
-    clip.load_state_dict(_tensors(clip_state))
-    audio.load_state_dict(_tensors(audio_state))
-    info = {
-        "name": "demo",
-        "stand_in": True,
-        "source": f"generated faces and voices, seed {seed}; made by `{COMMAND}`",
-        "token_seed": seed,
-        "clip": CLIP_CONFIG,
-        "audio": AUDIO_CONFIG,
-        "mean": list(MEAN),
-        "std": list(STD),
-    }
+    for model, arrays in ((clip, clip_state), (audio, audio_state)):
+        model.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
+    source = f"generated faces and voices, seed {seed}; made by `{COMMAND}`"
+    info = {"name": "demo", "stand_in": True, "source": source, "token_seed": seed}
+    info |= {"clip": CLIP_CONFIG, "audio": AUDIO_CONFIG, "mean": CLIP_MEAN, "std": CLIP_STD}
     save_encoders(output, clip, audio, info, seen_tokens=torch.from_numpy(seen))
 
 
 def _clip_job(faces: int, seed: int, vision_steps: int, clip_steps: int) -> tuple[Arrays, np.ndarray]:
-    with _one_thread():
-        model, seen = train_clip(make_faces(faces, seed), seed=seed, vision_steps=vision_steps, clip_steps=clip_steps)
-    return {name: value.numpy() for name, value in model.state_dict().items()}, seen.numpy()
+    model, seen = train_clip(make_faces(faces, seed), seed=seed, vision_steps=vision_steps, clip_steps=clip_steps)
+    return _arrays(model), seen.numpy()
 
 
 def _audio_job(voices: int, seed: int, steps: int) -> Arrays:
-    with _one_thread():
-        model = train_audio(make_voices(voices, seed), seed=seed, steps=steps)
+    return _arrays(train_audio(make_voices(voices, seed), seed=seed, steps=steps))
+
+
+def _arrays(model: nn.Module) -> Arrays:
     return {name: value.numpy() for name, value in model.state_dict().items()}
 
 
-def _tensors(state: Arrays) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(value) for name, value in state.items()}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _fit(
-    model: nn.Module, loss_of: Callable[[Any], Tensor], batches: Iterator[Any], steps: int, rate: float, what: str
+    what: str, model: nn.Module, loss_of: Callable[[Any], Tensor], draw: Callable[[], Any], steps: int, rate: float
 ) -> None:
-    """AdamW with warm-up and cosine decay; prints the mean loss ten times."""
+    """AdamW with warm-up and cosine decay on batches that `draw` gives; prints the mean loss ten times."""
     # decay would also shrink the token rows that no sentence uses, which must stay as they were drawn
     named = [(p.dim() > 1 and "token_embedding" not in name, p) for name, p in model.named_parameters()]
     decayed, plain = [p for decay, p in named if decay], [p for decay, p in named if not decay]
     groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, rate, total_steps=steps, pct_start=0.1, cycle_momentum=False
-    )
+    schedule = OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1, cycle_momentum=False)
     model.train()
     recent: list[float] = []
     start = time.monotonic()
-    for step, rows in enumerate(batches, 1):
+    for step in range(1, steps + 1):
         optimizer.zero_grad()
-        loss = loss_of(rows)
+        loss = loss_of(draw())
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         recent.append(loss.item())
         if step % max(steps // 10, 1) == 0:
-            _say(f"{what}: step {step}/{steps}, loss {np.mean(recent):.3f}, {time.monotonic() - start:.0f} s")
+            say(f"{what}: step {step}/{steps}, loss {np.mean(recent):.3f}, {time.monotonic() - start:.0f} s")
             recent.clear()
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global generator, from which modules draw their start values, and put it back afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -14,7 +14,9 @@ import numpy as np
 from hcep.demo.face import Action
 from hcep.demo.voice import Prosody
 
-FACES: dict[str, Action] = {
+# under None stands the neutral face and voice
+FACES: dict[str | None, Action] = {
+    None: Action(),
     "anger": Action(corner=-0.3, press=0.7, brow=-0.8, slant=-0.9, lids=0.3, wrinkle=0.2),
     "disgust": Action(corner=-0.4, open=0.15, brow=-0.5, slant=-0.4, lids=-0.4, wrinkle=0.9),
     "fear": Action(corner=-0.2, open=0.4, wide=0.6, brow=0.7, slant=0.6, lids=0.8),
@@ -26,7 +28,8 @@ FACES: dict[str, Action] = {
     "helplessness": Action(corner=-0.4, open=0.1, brow=0.5, slant=0.7, tilt=0.6, gaze_y=-0.4),
     "disappointment": Action(corner=-0.5, press=0.5, brow=-0.2, slant=0.2, lids=-0.4, gaze_y=0.6, nod=0.5),
 }
-VOICES: dict[str, Prosody] = {
+VOICES: dict[str | None, Prosody] = {
+    None: Prosody(),
     "anger": Prosody(3, 4, -3, 5.4, 0.95, 0.05, 0.0, 0.02),
     "disgust": Prosody(-2, 3, -4, 4.0, 0.65, 0.25, 0.0, 0.06),
     "fear": Prosody(6, 2.5, 1, 5.8, 0.55, 0.45, 0.6, 0.02),
@@ -50,12 +53,7 @@ CONFUSABLE: dict[str, tuple[str, ...]] = {
     "helplessness": ("sadness", "anxiety"),
     "disappointment": ("sadness", "contempt"),
 }
-EMOTIONS = tuple(FACES)
-NEUTRAL_FACE, NEUTRAL_VOICE = Action(), Prosody()
-
-# standard deviations of one clip around its prototype
-FACE_JITTER = Action(*[0.12] * len(Action._fields))
-VOICE_JITTER = Prosody(1.0, 0.7, 1.2, 0.4, 0.10, 0.08, 0.10, 0.015)
+EMOTIONS = tuple(CONFUSABLE)
 
 
 def load_transcripts() -> dict[str, Any]:
@@ -68,11 +66,9 @@ def write_sentence(emotion: str | None, words: dict[str, Any], rng: np.random.Ge
 
     One in eight comes from the sentences that several emotions share.
     """
-    if emotion is None:
-        patterns = words["neutral"]
-    else:
-        shared = [entry["text"] for entry in words["shared"] if emotion in entry["emotions"]]
-        patterns = shared if shared and rng.random() < 0.125 else words["emotions"][emotion]
+    shared = [entry["text"] for entry in words["shared"] if emotion in entry["emotions"]]
+    own = words["neutral"] if emotion is None else words["emotions"][emotion]
+    patterns = shared if shared and rng.random() < 0.125 else own
     sentence = str(rng.choice(patterns))
     for slot, values in words["slots"].items():
         sentence = sentence.replace("{" + slot + "}", str(rng.choice(values)))

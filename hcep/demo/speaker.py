@@ -16,26 +16,16 @@ SPEAKERS_PER_SEED = 1_000
 Colour = tuple[int, int, int]
 
 SKINS: dict[str, Colour] = {
-    "pale": (247, 218, 196),
-    "tan": (219, 172, 130),
-    "brown": (160, 110, 75),
-    "dark": (98, 66, 46),
-}
+    "pale": (247, 218, 196), "tan": (219, 172, 130), "brown": (160, 110, 75), "dark": (98, 66, 46),
+}  # fmt: skip
 HAIRS: dict[str, Colour] = {
-    "black": (28, 24, 24),
-    "brown": (92, 58, 34),
-    "yellow": (214, 178, 96),
-    "red": (160, 70, 34),
+    "black": (28, 24, 24), "brown": (92, 58, 34), "yellow": (214, 178, 96), "red": (160, 70, 34),
     "grey": (150, 150, 152),
-}
+}  # fmt: skip
 BACKGROUNDS: dict[str, Colour] = {
-    "white": (232, 232, 228),
-    "blue": (92, 124, 176),
-    "green": (104, 146, 104),
-    "grey": (122, 122, 126),
-    "orange": (206, 150, 92),
-    "purple": (132, 100, 152),
-}
+    "white": (232, 232, 228), "blue": (92, 124, 176), "green": (104, 146, 104), "grey": (122, 122, 126),
+    "orange": (206, 150, 92), "purple": (132, 100, 152),
+}  # fmt: skip
 
 
 class Speaker(NamedTuple):
@@ -67,7 +57,7 @@ def draw_speaker(number: int) -> Speaker:
     """The speaker of that number; the same on every machine."""
     rng = np.random.default_rng([number, 0x5BEA4E5])
     high = bool(rng.random() < 0.5)
-    red, green, blue = (int(x) for x in rng.integers(-14, 15, 3))
+    red, green, blue = rng.integers(-14, 15, 3).tolist()
     return Speaker(
         number=number,
         skin=str(rng.choice(list(SKINS))),

@@ -14,28 +14,21 @@ import numpy as np
 from hcep.demo.speaker import Speaker
 
 RATE = 16_000  # Hz
-HOP, WINDOW, SPECTRUM = (
-    160,
-    320,
-    512,
-)  # samples: 10 ms steps, Hann windows that sum to one, room for the resonators' tail
+# samples: 10 ms steps, Hann windows that sum to one, room for the resonators' tail
+HOP, WINDOW, SPECTRUM = 160, 320, 512
 SHORTEST, LONGEST = 1.2, 2.0  # seconds
 
-VOWELS: dict[str, tuple[float, float, float]] = {  # formants in Hz, of an average tract
-    "a": (750, 1250, 2500),
-    "e": (520, 1850, 2500),
-    "i": (300, 2250, 3000),
-    "o": (480, 880, 2400),
-    "u": (320, 800, 2250),
-    "y": (300, 2000, 2800),
-}
-SONORANTS: dict[str, tuple[float, float, float]] = {
-    "m": (260, 1000, 2200),
-    "n": (260, 1500, 2500),
-    "l": (350, 1200, 2700),
-    "r": (350, 1150, 1700),
+Formants = tuple[float, float, float]  # in Hz, of an average tract
+
+VOWELS: dict[str, Formants] = {
+    "a": (750, 1250, 2500), "e": (520, 1850, 2500), "i": (300, 2250, 3000),
+    "o": (480, 880, 2400), "u": (320, 800, 2250), "y": (300, 2000, 2800),
+}  # fmt: skip
+SONORANTS: dict[str, Formants] = {
+    "m": (260, 1000, 2200), "n": (260, 1500, 2500), "l": (350, 1200, 2700), "r": (350, 1150, 1700),
     "w": (300, 700, 2200),
-}
+}  # fmt: skip
+CLOSED: Formants = (400, 1500, 2500)  # behind a fricative or a burst
 FRICATIVES = {"s": 5200.0, "z": 5000.0, "f": 3800.0, "v": 3400.0, "h": 1500.0, "x": 4500.0, "j": 3000.0, "c": 4200.0}
 BANDWIDTHS = (80.0, 110.0, 160.0, 250.0)  # Hz
 
@@ -66,7 +59,7 @@ class _Sound(NamedTuple):
     """One stretch of speech: length relative to a vowel, formants, levels of voice and noise, the noise's middle."""
 
     length: float
-    formants: tuple[float, float, float]
+    formants: Formants
     voiced: float
     noise: float
     centre: float
@@ -76,30 +69,19 @@ class _Sound(NamedTuple):
 def speak(speaker: Speaker, sentence: str, prosody: Prosody, rng: np.random.Generator) -> np.ndarray:
     """Waveform float32 ``(A,)`` in -1..1 at 16 kHz, 1.2 to 2.0 s with short margins; longer speech is cut.
 
-    Parameters
-    ----------
-    speaker : Speaker
-        Base pitch and tract length.
-    sentence : str
-        Its words give the syllables; a sentence without letters is a hum.
-    prosody : Prosody
-        Manner of speaking.
-    rng : numpy Generator
-        Accents, jitter and noise.
+    The speaker gives base pitch and tract length, the words of the sentence its syllables; a sentence without letters
+    is a hum. Accents, jitter and noise come from `rng`.
     """
     tracks = _tracks(_sounds(sentence, rng), prosody)
     lead = int(rng.integers(5, 13))
     count = int(np.clip(len(tracks) + lead + 8, SHORTEST * RATE / HOP, LONGEST * RATE / HOP))
-    lead = min(lead, count)
     frames = np.zeros((count, 7))
     frames[:, :3] = tracks[0, :3]
     spoken = tracks[: count - lead]
     frames[lead : lead + len(spoken)] = spoken
     samples = count * HOP
     pitch = _pitch(frames[:, 6], lead, len(spoken), speaker, prosody, rng)
-    at = np.arange(samples) / HOP
-    f0 = np.interp(at, np.arange(count), pitch)
-    voiced = np.interp(at, np.arange(count), frames[:, 3])
+    f0, voiced = (np.interp(np.arange(samples) / HOP, np.arange(count), track) for track in (pitch, frames[:, 3]))
     shake = 1 + 0.5 * prosody.tremor * np.sin(2 * np.pi * 6.0 * np.arange(samples) / RATE + rng.uniform(0, 6))
     source = _glottal(f0, prosody.effort) + prosody.breath * 0.5 * rng.standard_normal(samples)
     wave = _filter(source * voiced * shake, frames[:, :3], speaker.tract, prosody.effort)
@@ -122,10 +104,10 @@ def _sounds(sentence: str, rng: np.random.Generator) -> list[list[_Sound]]:
             if letter in SONORANTS:
                 sounds.append(_Sound(0.40, SONORANTS[letter], 0.55, 0.0, 0.0, 0.0))
             elif letter in FRICATIVES:
-                sounds.append(_Sound(0.45, (400, 1500, 2500), 0.0, 0.35, FRICATIVES[letter], 0.0))
+                sounds.append(_Sound(0.45, CLOSED, 0.0, 0.35, FRICATIVES[letter], 0.0))
             elif letter in "bdgkpqt":
-                sounds.append(_Sound(0.30, (400, 1500, 2500), 0.0, 0.0, 0.0, 0.0))
-                sounds.append(_Sound(0.10, (400, 1500, 2500), 0.2, 0.5, 2500.0, 0.0))
+                sounds.append(_Sound(0.30, CLOSED, 0.0, 0.0, 0.0, 0.0))
+                sounds.append(_Sound(0.10, CLOSED, 0.2, 0.5, 2500.0, 0.0))
             elif last not in VOWELS:  # a run of vowels is one nucleus; a letter of another script counts as a vowel
                 formants = VOWELS.get(letter) or list(VOWELS.values())[ord(letter) % len(VOWELS)]
                 sounds.append(_Sound(1.0, formants, 1.0, 0.0, 0.0, accent))
@@ -152,7 +134,7 @@ def _tracks(words: list[list[_Sound]], prosody: Prosody) -> np.ndarray:
         clock += prosody.pause
         silent = (*word[-1].formants, 0.0, 0.0, 0.0, 0.0)
         rows += [silent] * (round(clock * RATE / HOP) - len(rows))
-    tracks = np.array(rows if rows else [(*VOWELS["u"], 0.8, 0.0, 0.0, 0.0)])
+    tracks = np.array(rows or [(*VOWELS["u"], 0.8, 0.0, 0.0, 0.0)])
     # a triangle of 70 ms on the formants and of 30 ms on the levels stands for the inertia of tongue and folds
     for column, reach in ((0, 3), (1, 3), (2, 3), (3, 1), (6, 5)):
         kernel = np.bartlett(2 * reach + 3)[1:-1]

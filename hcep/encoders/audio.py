@@ -8,30 +8,20 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
+from hcep.encoders.fast.conv_stack import positions
 from hcep.encoders.frozen import FrozenModule, compute_type, own_types
 
 
 class AudioEncoder(FrozenModule):
-    """Frozen waveform encoder; a feature is the mean of the last hidden states over time.
-
-    Attributes
-    ----------
-    dim : int
-        Size of a feature.
-    """
+    """Frozen waveform encoder; a feature, of size `dim`, is the mean of the last hidden states over time."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__()
+        super().__init__(type(model))
         self.model = model
         self.dim: int = model.config.hidden_size
-
-    @property
-    def core(self) -> nn.Module:
-        """The model of transformers."""
-        return self.model
 
     def normalise(self, waveform: Tensor, samples: Tensor | None = None) -> Tensor:
         """int16 waveforms ``(B, A)`` -> zero mean, unit variance over each clip's own `samples` ``(B,)``, then zeros.
@@ -50,9 +40,7 @@ class AudioEncoder(FrozenModule):
 
     def frames(self, samples: int) -> int:
         """Number of hidden states that `samples` give."""
-        for kernel, stride in zip(self.model.config.conv_kernel, self.model.config.conv_stride, strict=True):
-            samples = (samples - kernel) // stride + 1
-        return samples
+        return positions(samples, self.model.config.conv_kernel, self.model.config.conv_stride)
 
     def forward(
         self,
@@ -75,23 +63,20 @@ class AudioEncoder(FrozenModule):
             Average over all hidden states, or over as many as the bare clip would give: the last ones, or the first
             ones when the prompts are appended.
         """
-        x = waveform
-        learned = None
+        x, learned = waveform, None
         if prompts is not None:
             stretch = prompts.to(x.dtype).reshape(1, -1).expand(len(x), -1)
             x = torch.cat([stretch, x] if place == "prepend" else [x, stretch], dim=1)
             if not waveform.requires_grad:
                 start = 0 if place == "prepend" else waveform.shape[1]
                 learned = slice(start, start + stretch.shape[1])
-        hidden = self._hidden(x, learned)
+        form = self.form(compute_type(x))
+        if form is None:
+            hidden = self.model(x).last_hidden_state
+        else:
+            with own_types(x):
+                hidden = form(x.float(), learned)
         if pool == "clip" and prompts is not None:
             keep = self.frames(waveform.shape[1])
             hidden = hidden[:, -keep:] if place == "prepend" else hidden[:, :keep]
         return hidden.mean(dim=1, dtype=torch.float32)
-
-    def _hidden(self, waveform: Tensor, learned: slice | None) -> Tensor:
-        form = self.form(compute_type(waveform))
-        if form is None:
-            return self.model(waveform).last_hidden_state
-        with own_types(waveform):
-            return form(waveform.float(), learned)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hcep.encoders.info import AUDIO_FILE, CLIP_FILE, CONFIG_FILE, read_info
+from hcep.encoders.info import AUDIO_FILE, CLIP_FILE, CONFIG_FILE
 from hcep.errors import HcepError
 from hcep.files import atomic_path, sha256_file
 
@@ -16,7 +16,7 @@ CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
 
 
 def fetch_encoders(output: Path, settings: dict[str, Any], name: str) -> None:
-    """Make the folder of an encoder.
+    """Make the folder of an encoder, whose `name` results carry.
 
     Parameters
     ----------
@@ -26,8 +26,6 @@ def fetch_encoders(output: Path, settings: dict[str, Any], name: str) -> None:
         ``source``: ``package`` (small, pretrained here), ``hub`` (``clip`` and ``pretrained`` of open_clip, ``audio``
         of the Hugging Face hub or a local folder) or ``random`` (the same architecture without a download, for counting
         and speed). ``revision`` pins the audio model, ``sha256`` (file name -> digest) the result.
-    name : str
-        Name that results carry.
 
     Raises
     ------
@@ -37,7 +35,9 @@ def fetch_encoders(output: Path, settings: dict[str, Any], name: str) -> None:
     settings = PAPER | settings
     source = settings["source"]
     if source == "package":
-        _copy(Path(__file__).parents[1] / "demo" / "weights", output)
+        for file in (CLIP_FILE, AUDIO_FILE, CONFIG_FILE):
+            with atomic_path(output / file) as temporary:
+                shutil.copyfile(Path(__file__).parents[1] / "demo" / "weights" / file, temporary)
     elif source in ("hub", "random"):
         _build(output, settings, name)
     else:
@@ -61,24 +61,17 @@ def _describe(
     name: str, config: dict[str, Any], audio: Any, stand_in: bool, source: str, weights: dict[str, Any]
 ) -> dict[str, Any]:
     """``encoder.json``; `weights` is what open_clip knows of pretrained weights, ``mean`` and ``std`` among it."""
+    clip = {key: config[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
+    described = {key: value for key, value in audio.to_diff_dict().items() if key != "dtype"}
     return {
         "name": name,
         "stand_in": stand_in,
-        "clip": {key: config[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
-        | {"quick_gelu": config.get("quick_gelu", False)},
-        "audio": {key: value for key, value in audio.to_diff_dict().items() if key != "dtype"}
-        | {"model_type": audio.model_type},
+        "clip": clip | {"quick_gelu": config.get("quick_gelu", False)},
+        "audio": described | {"model_type": audio.model_type},
         "mean": list(weights.get("mean", CLIP_MEAN)),
         "std": list(weights.get("std", CLIP_STD)),
         "source": source,
     }
-
-
-def _copy(source: Path, output: Path) -> None:
-    read_info(source)
-    for name in (CLIP_FILE, AUDIO_FILE, CONFIG_FILE):
-        with atomic_path(output / name) as temporary:
-            shutil.copyfile(source / name, temporary)
 
 
 def _build(output: Path, settings: dict[str, Any], name: str) -> None:
@@ -87,31 +80,27 @@ def _build(output: Path, settings: dict[str, Any], name: str) -> None:
     import torch
     from transformers import AutoConfig, AutoModel
 
-    from hcep.encoders.folder import build_audio, build_clip, save_encoders
+    from hcep.encoders.folder import build_clip, save_encoders
 
     config = open_clip.get_model_config(settings["clip"])
     if config is None:
         raise HcepError(f"open_clip has no model {settings['clip']!r}", remedy="see open_clip.list_models()")
     random = settings["source"] == "random"
     if not random and settings["pretrained"] == "openai" and not config.get("quick_gelu", False):
-        raise HcepError(
-            f"{settings['clip']} has GELU, OpenAI's weights need QuickGELU", remedy="use ViT-B-32-quickgelu"
-        )
+        cause = f"{settings['clip']} has GELU, OpenAI's weights need QuickGELU"
+        raise HcepError(cause, remedy="use ViT-B-32-quickgelu")
     try:
         if random:
             torch.manual_seed(0)  # the same weights wherever they are made
-            audio_config = AutoConfig.for_model("wav2vec2")
-            clip, audio = build_clip(config), build_audio(audio_config.to_diff_dict() | {"model_type": "wav2vec2"})
+            clip, audio = build_clip(config), AutoModel.from_config(AutoConfig.for_model("wav2vec2"))
         else:
             # plain ViT-B-32 with `openai` weights would run with the wrong activation: the name must say quickgelu
             clip = open_clip.create_model(settings["clip"], pretrained=settings["pretrained"])
             audio = AutoModel.from_pretrained(settings["audio"], revision=settings.get("revision"), dtype=torch.float32)
     except (OSError, RuntimeError) as error:
-        raise HcepError(
-            f"encoder {name!r} could not be fetched ({error})",
-            remedy="run `hcep fetch_encoders` on a machine with network access and copy the folder "
-            f"{output}, or set `audio` to a local folder",
-        ) from error
+        elsewhere = f"run `hcep fetch_encoders` on a machine with network access and copy the folder {output}"
+        remedy = f"{elsewhere}, or set `audio` to a local folder"
+        raise HcepError(f"encoder {name!r} could not be fetched ({error})", remedy=remedy) from error
     source = "random weights" if random else f"{settings['clip']} {settings['pretrained']}, {settings['audio']}"
     # anything but the paper's weights stands in for them, and every table says so
     stand_in = random or any(settings[key] != value for key, value in PAPER.items())

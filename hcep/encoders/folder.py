@@ -42,12 +42,8 @@ class Encoders(NamedTuple):
 
 def build_clip(config: dict[str, Any]) -> CLIP:
     """open_clip's CLIP from a model configuration (``embed_dim``, ``vision_cfg``, ``text_cfg``, ``quick_gelu``)."""
-    return CLIP(
-        config["embed_dim"],
-        CLIPVisionCfg(**config["vision_cfg"]),
-        CLIPTextCfg(**config["text_cfg"]),
-        quick_gelu=config.get("quick_gelu", False),
-    )
+    vision, text = CLIPVisionCfg(**config["vision_cfg"]), CLIPTextCfg(**config["text_cfg"])
+    return CLIP(config["embed_dim"], vision, text, quick_gelu=config.get("quick_gelu", False))
 
 
 def build_audio(config: dict[str, Any]) -> PreTrainedModel:
@@ -64,20 +60,13 @@ def assemble(clip: CLIP, audio: PreTrainedModel, info: dict[str, Any]) -> Encode
     return Encoders(TextEncoder(clip).eval(), vision.eval(), AudioEncoder(audio).eval(), info)
 
 
-def load_encoders(folder: str | Path, *, verify: bool = True) -> Encoders:
-    """Load an encoder folder on the CPU in float32.
-
-    Parameters
-    ----------
-    folder : path
-        What `save_encoders` or ``hcep fetch_encoders`` wrote.
-    verify : bool
-        Compare the weight files with the digests in ``encoder.json``.
+def load_encoders(folder: str | Path) -> Encoders:
+    """Load a folder that `save_encoders` or ``hcep fetch_encoders`` wrote, on the CPU in float32.
 
     Raises
     ------
     HcepError
-        When a file is missing, damaged, or does not fit the configuration.
+        When a file is missing, differs from its digest in ``encoder.json``, or does not fit the configuration.
     """
     folder = Path(folder)
     info = read_info(folder)
@@ -86,13 +75,17 @@ def load_encoders(folder: str | Path, *, verify: bool = True) -> Encoders:
         path = folder / name
         if not path.is_file():
             raise HcepError("weight file missing", file=path, remedy="run `hcep fetch_encoders` again")
-        if verify and sha256_file(path) != info["sha256"][name]:
-            raise HcepError(
-                "sha256 differs from encoder.json", file=path, remedy="delete the folder and fetch it again"
-            )
+        if sha256_file(path) != info["sha256"][name]:
+            remedy = "delete the folder and fetch it again"
+            raise HcepError("sha256 differs from encoder.json", file=path, remedy=remedy)
         weights[name] = load_file(path)
     clip, audio = build_clip(info["clip"]), build_audio(info["audio"])
-    _restore_tokens(weights[CLIP_FILE], clip, info)
+    state = weights[CLIP_FILE]
+    if "token_embedding.rows" in state:
+        vocabulary, width = clip.token_embedding.weight.shape
+        table = unseen_tokens(vocabulary, width, info["token_seed"])
+        table[state.pop("token_embedding.rows")] = state.pop("token_embedding.values").to(table.dtype)
+        state["token_embedding.weight"] = table
     for model, name in ((clip, CLIP_FILE), (audio, AUDIO_FILE)):
         try:
             model.load_state_dict(weights[name])
@@ -106,21 +99,19 @@ def save_encoders(
 ) -> None:
     """Write an encoder folder; `info` needs ``name, stand_in, clip, audio, mean, std`` and gets ``sha256``.
 
-    Parameters
-    ----------
-    seen_tokens : int64 Tensor, optional
-        Keep only these rows of the token table; the others come from ``info["token_seed"]`` on loading.
+    With `seen_tokens` (int64) only these rows of the token table are kept; on loading the others are drawn from
+    ``info["token_seed"]``.
     """
     folder = Path(folder)
-    state = {name: value.contiguous() for name, value in clip.state_dict().items()}
+    state = clip.state_dict()
     if seen_tokens is not None:
         table = state.pop("token_embedding.weight")
-        state["token_embedding.rows"] = seen_tokens.to(torch.int64)
-        state["token_embedding.values"] = table[seen_tokens].contiguous()
+        state["token_embedding.rows"] = seen_tokens
+        state["token_embedding.values"] = table[seen_tokens]
     digests = {}
-    for name, values in ((CLIP_FILE, state), (AUDIO_FILE, {k: v.contiguous() for k, v in audio.state_dict().items()})):
+    for name, values in ((CLIP_FILE, state), (AUDIO_FILE, audio.state_dict())):
         with atomic_path(folder / name) as temporary:
-            save_file(values, temporary)
+            save_file({key: value.contiguous() for key, value in values.items()}, temporary)
         digests[name] = sha256_file(folder / name)
     write_json(folder / CONFIG_FILE, info | {"sha256": digests})
 
@@ -128,12 +119,3 @@ def save_encoders(
 def unseen_tokens(vocabulary: int, width: int, seed: int) -> Tensor:
     """The token table ``(vocabulary, width)`` from which rows never seen in pretraining are taken."""
     return torch.randn((vocabulary, width), generator=torch.Generator().manual_seed(seed)) * TOKEN_STD
-
-
-def _restore_tokens(state: dict[str, Tensor], clip: CLIP, info: dict[str, Any]) -> None:
-    if "token_embedding.rows" not in state:
-        return
-    vocabulary, width = clip.token_embedding.weight.shape
-    table = unseen_tokens(vocabulary, width, info["token_seed"])
-    table[state.pop("token_embedding.rows")] = state.pop("token_embedding.values").to(table.dtype)
-    state["token_embedding.weight"] = table

@@ -18,28 +18,22 @@ class FrozenModule(nn.Module):
     written to. There is none for an architecture that `fast_form` does not know. It is not used either while a weight
     learns, as in the pretraining of the small encoders, nor while another tensor stands in a weight's place, as in
     `torch.func.functional_call`. In all these cases the library's own modules run.
+
+    `kind` is the class of the library's module; it decides which fast form there is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[nn.Module]) -> None:
         super().__init__()
+        self.kind = kind
         self._forms: dict[torch.dtype, Any] = {}
         self._places: list[tuple[dict[str, nn.Parameter | None], str, nn.Parameter]] = []
         self._stamps: list[tuple[int, int]] = []
 
-    @property
-    def core(self) -> nn.Module:
-        """The library's module whose class decides which fast form there is."""
-        raise NotImplementedError
-
     def form(self, dtype: torch.dtype) -> Any:
         """The second form in `dtype`, or None."""
         if not self._places:
-            self._places = [
-                (part._parameters, name, value)
-                for part in self.modules()
-                for name, value in part._parameters.items()
-                if value is not None
-            ]
+            held_by = [part._parameters for part in self.modules()]
+            self._places = [(held, name, v) for held in held_by for name, v in held.items() if v is not None]
         if any(held[name] is not value or value.requires_grad for held, name, value in self._places):
             self._places = []
             return None

@@ -13,13 +13,7 @@ CLIP_FILE, AUDIO_FILE, CONFIG_FILE = "clip.safetensors", "audio.safetensors", "e
 
 
 def read_info(folder: str | Path) -> dict[str, Any]:
-    """The contents of ``encoder.json``.
-
-    Raises
-    ------
-    HcepError
-        When the folder holds no encoder.
-    """
+    """The contents of ``encoder.json``; an HcepError where the folder holds no encoder."""
     path = Path(folder) / CONFIG_FILE
     if not path.is_file():
         raise HcepError("no encoder here", file=path, remedy="run `hcep fetch_encoders --output <folder>` first")
@@ -27,18 +21,10 @@ def read_info(folder: str | Path) -> dict[str, Any]:
 
 
 def declare_encoder(name: str, output: Path, width: int, stand_in: bool) -> None:
-    """Write the ``encoder.json`` of an encoder whose features a user supplies.
+    """Write the ``encoder.json`` (`output`) of an encoder whose features a user supplies.
 
-    Parameters
-    ----------
-    name : str
-        Name that results carry, and that the features file must have as its attribute ``encoder``.
-    output : path
-        ``encoder.json``.
-    width : int
-        Size d of every feature.
-    stand_in : bool
-        Whether tables mark results on these features.
+    Results carry its name, which the features file must have as its attribute ``encoder``; every feature has the size
+    `width`. With `stand_in` tables mark results on these features.
     """
     if width < 1:
         raise HcepError(f"encoder {name} has no width", file="config", remedy="set `width` to the size of its features")

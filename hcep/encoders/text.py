@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from hcep.encoders.frozen import FrozenModule, compute_type, own_types
 
@@ -28,10 +28,8 @@ class TextEncoder(FrozenModule):
 
     Attributes
     ----------
-    width : int
-        Size of a token vector, where prompts enter.
-    dim : int
-        Size of a feature.
+    width, dim : int
+        Size of a token vector, where prompts enter, and of a feature.
     context : int
         Longest token sequence, prompts, start and end marks included.
     """
@@ -39,7 +37,7 @@ class TextEncoder(FrozenModule):
     mask: Tensor
 
     def __init__(self, clip: CLIP) -> None:
-        super().__init__()
+        super().__init__(type(clip.transformer))
         self.token_embedding = clip.token_embedding
         self.positional_embedding = clip.positional_embedding
         self.transformer = clip.transformer
@@ -50,11 +48,6 @@ class TextEncoder(FrozenModule):
         self.dim: int = clip.text_projection.shape[1]
         self.context: int = clip.context_length
         self.tokenizer = SimpleTokenizer(context_length=self.context)
-
-    @property
-    def core(self) -> nn.Module:
-        """open_clip's text transformer."""
-        return self.transformer
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Byte-pair tokens ``(B, L)`` int64: start, words, end, zeros; a long text loses its last words only."""
@@ -70,13 +63,9 @@ class TextEncoder(FrozenModule):
     def forward(self, tokens: Tensor, prompts: Tensor | None = None) -> Tensor:
         """Features ``(B, D)``, not normalised.
 
-        Parameters
-        ----------
-        tokens : int64 Tensor (B, L)
-            From `tokenize`.
-        prompts : Tensor (P, W) or (B, P, W), optional
-            Vectors that enter after the start mark; positions are added to all, the end mark moves by P, and words
-            that no longer fit are cut (paper eq. 3, first term).
+        The tokens ``(B, L)`` are those of `tokenize`. Prompts ``(P, W)`` or ``(B, P, W)`` enter after the start mark;
+        positions are added to all, the end mark moves by P, and words that no longer fit are cut (paper eq. 3, first
+        term).
         """
         count = 0 if prompts is None else prompts.shape[-2]
         if 2 + count > self.context:
@@ -99,7 +88,5 @@ class TextEncoder(FrozenModule):
         if form is not None:
             with own_types(x):
                 return form(x, end + count)
-        x = self.transformer(x, attn_mask=self.mask[:length, :length])
-        x = self.ln_final(x)
-        x = x[torch.arange(len(x), device=x.device), end + count]
-        return x @ self.text_projection
+        x = self.ln_final(self.transformer(x, attn_mask=self.mask[:length, :length]))
+        return x[torch.arange(len(x), device=x.device), end + count] @ self.text_projection

@@ -5,8 +5,8 @@ Shapes: N images, S side in pixels, L tokens, P prompt tokens, W width of the to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from open_clip.model import CLIP
@@ -34,17 +34,9 @@ class VisionSteps(Protocol):
         """Features ``(N, D)``, not normalised, after the blocks from `layer` to the last."""
 
 
-class LibraryTower(VisionSteps, Protocol):
-    """The steps of a tower by its library's own modules, and its sizes as `VisionEncoder` names them."""
-
-    width: int
-    dim: int
-    size: int
-    layers: int
-
-
-# Families of towers, by the class that the library builds. To add a family, write such a class and enter it here.
-FAMILIES: dict[type[nn.Module], Callable[[Any], LibraryTower]] = {VisionTransformer: ClipViT}
+# Families of towers, by the class that the library builds. To add a family, write a class with the `VisionSteps` by the
+# library's own modules and with `width`, `dim`, `size` and `layers` as `VisionEncoder` has them, and enter it here.
+FAMILIES: dict[type[nn.Module], type] = {VisionTransformer: ClipViT}
 
 
 class VisionEncoder(FrozenModule):
@@ -59,16 +51,10 @@ class VisionEncoder(FrozenModule):
 
     Attributes
     ----------
-    tower : nn.Module
-        The library's module.
-    width : int
-        Size of a patch token, where prompts enter.
-    dim : int
-        Size of a feature.
-    size : int
-        Side of the input image in pixels.
-    layers : int
-        Number of transformer blocks, for deep prompts.
+    width, dim : int
+        Size of a patch token, where prompts enter, and of a feature.
+    size, layers : int
+        Side of the input image in pixels; number of transformer blocks, for deep prompts.
 
     Raises
     ------
@@ -80,25 +66,17 @@ class VisionEncoder(FrozenModule):
     std: Tensor
 
     def __init__(self, clip: CLIP, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
+        super().__init__(type(clip.visual))
         self.tower = clip.visual
         family = FAMILIES.get(type(self.tower))
         if family is None:
             known = ", ".join(sorted(each.__name__ for each in FAMILIES))
-            raise HcepError(
-                f"vision towers of the class {type(self.tower).__name__} are not supported",
-                remedy=f"choose a `clip` of open_clip whose vision tower is one of: {known}",
-            )
-        self.steps = family(self.tower)
-        self.width, self.dim = self.steps.width, self.steps.dim
-        self.size, self.layers = self.steps.size, self.steps.layers
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
-
-    @property
-    def core(self) -> nn.Module:
-        """The library's tower."""
-        return self.tower
+            cause = f"vision towers of the class {type(self.tower).__name__} are not supported"
+            raise HcepError(cause, remedy=f"choose a `clip` of open_clip whose vision tower is one of: {known}")
+        self.steps = steps = family(self.tower)
+        self.width, self.dim, self.size, self.layers = steps.width, steps.dim, steps.size, steps.layers
+        for name, colours in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(colours).view(3, 1, 1), persistent=False)
 
     def normalise(self, frames: Tensor) -> Tensor:
         """uint8 frames ``(..., S, S, 3)`` -> floats ``(..., 3, S, S)`` with the tower's mean and deviation."""
@@ -106,16 +84,9 @@ class VisionEncoder(FrozenModule):
         return (x - self.mean) / self.std
 
     def encode_frames(self, frames: Tensor, absent: Tensor, prompts: Tensor | None = None) -> Tensor:
-        """Features ``(N, D)`` of frames as they are stored; no gradient reaches the frames.
+        """Features ``(N, D)`` of uint8 frames ``(N, S, S, 3)`` as they are stored; no gradient reaches the frames.
 
-        Parameters
-        ----------
-        frames : uint8 Tensor (N, S, S, 3)
-            Stored frames.
-        absent : bool Tensor (N,)
-            Frames for which zeros after the normalisation stand in.
-        prompts : Tensor, optional
-            As in `forward`.
+        For `absent` frames, bool ``(N,)``, zeros after the normalisation stand in. Prompts are as in `forward`.
         """
         form = self.form(compute_type(frames))
         if form is None:
@@ -143,27 +114,19 @@ class VisionEncoder(FrozenModule):
 
 
 def features_of(steps: VisionSteps, x: Tensor, prompts: Tensor | None) -> Tensor:
-    """The forward pass of every vision tower: features ``(N, D)`` of tokens ``(N, L, W)`` and of prompts.
+    """The forward pass of every vision tower, as its library has it or in its fast form.
 
-    Parameters
-    ----------
-    steps : VisionSteps
-        The tower, as its library has it or in its fast form.
-    x : Tensor (N, L, W)
-        What ``steps.tokens`` gave.
-    prompts : Tensor, optional
-        As in `VisionEncoder.forward`.
+    Features ``(N, D)`` of the tokens ``(N, L, W)`` that ``steps.tokens`` gave, and of prompts as in
+    `VisionEncoder.forward`.
     """
+
+    def joined(tokens: Tensor, own: Tensor) -> Tensor:
+        """The same prompts ``(P, W)`` behind the tokens of every image."""
+        return torch.cat([tokens, own.to(tokens.dtype).expand(len(tokens), -1, -1)], dim=1)
+
     count = x.shape[1]
     first, *deeper = [None] if prompts is None else [prompts] if prompts.dim() == 2 else list(prompts)
-    if first is not None:
-        x = _joined(x, first)
-    x = steps.enter(x)
+    x = steps.enter(x if first is None else joined(x, first))
     for layer, fresh in enumerate(deeper):
-        x = _joined(steps.block(x, layer)[:, :count], fresh)
+        x = joined(steps.block(x, layer)[:, :count], fresh)
     return steps.finish(x, len(deeper))
-
-
-def _joined(x: Tensor, prompts: Tensor) -> Tensor:
-    """The same prompts ``(P, W)`` behind the tokens of every image."""
-    return torch.cat([x, prompts.to(x.dtype).expand(len(x), -1, -1)], dim=1)

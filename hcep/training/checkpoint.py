@@ -33,21 +33,14 @@ def save_checkpoint(path: Path, state: dict[str, Tensor], metadata: dict[str, An
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State and metadata of a checkpoint.
-
-    Raises
-    ------
-    HcepError
-        When the file is missing or is no safetensors file.
-    """
+    """State and metadata of a checkpoint; an HcepError where the file is missing or is no safetensors file."""
     try:
         with safe_open(path, "pt") as file:
             metadata = json.loads((file.metadata() or {})["hcep"])
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (not a dict)
     except (OSError, KeyError, SafetensorError) as error:
-        raise HcepError(
-            f"cannot be read as a checkpoint ({error})", file=path, remedy="run `hcep train` again"
-        ) from error
+        cause = f"cannot be read as a checkpoint ({error})"
+        raise HcepError(cause, file=path, remedy="run `hcep train` again") from error
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -58,6 +51,4 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 def read_state(path: Path) -> dict[str, Any] | None:
     """Resume state, or None when there is none; nothing but tensors and plain values is ever unpickled."""
-    if not path.is_file():
-        return None
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None

@@ -5,10 +5,8 @@ Counting needs shapes only: everything is built on torch's ``meta`` device, so t
 
 from __future__ import annotations
 
-import csv
 import json
 import statistics
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,27 +15,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
-from hcep.files import write_table
+from hcep.files import read_table
 from hcep.methods.features import encode_media
 from hcep.methods.method import Batch, Method, Sizes
 
 COLUMNS = (
-    "method",
-    "known",
-    "learnable",
-    "learnable_m",
-    "paper_m",
-    "difference_m",
-    "frozen",
-    "frozen_m",
-    "gflop_per_clip",
-    "encoder",
-    "clips",
-    "inference_s",
-    "memory_gb",
-    "device",
-    "note",
-)
+    "method", "known", "learnable", "learnable_m", "paper_m", "difference_m", "frozen", "frozen_m", "gflop_per_clip",
+    "encoder", "clips", "inference_s", "memory_gb", "device", "note",
+)  # fmt: skip
 
 
 class Counted(NamedTuple):
@@ -78,19 +63,16 @@ def count_flops(
 
     A method on cached features is charged with the encoders that make them.
     """
-    total = 0
+    method = build_shapes(method_class, classes, sizes, encoders, settings).eval()
+    batch = blank_batch(sizes, encoders.text.context, method_class.inputs)
     with torch.device("meta"), torch.no_grad():
-        method = _build(method_class, classes, sizes, encoders, settings).eval()
-        if method_class.inputs == "features":
-            with FlopCounterMode(display=False) as encoding:
-                encode_media(encoders, blank_batch(sizes, encoders.text.context, "media"))
-            total += encoding.get_total_flops()
         # the first clip also pays for features that the method keeps; the second, another clip, is what counts
-        for row in range(2):
-            batch = blank_batch(sizes, encoders.text.context, method_class.inputs)
-            with FlopCounterMode(display=False) as counter:
-                method.predict(batch._replace(row=torch.full((1,), row, device="cpu")))
-    return int(total + counter.get_total_flops())
+        method.predict(batch._replace(row=torch.tensor([0], device="cpu")))
+        with FlopCounterMode(display=False) as counter:
+            method.predict(batch._replace(row=torch.tensor([1], device="cpu")))
+            if method_class.inputs == "features":
+                encode_media(encoders, blank_batch(sizes, encoders.text.context, "media"))
+    return int(counter.get_total_flops())
 
 
 def complexity(
@@ -101,7 +83,7 @@ def complexity(
     known: Sequence[int],
     paper: Path | None,
 ) -> list[dict[str, Any]]:
-    """Count what every method costs, for every number of known classes.
+    """Count what every method costs: one row of `COLUMNS` per method and number of known classes.
 
     Parameters
     ----------
@@ -109,45 +91,34 @@ def complexity(
         ``encoder.json``.
     frames, samples : int
         F and A of the dataset entry.
-    methods : mapping
-        Name to what is counted.
-    known : sequence of int
-        Values of K.
+    methods, known
+        What is counted, by name, and the values of K.
     paper : path, optional
         ``paper_results.csv``; its ``params_m`` of Table 8 stand beside ours.
-
-    Returns
-    -------
-    list of dict
-        One row per method and number of known classes, with cells of `COLUMNS`.
     """
     encoders = shape_only(info)
     sizes = Sizes(frames, encoders.vision.size, samples, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
     printed = _printed(paper)
     rows = []
+    classes = [f"class {i}" for i in range(max(known))]
     for name, (method_class, settings, own_encoder, width) in methods.items():
         settings = settings | {"precision": "fp32"}
-        own_sizes = sizes._replace(text=width, vision=width, audio=width) if own_encoder else sizes
-        frozen = sum(parameters(getattr(encoders, tower), learnable=False) for tower in method_class.towers)
-        frozen += "text" in method_class.towers  # one more: CLIP's logit scale, which is in neither tower
-        classes = [f"class {i}" for i in range(max(known))]
-        flops = None if own_encoder else count_flops(method_class, classes, sizes, encoders, settings)
+        if own_encoder:
+            # the features come from a file, and the encoder that made them is not here to be counted
+            own_sizes = sizes._replace(text=width, vision=width, audio=width)
+            passed: dict[str, Any] = {"frozen": "", "frozen_m": "", "gflop_per_clip": "", "encoder": own_encoder}
+        else:
+            own_sizes = sizes
+            frozen = sum(parameters(getattr(encoders, tower), learnable=False) for tower in method_class.towers)
+            frozen += "text" in method_class.towers  # one more: CLIP's logit scale, which is in neither tower
+            flops = count_flops(method_class, classes, sizes, encoders, settings)
+            passed = {"frozen": frozen, "frozen_m": f"{frozen / 1e6:.4f}", "gflop_per_clip": f"{flops / 1e9:.3f}"}
+            passed["encoder"] = info["name"] if method_class.towers else ""
         for count in known:
-            method = _build(method_class, classes[:count], own_sizes, encoders, settings)
+            method = build_shapes(method_class, classes[:count], own_sizes, encoders, settings)
             learnable = parameters(method, learnable=True)
-            row: dict[str, Any] = {
-                "method": name,
-                "known": count,
-                "learnable": learnable,
-                "learnable_m": f"{learnable / 1e6:.4f}",
-                "frozen": frozen,
-                "frozen_m": f"{frozen / 1e6:.4f}",
-                "gflop_per_clip": "" if flops is None else f"{flops / 1e9:.3f}",
-                "encoder": info["name"] if method_class.towers else "",
-            }
-            if own_encoder:
-                # the features come from a file, and the encoder that made them is not here to be counted
-                row |= {"frozen": "", "frozen_m": "", "encoder": own_encoder}
+            row: dict[str, Any] = {"method": name, "known": count, "learnable": learnable, **passed}
+            row["learnable_m"] = f"{learnable / 1e6:.4f}"
             # printed counts are those of encoders of the paper's size
             if (name, count) in printed and info["clip"]["embed_dim"] == 512:
                 row["paper_m"] = printed[name, count]
@@ -158,29 +129,19 @@ def complexity(
     return rows
 
 
-def count_learnable(
-    method_class: type[Method], classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]
-) -> int:
-    """Learnable parameters of a method, built without memory for its tensors."""
-    return parameters(_build(method_class, classes, sizes, encoders, settings), learnable=True)
-
-
-def _build(
+def build_shapes(
     method_class: type[Method], classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]
 ) -> Method:
+    """A method on the meta device: shapes without memory for its tensors."""
     with torch.device("meta"):
         return method_class(classes, sizes, encoders if method_class.inputs == "media" else None, settings)
 
 
 def add_timings(rows: Sequence[dict[str, Any]], timings: Sequence[Path]) -> None:
     """Fill ``clips``, ``inference_s``, ``memory_gb`` and ``device`` from the runs' ``timing.json``, means over runs."""
-    found: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-    for path in timings:
-        timing = json.loads(path.read_text(encoding="utf-8"))
-        found[timing["method"], timing["known"]].append(timing)
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in timings]
     for row in rows:
-        runs = found.get((row["method"], int(row["known"])))
-        if runs:
+        if runs := [run for run in found if (run["method"], run["known"]) == (row["method"], row["known"])]:
             row["clips"] = round(statistics.mean(run["clips"] for run in runs))
             row["inference_s"] = f"{statistics.mean(run['seconds'] for run in runs):.4g}"
             row["memory_gb"] = f"{max(run['memory_gb'] for run in runs):.3f}"
@@ -195,15 +156,8 @@ def print_complexity(rows: Sequence[dict[str, Any]]) -> None:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
 
 
-def write_complexity(rows: Sequence[dict[str, Any]], output: Path) -> None:
-    """Write the rows as CSV."""
-    write_table(output, COLUMNS, rows)
-
-
 def _printed(paper: Path | None) -> dict[tuple[str, int], float]:
     """Millions of parameters that the paper prints, by method and number of known classes."""
-    if paper is None:
-        return {}
-    with paper.open(encoding="utf-8", newline="") as handle:
-        rows = [row for row in csv.DictReader(handle) if row["source"] == "table8" and row["metric"] == "params_m"]
+    rows = read_table(paper) if paper else []
+    rows = [row for row in rows if row["source"] == "table8" and row["metric"] == "params_m"]
     return {(row["method"], int(row["openness"][1:].partition("u")[0])): float(row["value"]) for row in rows}

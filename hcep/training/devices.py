@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from functools import cache
 from typing import NamedTuple
 
 import torch
 
 from hcep.errors import HcepError
+from hcep.progress import say
 from hcep.training.slots import Slot, slot_folder, take_slot, visible_devices
 
 
@@ -55,9 +55,5 @@ def choose_device(name: str) -> Reservation:
 def note_slow_precision(device: torch.device, precision: str) -> None:
     """Say in the log, once, that a device computes bf16 by float32, which is slower than float32 itself."""
     if device.type == "cuda" and precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        print(
-            f"precision: bf16 is slow on {torch.cuda.get_device_name(device)}, which has no units for it; "
-            "fp32 is faster there",
-            file=sys.stderr,
-            flush=True,
-        )
+        card = torch.cuda.get_device_name(device)
+        say(f"precision: bf16 is slow on {card}, which has no units for it; fp32 is faster there")

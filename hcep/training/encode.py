@@ -35,9 +35,7 @@ def encode(index: Path, shard: str, output: Path, encoders: Encoders, settings: 
     output : path
         HDF5 file to write, see `write_features`.
     encoders : Encoders
-        Moved to the device.
-    settings : dict
-        ``batch_size, precision, device``.
+        Moved to the device that `settings` (``batch_size, precision, device``) name.
 
     Raises
     ------
@@ -74,18 +72,16 @@ def write_features(
     output : path
         HDF5: ``clip`` and ``flags`` (n,), float32 ``text``, ``vision`` and ``audio`` (n, D) with D of each encoder;
         attributes ``encoder`` (digests of its weights, as JSON) and ``index`` (digest).
-    store : ClipStore
-        The cache that the clips are of.
-    clips : sequence of str
+    store, clips
+        The cache, and which of its clips.
     features : mapping
         Modality -> float32 (n, D).
     info : mapping
         ``encoder.json``.
     """
     with atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
-        text = h5py.string_dtype()
-        file.create_dataset("clip", data=clips, dtype=text, shape=(len(clips),))
-        file.create_dataset("flags", data=store.flags(clips), dtype=text, shape=(len(clips),))
+        for name, texts in (("clip", clips), ("flags", store.flags(clips))):
+            file.create_dataset(name, data=texts, dtype=h5py.string_dtype(), shape=(len(clips),))
         for name in MODALITIES:
             file.create_dataset(name, data=features[name])
         file.attrs["encoder"] = json.dumps(info["sha256"], sort_keys=True)

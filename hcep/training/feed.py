@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, pairwise
 from pathlib import Path
 
 import h5py
@@ -31,10 +32,8 @@ class Feed:
 
     Parameters
     ----------
-    clips : sequence of str
-        Clip ids.
-    labels : sequence of int
-        Class ids, -1 for unknown.
+    clips, labels : sequence
+        Clip ids and class ids, -1 for unknown.
     missing : bool Tensor (n, 3)
         Absent modalities.
     device : torch.device
@@ -95,11 +94,10 @@ class Feed:
         order = torch.arange(len(self)) if order is None else order
         parts = order.split(size) if len(order) else ()
         with ThreadPoolExecutor(1) as reader:
-            pending = [reader.submit(self._ahead, part) for part in parts[:1]]
-            for i in range(len(parts)):
-                if i + 1 < len(parts):
-                    pending.append(reader.submit(self._ahead, parts[i + 1]))
-                yield self._arrived(*pending.pop(0).result())
+            jobs = (reader.submit(self._ahead, part) for part in parts)
+            # a pair is whole once its second job has started; a job that does nothing stands behind the last one
+            for job, _ in pairwise(chain(jobs, [Future()])):
+                yield self._arrived(*job.result())
 
 
 class MediaFeed(Feed):
@@ -128,10 +126,10 @@ class MediaFeed(Feed):
         super().__init__(clips, labels, missing_mask(store.flags(clips)), device)
         self.store = store
         self.samples = torch.from_numpy(store.samples(clips))
-        self.tokens = tokenize(store.texts(clips))
+        tokens = tokenize(store.texts(clips))
         # the end mark is the token with the largest id; what follows it is padding
-        self.lengths = self.tokens.argmax(dim=1) + 1
-        self.tokens = self.tokens[:, : int(self.lengths.max())].clone() if clips else self.tokens
+        self.lengths = tokens.argmax(dim=1) + 1
+        self.tokens = tokens[:, : int(self.lengths.max())].clone() if clips else tokens
         self.resident: tuple[Tensor, Tensor] | None = None
         if clips and resident_bytes:
             size = sum(value.nbytes for value in self._read(clips[:1])) * len(clips)
@@ -144,14 +142,12 @@ class MediaFeed(Feed):
         return torch.from_numpy(self.store.frames(clips)), torch.from_numpy(self.store.waveforms(clips))
 
     def _on_device(self) -> tuple[Tensor, Tensor]:
-        parts = [self.clips[i : i + READ_AT_ONCE] for i in range(0, len(self.clips), READ_AT_ONCE)]
-        first = self._read(parts[0])
-        whole = [torch.empty((len(self.clips), *v.shape[1:]), dtype=v.dtype, device=self.device) for v in first]
-        for number, part in enumerate(parts):
-            start = number * READ_AT_ONCE
-            for place, values in zip(whole, self._read(part), strict=True):
-                place[start : start + len(part)].copy_(values)
-        return whole[0], whole[1]
+        count, first = len(self.clips), self._read(self.clips[:1])
+        frames, waveforms = (torch.empty((count, *v.shape[1:]), dtype=v.dtype, device=self.device) for v in first)
+        for start in range(0, count, READ_AT_ONCE):
+            part = slice(start, start + READ_AT_ONCE)
+            frames[part], waveforms[part] = self._read(self.clips[part])
+        return frames, waveforms
 
     def content(self, positions: Tensor) -> dict[str, Tensor]:
         """``tokens`` up to the longest text, ``frames``, ``waveform`` and its ``samples`` of these positions."""
@@ -163,12 +159,8 @@ class MediaFeed(Feed):
             # only from pinned memory do copies run beside the step
             frames, waveform = frames.pin_memory(), waveform.pin_memory()
         longest = int(self.lengths[positions].max()) if len(positions) else 0
-        return {
-            "tokens": self.tokens[positions, :longest],
-            "frames": frames,
-            "waveform": waveform,
-            "samples": self.samples[positions],
-        }
+        media = {"tokens": self.tokens[positions, :longest], "frames": frames, "waveform": waveform}
+        return media | {"samples": self.samples[positions]}
 
 
 def _device_room(device: torch.device) -> int:
@@ -200,20 +192,19 @@ class FeatureFeed(Feed):
         device: torch.device,
         made_with: Mapping[str, Sequence[str]],
     ) -> None:
-        found: dict[str, tuple[list[np.ndarray], str]] = {}
+        found: dict[str, tuple[str, list[np.ndarray]]] = {}
         wanted = set(clips)
         for path in shards:
             with h5py.File(path, "r") as file:
                 for key, values in made_with.items():
                     if file.attrs.get(key) not in values:
-                        raise HcepError(
-                            f"was made with another {key} than this run's", file=path, remedy="run `hcep encode` again"
-                        )
+                        cause = f"was made with another {key} than this run's"
+                        raise HcepError(cause, file=path, remedy="run `hcep encode` again")
                 columns = [file[name][()] for name in MODALITIES]
                 flags = file["flags"].asstr()[()]
                 for row, clip in enumerate(file["clip"].asstr()[()]):
                     if clip in wanted:
-                        found[clip] = ([column[row] for column in columns], flags[row])
+                        found[clip] = flags[row], [column[row] for column in columns]
         lost = [clip for clip in clips if clip not in found]
         if lost:
             raise HcepError(
@@ -221,9 +212,9 @@ class FeatureFeed(Feed):
                 file=shards[0].parent if shards else None,
                 remedy="run `hcep encode` for every shard of the current index",
             )
-        super().__init__(clips, labels, missing_mask([found[clip][1] for clip in clips]), device)
+        super().__init__(clips, labels, missing_mask([found[clip][0] for clip in clips]), device)
         self.features = {
-            name: torch.from_numpy(np.stack([found[clip][0][i] for clip in clips])) if clips else torch.zeros(0, 1)
+            name: torch.from_numpy(np.stack([found[clip][1][i] for clip in clips])) if clips else torch.zeros(0, 1)
             for i, name in enumerate(MODALITIES)
         }
 

@@ -5,7 +5,6 @@ A GPU computes a step of HCEP at full size in half the time in which a processor
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from torch.nn import functional
 from torch.utils._pytree import tree_map
 
 from hcep.methods.method import Batch
+from hcep.progress import say
 from hcep.training.memory import out_of_memory
 
 TEXTS = 16  # texts are padded to a multiple of this length, because every length of a batch has a recording of its own
@@ -33,26 +33,15 @@ class Recorder:
     """Replays work on batches, from the second batch of a shape on.
 
     A recording needs a warm-up, so the caller runs the first batch of each shape itself. `padded_tokens` leaves few
-    lengths of texts, and so few shapes.
-
-    Parameters
-    ----------
-    name : str
-        What the log calls the job.
-    device : torch.device
-        Where batches lie.
-
-    Attributes
-    ----------
-    recordings : dict
-        Shapes of a batch -> Recording, or None where recording ran out of memory.
+    lengths of texts, and so few shapes. The log calls the job `name`; `recordings` maps the shapes of a batch to its
+    recording, or to None where recording ran out of memory.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
         self.name, self.device = name, device
         self._stream = torch.cuda.Stream(device)
         self.recordings: dict[tuple[torch.Size | None, ...], Recording | None] = {}
-        self._seen: set[tuple[torch.Size | None, ...]] = set()
+        self._seen = set(self.recordings)
         self._pool: Any = None
 
     @contextmanager
@@ -69,16 +58,11 @@ class Recorder:
 
         That is so for the first batch of a shape, and for all of a shape whose recording ran out of memory.
 
-        Parameters
-        ----------
-        work : callable
-            From a batch to tensors, in nested containers; the same in every call. It must not look at values of
-            tensors, nor copy any from the main memory, and the `Batch.row` that it sees is that of the recorded batch.
-            What it writes elsewhere (gradients, prompts) must lie at the same place whenever it runs. The recorder does
-            not keep it: an object that owns both would be part of a cycle, and all recordings would stay on the device
-            until Python looks for cycles.
-        batch : Batch
-            On the device.
+        `work` makes tensors, in nested containers, of a batch on the device; it is the same in every call. It must not
+        look at values of tensors, nor copy any from the main memory, and the `Batch.row` that it sees is that of the
+        recorded batch. What it writes elsewhere (gradients, prompts) must lie at the same place whenever it runs. The
+        recorder does not keep it: an object that owns both would be part of a cycle, and all recordings would stay on
+        the device until Python looks for cycles.
         """
         recording = self._recording(work, batch)
         if recording is None:
@@ -105,12 +89,8 @@ class Recorder:
                 if not out_of_memory(error):
                     raise
                 self.recordings[shapes] = None
-                print(
-                    f"{self.name}: no memory to record a step of {len(batch.row)} clips, which runs unrecorded, "
-                    "slower; a `micro_batch` makes room",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                what = f"a step of {len(batch.row)} clips, which runs unrecorded, slower"
+                say(f"{self.name}: no memory to record {what}; a `micro_batch` makes room")
         return self.recordings[shapes]
 
     def _record(self, work: Callable[[Batch], Any], batch: Batch) -> Recording:
@@ -127,6 +107,5 @@ class Recorder:
 
 def padded_tokens(batch: Batch) -> Batch:
     """The same batch, its texts filled up with zeros to a multiple of `TEXTS` tokens; no feature depends on them."""
-    if batch.tokens is None:
-        return batch
-    return batch._replace(tokens=functional.pad(batch.tokens, (0, -batch.tokens.shape[1] % TEXTS)))
+    tokens = batch.tokens
+    return batch if tokens is None else batch._replace(tokens=functional.pad(tokens, (0, -tokens.shape[1] % TEXTS)))

@@ -9,7 +9,6 @@ LanguageBind vision and audio by exp(logit_scale), which one linear head per mod
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from hcep.errors import HcepError
 from hcep.media.store import ClipStore
 from hcep.methods.method import MODALITIES
+from hcep.progress import say
 from hcep.training.encode import write_features
 
 LAYOUT = "see docs/methods.md for the layout of a features file"
@@ -31,16 +31,12 @@ def import_features(index: Path, shard: str, info: dict[str, Any], features: Pat
 
     Parameters
     ----------
-    index : path
-        ``index.h5`` of the dataset.
-    shard : str
-        Which shard, as ``007-of-064``.
+    index, shard, output
+        As in `encode`.
     info : dict
         ``encoder.json`` of an encoder with ``source: import``: its name and the width d of its features.
     features : path
         The user's file.
-    output : path
-        HDF5 file to write.
 
     Raises
     ------
@@ -51,10 +47,9 @@ def import_features(index: Path, shard: str, info: dict[str, Any], features: Pat
     store = ClipStore(index, index.parent)
     clips = store.clips(shard)
     values = read_features(features, clips, info["name"], info["width"])
-    norms = ", ".join(
-        f"{name} {np.linalg.norm(values[name], axis=1).mean() if clips else 0:.3g}" for name in MODALITIES
-    )
-    print(f"{features}: {len(clips)} clips of shard {shard} read, mean norm {norms}", file=sys.stderr)
+    norms = {name: np.linalg.norm(column, axis=1).mean() if clips else 0 for name, column in values.items()}
+    means = ", ".join(f"{name} {norm:.3g}" for name, norm in norms.items())
+    say(f"{features}: {len(clips)} clips of shard {shard} read, mean norm {means}")
     write_features(output, store, clips, values, info)
 
 
@@ -64,28 +59,23 @@ def read_features(path: Path, clips: Sequence[str], encoder: str, width: int) ->
         with h5py.File(path, "r", locking=False) as file:
             names = _clip_names(file, path, encoder)
             for name in MODALITIES:
-                _check_column(file[name], name, (len(names), width), path)
-            rows = _rows_of(clips, names, path)
-            order = np.argsort(rows)  # HDF5 reads rows in rising order only
-            back = np.argsort(order)
-            values = {name: file[name][rows[order]][back] for name in MODALITIES}
+                dtype, shape, wanted = file[name].dtype, file[name].shape, (len(names), width)
+                if shape != wanted or dtype != np.float32:
+                    cause = f"is {dtype} {shape}, not float32 {wanted}"
+                    raise HcepError(cause, file=path, row=f"dataset {name}", remedy=LAYOUT)
+            # HDF5 reads rows in rising order only
+            rising, back = np.unique(_rows_of(clips, names, path), return_inverse=True)
+            values = {name: file[name][rising][back] for name in MODALITIES}
     except FileNotFoundError as error:
-        raise HcepError(
-            "is missing",
-            file=path,
-            remedy="put it there or name it in the dataset's `features_files`, or leave this method out",
-        ) from error
+        remedy = "put it there or name it in the dataset's `features_files`, or leave this method out"
+        raise HcepError("is missing", file=path, remedy=remedy) from error
     except (OSError, UnicodeDecodeError) as error:
         raise HcepError(f"cannot be read as a features file ({error})", file=path, remedy=LAYOUT) from error
     for name, column in values.items():
         bad = np.flatnonzero(~np.isfinite(column).all(axis=1))
         if len(bad):
-            raise HcepError(
-                f"{len(bad)} clips have values in {name} that are not finite",
-                file=path,
-                row=f"clip {clips[bad[0]]!r}",
-                remedy="encode them again; an absent modality may be zeros",
-            )
+            cause, first = f"{len(bad)} clips have values in {name} that are not finite", f"clip {clips[bad[0]]!r}"
+            raise HcepError(cause, file=path, row=first, remedy="encode them again; an absent modality may be zeros")
     return values
 
 
@@ -96,22 +86,11 @@ def _clip_names(file: h5py.File, path: Path, encoder: str) -> list[str]:
         raise HcepError(f"has no dataset {', '.join(lacking)}", file=path, remedy=LAYOUT)
     made_with = file.attrs.get("encoder")
     if not isinstance(made_with, str) or made_with != encoder:
-        raise HcepError(
-            f"is {made_with!r}, not {encoder!r}",
-            file=path,
-            row="attribute encoder",
-            remedy=f"features of {encoder} are wanted here; set the attribute if they are",
-        )
+        remedy = f"features of {encoder} are wanted here; set the attribute if they are"
+        raise HcepError(f"is {made_with!r}, not {encoder!r}", file=path, row="attribute encoder", remedy=remedy)
     if h5py.check_string_dtype(file["clip"].dtype) is None or file["clip"].ndim != 1:
         raise HcepError("is not a list of UTF-8 strings", file=path, row="dataset clip", remedy=LAYOUT)
     return [str(name) for name in file["clip"].asstr()[()]]
-
-
-def _check_column(column: h5py.Dataset, name: str, shape: tuple[int, int], path: Path) -> None:
-    if column.shape != shape or column.dtype != np.float32:
-        raise HcepError(
-            f"is {column.dtype} {column.shape}, not float32 {shape}", file=path, row=f"dataset {name}", remedy=LAYOUT
-        )
 
 
 def _rows_of(clips: Sequence[str], names: Sequence[str], path: Path) -> np.ndarray:
@@ -122,10 +101,7 @@ def _rows_of(clips: Sequence[str], names: Sequence[str], path: Path) -> np.ndarr
     place = {name: row for row, name in enumerate(names)}
     lost = [clip for clip in clips if clip not in place]
     if lost:
-        raise HcepError(
-            f"{len(lost)} of {len(clips)} clips have no features",
-            file=path,
-            row=f"clip {lost[0]!r}",
-            remedy="add a row for every clip of the manifest, absent modalities included",
-        )
+        cause = f"{len(lost)} of {len(clips)} clips have no features"
+        remedy = "add a row for every clip of the manifest, absent modalities included"
+        raise HcepError(cause, file=path, row=f"clip {lost[0]!r}", remedy=remedy)
     return np.array([place[clip] for clip in clips], dtype=np.int64)

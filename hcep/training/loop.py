@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from hcep.errors import HcepError
 from hcep.methods.method import Method
-from hcep.progress import progress
+from hcep.progress import progress, say
 from hcep.training.checkpoint import read_state, save_state
 from hcep.training.feed import Feed
 from hcep.training.memory import peak_memory_gb
@@ -32,8 +31,7 @@ def learning_rate_factor(epoch: int, settings: dict[str, Any]) -> float:
 
 def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
     """The order of the clips in an epoch; depends on seed and epoch only, so that a resumed run sees the same."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    return torch.randperm(count, generator=generator)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
 
 
 class Diverged(HcepError):
@@ -47,12 +45,10 @@ class Trainer:
     ----------
     method : Method
         On its device, freshly built from the run's seed.
-    feed : Feed
-        Training clips.
+    feed, seed
+        Training clips, and the seed of their order.
     settings : dict
         ``epochs, lr, lr_decay, lr_step``, what `StepRunner` reads, and what the method reads.
-    seed : int
-        Of the order of clips.
     work : path
         Folder of the resume state; its name must change with anything that changes the result.
     monitor : callable, optional
@@ -63,10 +59,8 @@ class Trainer:
 
     Attributes
     ----------
-    runner : StepRunner
-        Takes the steps.
-    history : list of dict
-        One row per epoch.
+    runner, history : StepRunner, list of dict
+        What takes the steps, and one row per epoch.
     best : dict or None
         ``value``, ``epoch`` and ``method`` (its state) of the largest ``selected`` so far.
     """
@@ -88,17 +82,9 @@ class Trainer:
         self.best: dict[str, Any] | None = None
 
     def run(self, ready: Callable[[], None] | None = None) -> list[dict[str, float]]:
-        """Train to the last epoch, from the resume state if there is one.
+        """Train to the last epoch, from the resume state if there is one, and return the history.
 
-        Parameters
-        ----------
-        ready : callable, optional
-            Called before the first step.
-
-        Returns
-        -------
-        list of dict
-            The history.
+        `ready` is called before the first step.
 
         Raises
         ------
@@ -136,10 +122,9 @@ class Trainer:
         waiting: list[dict[str, Tensor]] = []
         order = epoch_order(len(self.feed), self.seed, epoch)
         for batch in self.feed.batches(self.settings["batch_size"], order):
-            terms = self.runner.step(batch)
-            for key, value in terms.items():
+            waiting.append(self.runner.step(batch))
+            for key, value in waiting[-1].items():
                 sums[key] = sums.get(key, torch.zeros((), device=self.feed.device)) + value * len(batch.row)
-            waiting.append(terms)
             if len(waiting) == CHECK_EVERY:
                 self._check(waiting, epoch, lr)
                 waiting = []
@@ -164,13 +149,10 @@ class Trainer:
         for step, terms in enumerate(waiting, self.runner.done - len(waiting) + 1):
             for key, value in terms.items():
                 if not math.isfinite(float(value)):
+                    cause = f"{key} is {float(value)} in epoch {epoch + 1}, step {step}, at lr {lr:g}"
                     kept = f"the state after epoch {epoch} is kept in {self.state_file}"
                     remedy = "lower `lr` (and `cosine_scale`, whose gradients it multiplies); "
-                    raise Diverged(
-                        f"{key} is {float(value)} in epoch {epoch + 1}, step {step}, at lr {lr:g}",
-                        file=self.name,
-                        remedy=remedy + (kept if epoch else "no epoch was done"),
-                    )
+                    raise Diverged(cause, file=self.name, remedy=remedy + (kept if epoch else "no epoch was done"))
 
     def _save(self, epochs_done: int) -> None:
         state = {"epochs_done": epochs_done, "history": self.history, "best": self.best}
@@ -186,5 +168,5 @@ class Trainer:
         self.method.load_state_dict(state["method"])
         self.runner.load_state_dict(state["runner"])
         set_random_state(state["random"], self.feed.device)
-        print(f"{self.name}: goes on after epoch {state['epochs_done']}", file=sys.stderr, flush=True)
+        say(f"{self.name}: goes on after epoch {state['epochs_done']}")
         return int(state["epochs_done"])

@@ -68,19 +68,11 @@ def peak_memory_gb(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
-def fitting_size(batch: int, fixed: int, per_clip: int, free: int) -> int:
-    """The largest of batch, batch/2, batch/4 ... whose backward pass fits; 1 if none does.
+def fitting_size(size: int, fixed: int, per_clip: int, free: int) -> int:
+    """The largest of size, size/2, size/4 ... clips whose backward pass fits into `free` bytes; 1 if none does.
 
-    Parameters
-    ----------
-    batch : int
-        Clips of an optimiser step.
-    fixed, per_clip : int
-        Bytes kept whatever the number of clips (class prompts), and for every clip.
-    free : int
-        Bytes that may be taken.
+    A pass keeps `fixed` bytes whatever the number of clips (class prompts), and `per_clip` bytes for every clip.
     """
-    size = batch
     while size > 1 and MARGIN * (fixed + size * per_clip) > SHARE * free:
         size = halved(size)
     return size
@@ -92,16 +84,9 @@ def halved(size: int) -> int:
 
 
 def measured_size(method: Method, batch: Batch, size: int) -> tuple[int, int, bool]:
-    """Measure how many clips fit into one backward pass, by passes over one and two clips.
+    """Measure how many clips of an optimiser step of `size` fit into one backward pass of a method in training mode.
 
-    Parameters
-    ----------
-    method : Method
-        In training mode.
-    batch : Batch
-        Clips to measure with; with less than two, `size` is taken to fit.
-    size : int
-        Clips of an optimiser step.
+    The passes are over one and two clips of `batch`.
 
     Returns
     -------
@@ -112,8 +97,6 @@ def measured_size(method: Method, batch: Batch, size: int) -> tuple[int, int, bo
     twice : bool
         Whether all `size` clips would fit twice over.
     """
-    if len(batch.row) < 2 or size < 2:
-        return size, 0, True
     one, two = (kept_bytes(method, batch.split(count)[0]) for count in (1, 2))
     per_clip = max(0, two - one)
     free = free_bytes(batch.label.device)

@@ -15,7 +15,7 @@ import torch
 from hcep.errors import HcepError
 from hcep.files import digest, sha256_file
 from hcep.media.store import open_stores
-from hcep.methods.method import Batch, Method, Prediction, Sizes
+from hcep.methods.method import Batch, Method, Prediction, Sizes, cached_features
 from hcep.progress import progress
 from hcep.protocol.make_split import Split, read_split
 from hcep.training.devices import choose_device, note_slow_precision
@@ -34,10 +34,8 @@ class Inputs:
         ``index.h5`` of every dataset of the task; the shards lie beside each.
     features : sequence of path
         Feature shards, empty for methods on media.
-    encoder : dict
-        Contents of ``encoder.json``.
-    encoders : hcep.encoders.folder.Encoders or None
-        Loaded encoders, None for methods on cached features.
+    encoder, encoders : dict, hcep.encoders.folder.Encoders or None
+        Contents of ``encoder.json``, and the loaded encoders, None for methods on cached features.
     """
 
     split: Path
@@ -50,11 +48,8 @@ class Inputs:
 def check_side(side: int, encoders: Any, index: Path) -> None:
     """Refuse frames of another size than the encoder takes."""
     if side != encoders.vision.size:
-        raise HcepError(
-            f"frames are {side} x {side}, encoder {encoders.info['name']} takes {encoders.vision.size}",
-            file=index,
-            remedy="set the dataset entry's `size` to the encoder's",
-        )
+        cause = f"frames are {side} x {side}, encoder {encoders.info['name']} takes {encoders.vision.size}"
+        raise HcepError(cause, file=index, remedy="set the dataset entry's `size` to the encoder's")
 
 
 class Run:
@@ -62,10 +57,8 @@ class Run:
 
     Parameters
     ----------
-    inputs : Inputs
-        Where the run reads from.
-    method_class : type of Method
-        Its method.
+    inputs, method_class
+        Where the run reads from, and its method.
     settings : dict
         What the loop and the method read.
     seed : int
@@ -119,20 +112,20 @@ class Run:
     def feed(self, clips: Sequence[str]) -> Feed:
         """Clips with their class ids and their groups, numbered on from the clips of this run's feeds before."""
         place = {name: i for i, name in enumerate(self.split.known)}
-        feed = self._feed(clips, [place.get(self.split.labels[clip], -1) for clip in clips])
-        feed.first = self._numbered
-        number = {name: i for i, name in enumerate(sorted(set(self.split.groups.values())))}
-        feed.groups = torch.tensor([number[self.split.groups[clip]] for clip in clips], dtype=torch.int64)
-        self._numbered += len(clips)
-        return feed
-
-    def _feed(self, clips: Sequence[str], labels: Sequence[int]) -> Feed:
+        labels = [place.get(self.split.labels[clip], -1) for clip in clips]
+        feed: Feed
         if self.inputs.encoders is None:
             encoder = json.dumps(self.inputs.encoder["sha256"], sort_keys=True)
             made_with = {"encoder": [encoder], "index": self.store.digests}
-            return FeatureFeed(self.inputs.features, clips, labels, self.device, made_with)
-        resident = int(self.settings["resident_gb"] * 1e9)
-        return MediaFeed(self.store, clips, labels, self.inputs.encoders.text.tokenize, self.device, resident)
+            feed = FeatureFeed(self.inputs.features, clips, labels, self.device, made_with)
+        else:
+            tokenize, resident = self.inputs.encoders.text.tokenize, int(self.settings["resident_gb"] * 1e9)
+            feed = MediaFeed(self.store, clips, labels, tokenize, self.device, resident)
+        number = {name: i for i, name in enumerate(sorted(set(self.split.groups.values())))}
+        feed.groups = torch.tensor([number[self.split.groups[clip]] for clip in clips], dtype=torch.int64)
+        feed.first = self._numbered
+        self._numbered += len(clips)
+        return feed
 
     def build(self, feed: Feed) -> Method:
         """The method at its start values, which depend on the seed alone; `feed` shows the sizes of its inputs."""
@@ -148,33 +141,25 @@ class Run:
     def _sizes(self, sample: Batch) -> Sizes:
         encoders = self.inputs.encoders
         if encoders is None:
-            widths = (int(value.shape[1]) for value in (sample.text, sample.vision, sample.audio) if value is not None)
-            return Sizes(0, 0, 0, *widths)
+            return Sizes(0, 0, 0, *(value.shape[1] for value in cached_features(sample)))
         assert sample.frames is not None and sample.waveform is not None
         frames, side = sample.frames.shape[1:3]
         check_side(side, encoders, self.inputs.index[0])
-        samples = int(sample.waveform.shape[1])
-        return Sizes(int(frames), int(side), samples, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
+        samples = sample.waveform.shape[1]
+        return Sizes(frames, side, samples, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
 
-    def predict(
-        self, method: Method, feed: Feed, positions: Sequence[int] | None = None, title: str = ""
-    ) -> Prediction:
-        """Logits, score and features of clips, on the CPU.
+    def predict(self, method: Method, feed: Feed, positions: range | None = None, title: str = "") -> Prediction:
+        """Logits, score and features of clips, on the CPU; the method is put into evaluation mode.
 
         Parameters
         ----------
-        method : Method
-            Trained; it is put into evaluation mode.
-        feed : Feed
-            Clips.
-        positions : sequence of int, optional
+        positions : range, optional
             Which clips of the feed, at least one; default: all.
         title : str
             What the log calls this; nothing is logged without it.
         """
         method.eval()
-        order = torch.arange(len(feed)) if positions is None else torch.tensor(positions, dtype=torch.int64)
-        size = self.settings["batch_size"]
+        order, size = torch.tensor(positions or range(len(feed))), self.settings["batch_size"]
         batches = feed.batches(size, order)
         shown = progress(batches, -(-len(order) // size), title, "batch") if title else batches
         # fetched at the end: after every batch an accelerator would wait for the next one to be asked for

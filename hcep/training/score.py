@@ -28,59 +28,55 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
         When the checkpoint does not belong to these encoders or this split.
     """
     state, metadata = read_checkpoint(checkpoint)
-    if metadata["encoder"]["sha256"] != inputs.encoder["sha256"]:
-        raise HcepError(
-            f"was trained with other weights of {metadata['encoder']['name']}", file=checkpoint, remedy="train again"
-        )
-    settings = metadata["settings"]
+    encoder, name, settings = metadata["encoder"], metadata["method"], metadata["settings"]
+    if encoder["sha256"] != inputs.encoder["sha256"]:
+        raise HcepError(f"was trained with other weights of {encoder['name']}", file=checkpoint, remedy="train again")
     run = Run(inputs, method_class, settings, metadata["seed"])
-    if metadata["classes"] != list(run.split.known):
+    split = run.split
+    if metadata["classes"] != list(split.known):
         raise HcepError("was trained on other classes than the split names", file=checkpoint, remedy="train again")
-    if not run.split.train or not (run.split.test_known or run.split.test_unknown):
+    tested = [*split.test_known, *split.test_unknown]
+    if not split.train or not tested:
         raise HcepError("the split has no training clip or no test clip", file=inputs.split)
-    clips = [*run.split.train, *run.split.test_known, *run.split.test_unknown]
+    clips = [*split.train, *tested]
     feed = run.feed(clips)
     method = run.build(feed)
     method.load_state_dict(state)
-    title = f"score {metadata['method']} {run.split.openness} {run.split.split}"
-    trained, count = len(run.split.train), len(clips) - len(run.split.train)
+    title = f"score {name} {split.openness} {split.split}"
+    trained, count = len(split.train), len(tested)
     first = run.predict(method, feed, range(trained), f"{title}, training clips")
     start = time.perf_counter()
     then = run.predict(method, feed, range(trained, len(clips)), f"{title}, test clips")
     seconds = time.perf_counter() - start
     found = on_cpu([first, then])
-    took = {"method": metadata["method"], "known": len(run.split.known), "clips": count, "seconds": seconds}
+    took = {"method": name, "known": len(split.known), "clips": count, "seconds": seconds}
     took |= {"clips_per_s": count / seconds, "memory_gb": peak_memory_gb(feed.device), "device": str(feed.device)}
     write_json(timing, took)
     logits = found.logits.double().numpy()
-    classes = np.array(run.split.known)
-    names = [name for name in (*MODALITIES, "fused") if name in found.features]
+    features = {key: found.features[key].float().numpy() for key in (*MODALITIES, "fused") if key in found.features}
     kinds = sorted(set(run.store.text_kinds(clips)) - {"none"}) or ["none"]
     write_scores(
         output,
         Scores(
-            dataset=np.array([run.split.datasets[clip] for clip in clips]),
+            dataset=np.array([split.datasets[clip] for clip in clips]),
             clip=np.array(clips),
             part=np.array(["train"] * trained + ["test"] * count),
-            label=np.array([run.split.labels[clip] for clip in clips]),
-            group=np.array([run.split.groups[clip] for clip in clips]),
-            prediction=classes[logits.argmax(axis=1)],
+            label=np.array([split.labels[clip] for clip in clips]),
+            group=np.array([split.groups[clip] for clip in clips]),
+            prediction=np.array(split.known)[logits.argmax(axis=1)],
             flags=np.array(run.store.flags(clips)),
             known=feed.labels.numpy() >= 0,
             logits=logits,
             score=found.score.double().numpy(),
-            features={name: found.features[name].float().numpy() for name in names},
-            classes=tuple(run.split.known),
-            method=metadata["method"],
-            task=run.split.task,
-            openness=run.split.openness,
-            split=run.split.split,
+            features=features,
+            classes=split.known,
+            method=name,
+            **{key: getattr(split, key) for key in ("task", "openness", "split", "remarks")},
             seed=metadata["seed"],
             settings=settings | {"epoch": metadata["epoch"]},
             versions=metadata["versions"],
-            stand_in=metadata["encoder"]["stand_in"],
+            stand_in=encoder["stand_in"],
             text_kind=";".join(kinds),
-            left_out=run.split.left_out_classes,
-            remarks=run.split.remarks,
+            left_out=split.left_out_classes,
         ),
     )

@@ -43,14 +43,7 @@ def slot_folder() -> Path:
 
 
 def take_slot(devices: Sequence[str], folder: Path) -> Slot:
-    """Take the first free slot.
-
-    Parameters
-    ----------
-    devices : sequence of str
-        From `visible_devices`.
-    folder : path
-        Folder of the lock files, made if absent.
+    """Take the first free slot of `devices`, the names from `visible_devices`; `folder` is made if absent.
 
     Raises
     ------
@@ -70,8 +63,5 @@ def take_slot(devices: Sequence[str], folder: Path) -> Slot:
             handle.write(f"{os.getpid()}\n")  # for a person who wonders who holds it; the lock alone counts
             handle.flush()
             return Slot(number, place, handle)
-    raise HcepError(
-        f"{SLOTS} jobs already share each of the devices {', '.join(devices)}",
-        file=folder,
-        remedy="run fewer at a time: `--resources gpu=N`",
-    )
+    cause = f"{SLOTS} jobs already share each of the devices {', '.join(devices)}"
+    raise HcepError(cause, file=folder, remedy="run fewer at a time: `--resources gpu=N`")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 
 import psutil
+
+from hcep.progress import say
 
 
 def process_seconds() -> float:
@@ -18,13 +19,7 @@ def process_seconds() -> float:
 
 
 class StartUp:
-    """Splits the time before the first step into parts and prints them in one line.
-
-    Parameters
-    ----------
-    name : str
-        What the log calls the job.
-    """
+    """Splits the time before the first step into parts, for one line of the log, which calls the job `name`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -41,4 +36,4 @@ class StartUp:
         """The last part was `what`; one line on standard error tells all of them."""
         self.done(what)
         parts = ", ".join(f"{what} {seconds:.1f} s" for what, seconds in self.parts)
-        print(f"{self.name}: {self._last:.1f} s before the first step: {parts}", file=sys.stderr, flush=True)
+        say(f"{self.name}: {self._last:.1f} s before the first step: {parts}")

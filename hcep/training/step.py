@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from hcep.errors import HcepError
 from hcep.methods.method import Batch, Method
+from hcep.progress import say
 from hcep.training.feed import Feed
 from hcep.training.graphs import Recorder, padded_tokens
 from hcep.training.memory import halved, measured_size, out_of_memory
@@ -19,21 +19,11 @@ from hcep.training.memory import halved, measured_size, out_of_memory
 class StepRunner:
     """Takes the steps of a run: gradients of a batch, part by part, then the optimiser.
 
-    Parameters
-    ----------
-    method : Method
-        On its device.
-    settings : dict
-        ``batch_size, micro_batch, cuda_graphs`` and what the method's optimiser reads.
-    device : torch.device
-        Where batches go.
-    name : str
-        What the log calls the run.
+    `settings` are ``batch_size, micro_batch, cuda_graphs`` and what the method's optimiser reads. The method and the
+    batches are on `device`, and the log calls the run `name`.
 
     Attributes
     ----------
-    optimiser : Optimiser
-        The method's.
     done : int
         Steps taken so far, also by jobs that this one continues.
     micro : int
@@ -53,11 +43,9 @@ class StepRunner:
         self.optimiser = method.optimizer(settings)
         self.done = 0
         if self.micro and not method.splittable:
-            raise HcepError(
-                f"micro_batch {self.micro}: this method's loss compares the clips of a batch with each other",
-                file=name,
-                remedy="set its micro_batch to 0 and, if memory is short, lower its batch_size",
-            )
+            cause = f"micro_batch {self.micro}: this method's loss compares the clips of a batch with each other"
+            remedy = "set its micro_batch to 0 and, if memory is short, lower its batch_size"
+            raise HcepError(cause, file=name, remedy=remedy)
         recordable = settings["cuda_graphs"] and method.recordable and device.type == "cuda"
         self.recorder = Recorder(name, device) if recordable else None
 
@@ -75,21 +63,14 @@ class StepRunner:
             return
         self.method.train()
         self.micro, per_clip, twice = measured_size(self.method, feed.batch(torch.arange(2)), size)
-        if not twice:
-            # a recording keeps its memory, and batches of another shape run beside it
-            self.recorder = None
+        # a recording keeps its memory, and batches of another shape run beside it
+        self.recorder = self.recorder if twice else None
         if self.micro < size:
-            self._say(
-                f"{self.micro} of {size} clips per backward pass, same gradient: a clip keeps {per_clip / 1e9:.2f} GB"
-            )
+            passes = f"{self.micro} of {size} clips per backward pass, same gradient"
+            say(f"{self.name}: {passes}: a clip keeps {per_clip / 1e9:.2f} GB")
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Take one step on a batch.
-
-        Returns
-        -------
-        dict of str to Tensor ()
-            The method's terms, means per clip, on the device.
+        """Take one step on a batch; the result is the method's terms, means per clip ``()``, on the device.
 
         Raises
         ------
@@ -108,15 +89,14 @@ class StepRunner:
 
     def state_dict(self) -> dict[str, Any]:
         """What a later job needs to go on: optimiser, number of steps, clips per backward pass, whether it records."""
-        kept = {"optimiser": self.optimiser.state_dict(), "done": self.done, "micro": self.micro}
-        return kept | {"recorded": self.recorder is not None}
+        recorded = self.recorder is not None
+        return {"optimiser": self.optimiser.state_dict(), "done": self.done, "micro": self.micro, "recorded": recorded}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         self.optimiser.load_state_dict(state["optimiser"])
         self.done, self.micro = state["done"], state["micro"]
-        if not state["recorded"]:
-            self.recorder = None
+        self.recorder = self.recorder if state["recorded"] else None
 
     def _gradients_that_fit(self, batch: Batch) -> dict[str, Tensor]:
         """Gradients and terms of a batch; when memory runs out, again with half as many clips at a time."""
@@ -129,16 +109,16 @@ class StepRunner:
                 if not out_of_memory(error):
                     raise
                 if size == 1 or not self.method.splittable:
-                    raise HcepError(
-                        f"a backward pass of {size} clips, which cannot be split, does not fit into memory ({error})",
-                        file=self.name,
-                        remedy="use a device with more memory, `precision: bf16`, or a smaller `batch_size`",
-                    ) from error
+                    whole = f"a backward pass of {size} clips, which cannot be split,"
+                    remedy = "use a device with more memory, `precision: bf16`, or a smaller `batch_size`"
+                    cause = f"{whole} does not fit into memory ({error})"
+                    raise HcepError(cause, file=self.name, remedy=remedy) from error
             # only here is the error gone, whose traceback holds on to the tensors that filled the memory
             self.micro = halved(size)
             if self.recorder:
                 self.recorder.warm_up_again()
-            self._say(f"out of memory with {size} clips per backward pass; goes on with {self.micro}, same gradient")
+            short = f"{self.name}: out of memory with {size} clips per backward pass"
+            say(f"{short}; goes on with {self.micro}, same gradient")
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             set_random_state(before, self.device)
@@ -167,9 +147,6 @@ class StepRunner:
                 terms[key] = terms.get(key, torch.zeros((), device=self.device)) + value.detach() * scale
         self.method.before_step()
         return terms
-
-    def _say(self, what: str) -> None:
-        print(f"{self.name}: {what}", file=sys.stderr, flush=True)
 
 
 def random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from hcep.errors import HcepError
 from hcep.files import write_table
 from hcep.methods.method import Method
+from hcep.progress import say
 from hcep.training.checkpoint import save_checkpoint, versions
 from hcep.training.loop import Monitor, Trainer
 from hcep.training.run import Inputs, Run
@@ -62,21 +62,20 @@ def train(
     for choice in tuned:
         settings = settings | choice["chosen"]
     run = Run(inputs, method_class, settings, seed)
-    if not run.split.train:
+    split = run.split
+    if not split.train:
         raise HcepError("the split has no training clip", file=inputs.split)
-    feed = run.feed(run.split.train)
+    feed = run.feed(split.train)
     startup.done("reading")
     method = run.build(feed)
-    title = f"train {name} {run.split.openness} {run.split.split} seed{seed}"
+    title = f"train {name} {split.openness} {split.split} seed{seed}"
     folder = run.folder(work, "train", name, code)
     trainer = Trainer(method, feed, settings, seed, folder, _monitor(run, judge), title)
     rows = trainer.run(lambda: startup.say("building and encoding what is constant"))
     metadata = {
         "method": name,
-        "classes": list(run.split.known),
-        "task": run.split.task,
-        "openness": run.split.openness,
-        "split": run.split.split,
+        "classes": list(split.known),
+        **{key: getattr(split, key) for key in ("task", "openness", "split")},
         "seed": seed,
         "settings": settings,
         "versions": versions(),
@@ -90,30 +89,29 @@ def train(
     save_checkpoint(model, method.state_dict(), metadata)
     run.forget()
     if rows:
-        print(f"{title}: {len(rows)} epochs, loss {rows[-1]['loss']:.4f}", file=sys.stderr)
+        say(f"{title}: {len(rows)} epochs, loss {rows[-1]['loss']:.4f}")
 
 
 def _monitor(run: Run, judge: Judge | None) -> Monitor | None:
     """What to look at after each epoch: nothing, held-out known clips, or (marked in every table) the test clips."""
-    selection = run.settings["selection"]
+    selection, split = run.settings["selection"], run.split
     if selection == "best_on_test":
         if judge is None:
             raise ValueError("best_on_test needs a judge")
-        tested = run.feed([*run.split.test_known, *run.split.test_unknown])
+        tested = run.feed([*split.test_known, *split.test_unknown])
 
         def judged(method: Method) -> dict[str, float]:
             found = run.predict(method, tested)
             prediction = found.logits.argmax(1).numpy()
-            return judge(found.score.numpy(), tested.labels.numpy(), prediction, len(run.split.known))
+            return judge(found.score.numpy(), tested.labels.numpy(), prediction, len(split.known))
 
         return judged
-    if not run.split.val:
+    if not split.val:
         if selection == "val_known":
-            raise HcepError(
-                "selection: val_known needs held-out clips", file=run.inputs.split, remedy="set the task's val_fraction"
-            )
+            cause, remedy = "selection: val_known needs held-out clips", "set the task's val_fraction"
+            raise HcepError(cause, file=run.inputs.split, remedy=remedy)
         return None
-    held_out = run.feed(run.split.val)
+    held_out = run.feed(split.val)
 
     def look(method: Method) -> dict[str, float]:
         accuracy = run.accuracy(method, held_out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from hcep.errors import HcepError
 from hcep.files import write_json
 from hcep.methods.method import Method
+from hcep.progress import say
 from hcep.protocol.make_split import Split
 from hcep.protocol.partition import held_out
 from hcep.training.loop import Diverged, Trainer
@@ -54,9 +54,8 @@ def tune(
         When every point diverges, or the grid has several devices.
     """
     if "device" in grid:
-        raise HcepError(
-            "its grid names `device`, but all points run on the same one", file=name, remedy="leave it out of `tune`"
-        )
+        cause = "its grid names `device`, but all points run on the same one"
+        raise HcepError(cause, file=name, remedy="leave it out of `tune`")
     points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     rows: list[dict[str, Any]] = []
     whole = Run(inputs, method_class, settings, seed)
@@ -67,20 +66,18 @@ def tune(
         try:
             rows.append({**point, "val_accuracy": _accuracy(run, run.folder(work, "tune", name, code), title)})
         except Diverged as error:
-            print(f"{title}: {error.cause}", file=sys.stderr)
+            say(f"{title}: {error.cause}")
             rows.append({**point, "diverged": error.cause})
     tried = [row for row in rows if "val_accuracy" in row]
     if not tried:
         raise HcepError("every point of the grid diverged", file=name, remedy="add smaller rates to its `tune`")
     held = len(whole.split.val)
     best = max(tried, key=lambda row: row["val_accuracy"])
-    equal = sum(row["val_accuracy"] == best["val_accuracy"] for row in tried)
-    print(
-        f"tune {name}: chose {json.dumps({key: best[key] for key in grid})}, right on {best['val_accuracy']:.1%} of "
-        f"{held} held-out clips" + (f"; {equal} points are equal, the first was taken" if equal > 1 else ""),
-        file=sys.stderr,
-    )
-    write_json(output, {"chosen": {key: best[key] for key in grid}, "grid": rows, "held_out": held})
+    chosen, accuracy = {key: best[key] for key in grid}, best["val_accuracy"]
+    equal = sum(row["val_accuracy"] == accuracy for row in tried)
+    more = f"; {equal} points are equal, the first was taken" if equal > 1 else ""
+    say(f"tune {name}: chose {json.dumps(chosen)}, right on {accuracy:.1%} of {held} held-out clips{more}")
+    write_json(output, {"chosen": chosen, "grid": rows, "held_out": held})
     whole.forget()
 
 

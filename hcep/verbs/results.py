@@ -41,7 +41,8 @@ def complexity(
     from hcep.config.entries import Dataset
     from hcep.encoders.fetch import full_size_info
     from hcep.encoders.info import read_info
-    from hcep.training.complexity import Counted, add_timings, print_complexity, write_complexity
+    from hcep.files import write_table
+    from hcep.training.complexity import COLUMNS, Counted, add_timings, print_complexity
     from hcep.training.complexity import complexity as run
 
     folder = encoder.parent if encoder and encoder.name == "encoder.json" else encoder
@@ -68,7 +69,7 @@ def complexity(
     rows = run(info, settings["frames"], settings["samples"], chosen, known, printed)
     add_timings(rows, timings)
     if output:
-        write_complexity(rows, output)
+        write_table(output, COLUMNS, rows)
     else:
         print_complexity(rows)
 

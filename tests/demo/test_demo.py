@@ -18,6 +18,7 @@ from hcep.demo.material import make_voice
 from hcep.demo.prototypes import CONFUSABLE, EMOTIONS, load_transcripts, write_sentence
 from hcep.demo.speaker import demo_speaker_numbers, draw_speaker, pretraining_speaker_numbers
 from hcep.demo.voice import RATE, Prosody, speak
+from hcep.encoders.fetch import CLIP_MEAN, CLIP_STD
 from hcep.encoders.folder import load_encoders, save_encoders, unseen_tokens
 from hcep.errors import HcepError
 from hcep.files import read_table
@@ -259,7 +260,7 @@ def test_pretraining_runs_is_repeatable_and_survives_saving(tmp_path, monkeypatc
         "clip": pretrain.CLIP_CONFIG,
         "audio": pretrain.AUDIO_CONFIG,
     }
-    save_encoders(tmp_path, clip, audio, info | {"mean": pretrain.MEAN, "std": pretrain.STD}, seen_tokens=seen)
+    save_encoders(tmp_path, clip, audio, info | {"mean": CLIP_MEAN, "std": CLIP_STD}, seen_tokens=seen)
     loaded = load_encoders(tmp_path)
     assert torch.equal(loaded.text.token_embedding.weight, table)
 

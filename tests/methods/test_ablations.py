@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from small import CLASSES, SETTINGS, SIZES, WORDS, media_batch, settings_for, small_encoders
+from small import CLASSES, SETTINGS, SIZES, WORDS, count_learnable, media_batch, settings_for, small_encoders
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from hcep.config.methods import Hcep
@@ -17,7 +17,7 @@ from hcep.errors import HcepError
 from hcep.methods.hcep import HCEP
 from hcep.methods.head import arpl_margin
 from hcep.methods.method import Sizes
-from hcep.training.complexity import count_learnable, shape_only
+from hcep.training.complexity import shape_only
 
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config" / "config.yaml").read_text())
 ROWS = {

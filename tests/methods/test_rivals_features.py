@@ -7,14 +7,13 @@ import math
 import pytest
 import torch
 from rivals import FULL, build_on_features
-from small import CLASSES, MemoryFeed, feature_batch, settings_for
+from small import CLASSES, MemoryFeed, count_learnable, feature_batch, settings_for
 
 from hcep import registry
 from hcep.config.methods import base_method
 from hcep.methods import momke
 from hcep.methods.class_means import class_means
 from hcep.methods.optimiser import Optimiser, OptimiserGroup
-from hcep.training.complexity import count_learnable
 from hcep.training.loop import Trainer
 
 RIVALS = ("cpn_mm", "lpl_mm", "cssr_mm", "momke")

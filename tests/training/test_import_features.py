@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from rivals import FULL, build_on_features
-from small import CLASSES, INFO, settings_for
+from small import CLASSES, INFO, count_learnable, settings_for
 from workspace import RUN
 
 from hcep import registry
@@ -16,7 +16,7 @@ from hcep.config.methods import base_method
 from hcep.encoders.info import declare_encoder, read_info
 from hcep.errors import HcepError
 from hcep.methods.method import Sizes
-from hcep.training.complexity import Counted, complexity, count_learnable
+from hcep.training.complexity import Counted, complexity
 from hcep.training.import_features import read_features
 
 CLIPS = ["a1", "b2", "c3", "d4"]

@@ -60,19 +60,9 @@ class Block(NamedTuple):
     def pre_norm(self, x: Tensor, normed: Tensor, following: Norm, *, causal: bool = False) -> tuple[Tensor, Tensor]:
         """The block as CLIP has it, with a norm before each of its two parts.
 
-        Parameters
-        ----------
-        x, normed : Tensor (B, L, W)
-            Input of the block, and the first norm of that input.
-        following : Norm
-            First norm of the next block, which is computed in one pass with this block's last sum.
-        causal : bool
-            Whether a position does not see those behind it.
-
-        Returns
-        -------
-        tuple of Tensor (B, L, W)
-            Output of the block, and `following` of that output.
+        `x` is the input ``(B, L, W)``, and `normed` the first norm of it. `following` is the first norm of the next
+        block, which is computed in one pass with this block's last sum. The result is the output of the block, and
+        `following` of that output. With `causal` a position does not see those behind it.
         """
         x, normed = self.second.after(x, self.attend(normed, causal=causal))
         return following.after(x, self.feed(normed))
@@ -95,7 +85,7 @@ class Block(NamedTuple):
         Parameters
         ----------
         x, normed : Tensor (B, L, W)
-            Input of the block, and the first norm of that input.
+            As in `pre_norm`.
         at : int64 Tensor (B,), optional
             Positions; the first of each sequence when left out.
         mask : bool Tensor (B, 1, 1, L), optional

@@ -20,7 +20,7 @@ QUICK = 1.702  # QuickGELU is x * sigmoid(1.702 x) = silu(1.702 x) / 1.702 (Hend
 
 
 class TextForm(NamedTuple):
-    """The text tower behind its embedding: blocks, last norm and projection."""
+    """The text tower behind its embedding: blocks (the last one at the end mark alone), last norm and projection."""
 
     blocks: list[Block]
     last_norm: Norm
@@ -104,15 +104,12 @@ class VisionForm(NamedTuple):
 
 def text_form(encoder: Any, dtype: torch.dtype) -> TextForm | None:
     """The fast form of a `TextEncoder` over open_clip's text tower; None when its blocks are not the plain ones."""
-    blocks = clip_blocks(encoder.transformer, dtype)
-    if blocks is None:
-        return None
-    return TextForm(blocks, norm_of(encoder.ln_final, torch.float32), encoder.text_projection, dtype)
+    blocks, last = clip_blocks(encoder.transformer, dtype), norm_of(encoder.ln_final, torch.float32)
+    return TextForm(blocks, last, encoder.text_projection, dtype) if blocks else None
 
 
 def vision_form(encoder: Any, dtype: torch.dtype) -> VisionForm | None:
-    """The fast form of a `VisionEncoder` over open_clip's ViT; None when its blocks or first norm are not the plain
-    ones."""
+    """The fast form of a `VisionEncoder` over open_clip's ViT; None when its blocks or first norm are not plain."""
     tower = encoder.tower
     blocks = clip_blocks(tower.transformer, dtype)
     if blocks is None or not isinstance(tower.ln_pre, nn.LayerNorm):
@@ -121,17 +118,10 @@ def vision_form(encoder: Any, dtype: torch.dtype) -> VisionForm | None:
     pixels = filters.permute(0, 2, 3, 1).flatten(1).to(dtype)
     # The shift comes from the rounded filters, so that an image of the mean's colour is zero in bf16 too.
     mean = (255 * encoder.mean).flatten().repeat(pixels.shape[1] // 3)
-    return VisionForm(
-        tower.conv1.weight.to(dtype),
-        pixels,
-        -(pixels.float() @ mean).to(dtype),
-        tower.class_embedding.to(dtype),
-        tower.positional_embedding.to(dtype),
-        norm_of(tower.ln_pre, dtype),
-        blocks,
-        norm_of(tower.ln_post, torch.float32),
-        tower.proj,
-    )
+    patches, shift = tower.conv1.weight.to(dtype), -(pixels.float() @ mean).to(dtype)
+    start, places = tower.class_embedding.to(dtype), tower.positional_embedding.to(dtype)
+    first, last = norm_of(tower.ln_pre, dtype), norm_of(tower.ln_post, torch.float32)
+    return VisionForm(patches, pixels, shift, start, places, first, blocks, last, tower.proj)
 
 
 def clip_blocks(transformer: Transformer, dtype: torch.dtype) -> list[Block] | None:
@@ -142,19 +132,13 @@ def clip_blocks(transformer: Transformer, dtype: torch.dtype) -> list[Block] | N
         plain = type(module) is ResidualAttentionBlock and isinstance(module.ls_1, nn.Identity)
         if not plain or type(activation) not in (QuickGELU, nn.GELU) or module.attn.in_proj_bias is None:
             return None
-        quick = QUICK if type(activation) is QuickGELU else 1.0
-        blocks.append(
-            Block(
-                module.attn.num_heads,
-                norm_of(module.ln_1, dtype),
-                norm_of(module.ln_2, dtype),
-                Linear(module.attn.in_proj_weight.to(dtype), module.attn.in_proj_bias.to(dtype)),
-                linear_of(module.attn.out_proj, dtype),
-                # The factors of QuickGELU move into the maps around it. So the widest activation of the block is
-                # passed over once instead of three times.
-                linear_of(module.mlp.c_fc, dtype, quick, quick),
-                linear_of(module.mlp.c_proj, dtype, 1 / quick),
-                functional.silu if quick != 1 else functional.gelu,
-            )
-        )
+        attention = module.attn
+        norms = norm_of(module.ln_1, dtype), norm_of(module.ln_2, dtype)
+        qkv = Linear(attention.in_proj_weight.to(dtype), attention.in_proj_bias.to(dtype))
+        out = linear_of(attention.out_proj, dtype)
+        # The factors of QuickGELU move into the maps around it. So the widest activation of the block is passed over
+        # once instead of three times.
+        quick, gelu = (QUICK, functional.silu) if type(activation) is QuickGELU else (1.0, functional.gelu)
+        up, down = linear_of(module.mlp.c_fc, dtype, quick, quick), linear_of(module.mlp.c_proj, dtype, 1 / quick)
+        blocks.append(Block(attention.num_heads, *norms, qkv, out, up, down, gelu))
     return blocks

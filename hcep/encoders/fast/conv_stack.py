@@ -5,11 +5,20 @@ Shapes: B waveforms, A samples, T positions, C channels, k kernel, s stride.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+
+def positions(samples: int, kernels: Sequence[int], strides: Sequence[int]) -> int:
+    """Number of positions that convolutions without padding make of `samples`."""
+    for kernel, stride in zip(kernels, strides, strict=True):
+        samples = (samples - kernel) // stride + 1
+    return samples
 
 
 class ConvStack(NamedTuple):
@@ -21,10 +30,8 @@ class ConvStack(NamedTuple):
         Kernel and stride of every layer.
     filters : float64 Tensor (C, k)
         Filters of the first layer, which has one input channel.
-    gain, shift : float64 Tensor (C,)
-        Weight and bias of the group norm after the first layer, which has one group per channel.
-    eps : float
-        Epsilon of that norm.
+    gain, shift, eps : float64 Tensor (C,), float64 Tensor (C,), float
+        Weight, bias and epsilon of the group norm after the first layer, which has one group per channel.
     taps : tuple of (Tensor (s C, C), Tensor ((k - s) C, C))
         Filters of each further layer: the first s taps, and the other k - s.
     """
@@ -42,15 +49,11 @@ class ConvStack(NamedTuple):
 
         Gradients are right for the samples `learned`, or for all of them; for other samples they are incomplete.
         """
-        count = waveform.shape[1]
-        for kernel, stride in zip(self.kernels, self.strides, strict=True):
-            count = (count - kernel) // stride + 1
+        count = positions(waveform.shape[1], self.kernels, self.strides)
         # Every layer gets s times the rows of the next one, which takes one row more than is read in the end. Then the
         # clips of a batch lie behind each other and each layer is one product. The additional rows hold wrong values,
         # but no right row reads them.
-        rows = count + 1
-        for stride in self.strides[1:]:
-            rows *= stride
+        rows = (count + 1) * math.prod(self.strides[1:])
         x = first_layer(waveform, self, rows, learned or slice(0, waveform.shape[1]))
         channels = x.shape[-1]
         x = x.view(-1, channels)
@@ -163,13 +166,5 @@ def conv_stack(extractor: Any, config: Any, dtype: torch.dtype) -> ConvStack | N
     for layer, stride in zip(others, strides[1:], strict=True):
         weight = layer.conv.weight.permute(2, 1, 0).to(dtype)  # (k, in, out)
         taps.append((weight[:stride].flatten(0, 1), weight[stride:].flatten(0, 1)))
-    norm = first.layer_norm
-    return ConvStack(
-        kernels,
-        strides,
-        first.conv.weight[:, 0].double(),
-        norm.weight.double(),
-        norm.bias.double(),
-        norm.eps,
-        tuple(taps),
-    )
+    filters, norm = first.conv.weight[:, 0].double(), first.layer_norm
+    return ConvStack(kernels, strides, filters, norm.weight.double(), norm.bias.double(), norm.eps, tuple(taps))

@@ -12,21 +12,20 @@ from transformers import Wav2Vec2Model
 from hcep.encoders.fast.clip import TextForm, VisionForm, text_form, vision_form
 from hcep.encoders.fast.wav2vec2 import AudioForm, audio_form
 
+Form = TextForm | VisionForm | AudioForm | None
+
 # by the class of the library's module that the encoder wraps; a subclass may compute something else and has no entry
-FORMS: dict[type, Callable[[Any, torch.dtype], TextForm | VisionForm | AudioForm | None]] = {
-    Transformer: text_form,
-    VisionTransformer: vision_form,
-    Wav2Vec2Model: audio_form,
-}
+FORMS: dict[type, Callable[[Any, torch.dtype], Form]] = {Transformer: text_form, VisionTransformer: vision_form}
+FORMS[Wav2Vec2Model] = audio_form
 
 
-def fast_form(tower: Any, dtype: torch.dtype) -> TextForm | VisionForm | AudioForm | None:
+def fast_form(tower: Any, dtype: torch.dtype) -> Form:
     """The frozen weights of a tower in the arrangement that is fastest.
 
     Parameters
     ----------
     tower : TextEncoder, VisionEncoder or AudioEncoder
-        Its `core` is the library's module; none of its weights may ask for a gradient, for none would get one.
+        None of its weights may ask for a gradient, for none would get one.
     dtype : torch.dtype
         Type of the weights and of what passes between the blocks, float32 or bfloat16. The text's and the vision
         tower's last norm and projection, the group norm's moments and the positional convolution are never rounded.
@@ -34,14 +33,8 @@ def fast_form(tower: Any, dtype: torch.dtype) -> TextForm | VisionForm | AudioFo
     Returns
     -------
     TextForm, VisionForm, AudioForm or None
-        None for an architecture without a fast form: then the library's own modules compute the same.
-
-        - `TextForm` (open_clip's text tower) maps embedded tokens ``(B, L, W)`` and the places of the end marks to
-          features ``(B, D)``. The last block is computed at the end mark alone.
-        - `VisionForm` (open_clip's ViT) has the steps of `hcep.encoders.vision.VisionSteps` and one more, which takes
-          pixels as they are stored. The last block is computed for the class token alone.
-        - `AudioForm` (wav2vec2-base) maps waveforms ``(B, A)`` to hidden states ``(B, T, D)``. The strided convolutions
-          are matrix products, and the positional one runs under the Fourier transform.
+        None for an architecture without a fast form: then the library's own modules compute the same. A `VisionForm`
+        has the steps of `hcep.encoders.vision.VisionSteps` and one more, which takes pixels as they are stored.
 
     Notes
     -----
@@ -53,5 +46,5 @@ def fast_form(tower: Any, dtype: torch.dtype) -> TextForm | VisionForm | AudioFo
     the library under autocast. In `tests/encoders/` test_speed_equality.py and, on a GPU, test_gpu.py hold these
     bounds.
     """
-    make = FORMS.get(type(tower.core))
+    make = FORMS.get(tower.kind)
     return None if make is None else make(tower, dtype)

@@ -20,10 +20,8 @@ class LongConv(NamedTuple):
 
     Attributes
     ----------
-    weight : float32 Tensor (C, C / G, k)
-        Filters.
-    bias : float32 Tensor (C,)
-        Bias.
+    weight, bias : float32 Tensor (C, C / G, k) and (C,)
+        Filters and what is added to their output.
     groups : int
         G.
     spectra : dict of int to complex64 Tensor

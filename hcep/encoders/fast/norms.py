@@ -8,7 +8,6 @@ Shapes: W width.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -16,6 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from hcep.progress import say
 
 
 class Norm(NamedTuple):
@@ -63,11 +64,7 @@ def triton_norm(device: torch.device) -> Callable[..., Any] | None:
         x = torch.ones(2, 16, device=device)
         AddNorm.apply(x, x, x[0], x[0], 1e-5, False)
     except Exception as error:  # noqa: BLE001 - whatever stops Triton or its compilers, plain torch does the same
-        print(
-            "the encoders run unfused on this GPU, slower: Triton, which needs a C compiler (CC, gcc or clang) and "
-            f"Python's headers, does not run ({error!r})",
-            file=sys.stderr,
-            flush=True,
-        )
+        needs = "a C compiler (CC, gcc or clang) and Python's headers"
+        say(f"the encoders run unfused on this GPU, slower: Triton, which needs {needs}, does not run ({error!r})")
         return None
     return AddNorm.apply

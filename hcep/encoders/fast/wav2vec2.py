@@ -45,28 +45,20 @@ def audio_form(encoder: Any, dtype: torch.dtype) -> AudioForm | None:
     convolutions = conv_stack(model.feature_extractor, config, dtype)
     if convolutions is None:
         return None
-    project, position = model.feature_projection, model.encoder.pos_conv_embed.conv
-    return AudioForm(
-        convolutions,
-        norm_of(project.layer_norm, dtype),
-        linear_of(project.projection, dtype),
-        LongConv(position.weight.float(), position.bias.float(), position.groups, {}),
-        norm_of(model.encoder.layer_norm, dtype),
-        [wav2vec_block(layer, dtype) for layer in model.encoder.layers],
-    )
+    projection, position = model.feature_projection, model.encoder.pos_conv_embed.conv
+    first, second = norm_of(projection.layer_norm, dtype), norm_of(model.encoder.layer_norm, dtype)
+    project = linear_of(projection.projection, dtype)
+    long_conv = LongConv(position.weight.float(), position.bias.float(), position.groups, {})
+    blocks = [wav2vec_block(layer, dtype) for layer in model.encoder.layers]
+    return AudioForm(convolutions, first, project, long_conv, second, blocks)
 
 
 def wav2vec_block(module: Any, dtype: torch.dtype) -> Block:
     """One ``Wav2Vec2EncoderLayer``; the projections to queries, keys and values become one."""
-    parts = [module.attention.q_proj, module.attention.k_proj, module.attention.v_proj]
+    attention, feed = module.attention, module.feed_forward
+    parts = [attention.q_proj, attention.k_proj, attention.v_proj]
     weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
-    return Block(
-        module.attention.num_heads,
-        norm_of(module.layer_norm, dtype),
-        norm_of(module.final_layer_norm, dtype),
-        Linear(weight.to(dtype), bias.to(dtype)),
-        linear_of(module.attention.out_proj, dtype),
-        linear_of(module.feed_forward.intermediate_dense, dtype),
-        linear_of(module.feed_forward.output_dense, dtype),
-        functional.gelu,
-    )
+    first, second = norm_of(module.layer_norm, dtype), norm_of(module.final_layer_norm, dtype)
+    qkv, out = Linear(weight.to(dtype), bias.to(dtype)), linear_of(attention.out_proj, dtype)
+    up, down = linear_of(feed.intermediate_dense, dtype), linear_of(feed.output_dense, dtype)
+    return Block(attention.num_heads, first, second, qkv, out, up, down, functional.gelu)
