@@ -13,7 +13,8 @@ T = TypeVar("T")
 class Settings(BaseModel):
     """Settings of one concern. An unknown key is an error, and no value is turned into another type."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    # defaults are validated too, so that `timeout: 60` is the same number whether it is written or not
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
 
     def given(self) -> dict[str, Any]:
         """The settings that somebody wrote, without the defaults."""

@@ -13,6 +13,7 @@ from hcep.config.methods import METHODS, Changes, Common, Missing, base_method
 from hcep.config.whole import Config, read_configs
 from hcep.errors import HcepError
 from hcep.planning.checks import check_config
+from hcep.planning.engine import settings_text
 
 REPOSITORY = Path(__file__).parents[2]
 ROW = {"name": "A", "method": "hcep"}
@@ -112,6 +113,17 @@ def test_a_setting_that_nobody_writes_has_its_default(config):
     assert Config.read(config).run_settings("demo", "linear_msp")["missing"] == "zero_feature"
     del config["training"]
     assert Config.read(config).run_settings("demo", "linear_msp")["missing"] == "neutral"
+
+
+def test_a_default_that_is_written_out_changes_no_text_that_snakemake_compares(config):
+    before = Config.read(config)
+    config["datasets"]["demo"] |= {"timeout": 60, "max_failures": 0.01, "text": "manifest"}
+    config["training"] = {"resident_gb": 4, "cosine_scale": 100, "hesp_step_norm": 50}
+    after = Config.read(config)
+    assert settings_text(dict(after.dataset("demo"))) == settings_text(dict(before.dataset("demo")))
+    for method in before.methods:
+        one, two = (settings_text(whole.run_settings("mafw", method)) for whole in (before, after))
+        assert one == two
 
 
 def test_no_two_methods_mean_different_things_by_one_setting():
