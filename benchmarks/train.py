@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
-import yaml
 from counting import Traffic, clock, copy_peak, matrix_peak
 from plain import Clips, DecodedClips, PlainHCEP, loader
 from synthetic import captions, write_shards, write_videos
@@ -53,10 +52,7 @@ def say(**line: Any) -> None:
 
 def settings_of(precision: str, device: str, batch: int) -> dict[str, Any]:
     """The default settings of a run of HCEP."""
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    keys = base_method("hcep").model_fields
-    values = {key: value for key, value in config["training"].items() if key in keys} | {"words": {}}
-    return values | {"precision": precision, "device": device, "batch_size": batch}
+    return dict(base_method("hcep")()) | {"precision": precision, "device": device, "batch_size": batch}
 
 
 class Fast:
