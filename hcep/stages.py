@@ -32,6 +32,8 @@ class Argument(NamedTuple):
         As `argparse` takes it: '+' one or more, '*' any number.
     metavar : str or None
         What the help shows for the value.
+    positional : bool
+        Written without its name, and may be left out.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Argument(NamedTuple):
     default: Any = REQUIRED
     nargs: str | int | None = None
     metavar: str | None = None
+    positional: bool = False
 
 
 class Keys(NamedTuple):
@@ -173,7 +176,9 @@ STAGES: dict[str, Stage] = {
         "hcep.verbs.data:check",
         "Say what a release on disk holds, beside the published counts, and what is missing; nothing is decoded.",
         (
-            Argument("dataset", "dataset entry of the config, e.g. mafw", "wildcards.dataset", str, None),
+            Argument(
+                "dataset", "dataset entry of the config, e.g. mafw", "wildcards.dataset", str, None, positional=True
+            ),
             option(
                 "task",
                 "task of the config: all its datasets, and how it takes their labels and folds",
@@ -443,6 +448,5 @@ def shell_command(verb: str) -> str:
             continue
         plain = argument.place == "threads" or (argument.kind is int and argument.place.startswith("params."))
         filled = f"{{{argument.place}}}" if plain else f"{{{argument.place}:q}}"
-        # the dataset of `check` is written without the name of an option
-        words += [filled] if (verb, argument.name) == ("check", "dataset") else [f"--{argument.name}", filled]
+        words += [filled] if argument.positional else [f"--{argument.name}", filled]
     return " ".join([*words, "2> {log:q}"])

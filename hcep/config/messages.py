@@ -41,7 +41,7 @@ def explain(
         names = [str(one["loc"][-1]) for one in found if one["type"] == "extra_forbidden" and _parent(one) == place]
         listed = ", ".join(repr(name) for name in names)
         cause = f"{listed} {'was' if len(names) == 1 else 'were'} unexpected"
-        hint = "".join(f"{_meant(name, place, model)} or " for name in names if _meant(name, place, model))
+        hint = "".join(f"{meant} or " for meant in (_meant(name, place, model) for name in names) if meant)
     else:
         cause, hint = _cause(first), _hint(first)
     row = ".".join([*prefix, *place]) or None

@@ -8,8 +8,6 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from hcep.config.base import Settings
 
-MEAN = "mean"
-
 
 class TableRow(Settings):
     """A row of a table."""
@@ -72,7 +70,6 @@ class Headline(Settings):
     method: str
     baseline: str
     tasks_: list[str] = Field(alias="tasks", min_length=1)
-    costs: dict[str, str] = Field({}, exclude=True)
 
     def methods(self) -> list[str]:
         """The two methods."""

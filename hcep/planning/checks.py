@@ -12,9 +12,10 @@ from typing import Any
 from hcep import registry
 from hcep.config.base import Settings
 from hcep.config.methods import Changes, base_method
-from hcep.config.tables import MEAN, PaperTable
+from hcep.config.tables import PaperTable
 from hcep.config.whole import Config, check_value
 from hcep.errors import HcepError
+from hcep.evaluation.versus_paper import MEAN
 from hcep.protocol.class_splits import check_class_splits
 from hcep.protocol.openness import parse_openness
 
@@ -172,8 +173,10 @@ def _check_table(config: Config, table: Any) -> None:
         config.method(method)
     for task in table.tasks():
         config.task(task)
+    if not isinstance(table, PaperTable):
+        return
     # a level that the task does not have leaves a cell empty, with its reason
-    for _, openness in table.places() if isinstance(table, PaperTable) else ():
+    for _, openness in table.places():
         if openness != MEAN:
             parse_openness(openness)
     for metric in table.costs:

@@ -194,9 +194,7 @@ class ClipPlan:
 
     def encode_settings(self, wildcards: Wildcards) -> str:
         """Of `training`, what encoding reads; the small encoders of the package always run on the CPU."""
-        values = {"precision": "fp32", "device": "auto"} | {
-            key: value for key, value in self.config.training.given().items() if key in ("precision", "device")
-        }
+        values = {key: getattr(self.config.training, key) for key in ("precision", "device")}
         if self.config.encoder(wildcards.encoder).source == "package":
             values["device"] = "cpu"
         return settings_text(values | {"batch_size": 16})

@@ -76,8 +76,8 @@ class TablePlan:
         }
         stand_in = {task: other for task, other in self.config.table_tasks.items() if task != other}
         # not sorted: the order of columns is part of a table
-        given = definition.model_dump(exclude_unset=True, by_alias=True)
-        return json.dumps({"definition": given, "stand_in_for": stand_in, "absent": absent})
+        whole = definition.model_dump(by_alias=True)
+        return json.dumps({"definition": whole, "stand_in_for": stand_in, "absent": absent})
 
     @staticmethod
     def target(name: str) -> list[str]:

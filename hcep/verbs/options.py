@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from hcep.config.base import Settings
 
 JSON = ("settings", "grid")
-POSITIONAL = ("dataset",)  # written without the name of an option, where it may be left out
 
 
 def add_stage(parser: argparse.ArgumentParser, stage: Stage) -> None:
@@ -36,7 +35,7 @@ def _add(parser: argparse.ArgumentParser, argument: Argument, keys: Keys | None)
         more["nargs"] = argument.nargs
     if argument.metavar is not None:
         more["metavar"] = argument.metavar
-    if argument.name in POSITIONAL and argument.default is None:
+    if argument.positional:
         parser.add_argument(argument.name, **more | {"nargs": "?"})
     elif argument.default is REQUIRED:
         parser.add_argument(f"--{argument.name}", required=True, **more)
