@@ -64,6 +64,14 @@ class Dataset(Settings):
     )
 
 
+def _layers(value: Any) -> Any:
+    """One of the three words, or a list of different numbers from 0 on."""
+    numbers = isinstance(value, list) and value and all(type(one) is int and one >= 0 for one in value)
+    if value not in ("last", "mean", "learned") and not (numbers and len({*value}) == len(value)):
+        raise ValueError(f"{value!r} is none of last, mean and learned, and no list of different layers, as [6, 12]")
+    return value
+
+
 class Encoder(Settings):
     """Frozen encoders, or the name of features that a user supplies."""
 
@@ -81,6 +89,12 @@ class Encoder(Settings):
         description="wav2vec 2.0, HuBERT or WavLM on the Hugging Face hub, or a local folder",
     )
     revision: str | None = Field(None, description="commit of the audio model")
+    audio_layers: Annotated[str | list[int], BeforeValidator(_layers)] = Field(
+        "last",
+        description="hidden states of the audio model that give a clip's feature: the `last` (the paper's reading); "
+        "the `mean` over all, what enters the first block included; the mean over a list as `[6, 12]` (0: what enters "
+        "the first block); or `learned`: methods on cached features that learn by steps weight all of them",
+    )
     width: int = Field(0, ge=0, description="with `source: import`: size of every feature, which the file must have")
     stand_in: bool = Field(
         False,

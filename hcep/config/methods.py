@@ -43,6 +43,8 @@ class Common(Settings):
 
     target: ClassVar[str]
     inputs: ClassVar[Literal["media", "features"]]
+    # False for methods on frames alone, which no choice of audio layers concerns
+    hears: ClassVar[bool] = True
 
     @property
     def learns(self) -> bool:
@@ -287,6 +289,7 @@ class Arpl(Learning, Augmentation, RivalScore):
 
     target = "hcep.methods.arpl:Arpl"
     inputs = "media"
+    hears = False
 
 
 class Cssr(Learning, Augmentation, CssrLogits, RivalScore):
@@ -294,6 +297,7 @@ class Cssr(Learning, Augmentation, CssrLogits, RivalScore):
 
     target = "hcep.methods.cssr:Cssr"
     inputs = "media"
+    hears = False
 
     cssr_depth: Literal[10, 16, 22, 28, 34, 40] = Field(40, description="layers of CSSR's wide residual network")
     cssr_widen: int = Field(4, ge=1, description="width of that network")
@@ -304,6 +308,7 @@ class Hesp(Learning, Augmentation, Cosine, RivalScore, Words):
 
     target = "hcep.methods.hesp:HESP"
     inputs = "media"
+    hears = False
 
     hesp_defects: bool = Field(False, description="HESP as released, with its three defects")
     hesp_step_norm: float = Field(
@@ -319,6 +324,7 @@ class OpenVclip(Learning, Augmentation, Cosine, Score, Words):
 
     target = "hcep.methods.open_vclip:OpenVclip"
     inputs = "media"
+    hears = False
 
     fine_tune: bool = Field(True, description="Open-VCLIP; false: zero-shot CLIP, with `epochs: 0`")
 

@@ -1,6 +1,7 @@
 """wav2vec 2.0 (or HuBERT, WavLM) with a place for prompts: waveforms -> features.
 
-Shapes: B waveforms, A samples at 16 kHz, P prompts of A/10 samples each, D feature dimension (768).
+Shapes: B waveforms, A samples at 16 kHz, P prompts of A/10 samples each, T positions, D feature dimension (768), L
+hidden states: what enters the first block, and the output of each block (13).
 """
 
 from __future__ import annotations
@@ -13,15 +14,28 @@ from transformers import PreTrainedModel
 
 from hcep.encoders.fast.conv_stack import positions
 from hcep.encoders.frozen import FrozenModule, compute_type, own_types
+from hcep.encoders.info import hidden_states
 
 
 class AudioEncoder(FrozenModule):
-    """Frozen waveform encoder; a feature, of size `dim`, is the mean of the last hidden states over time."""
+    """Frozen waveform encoder; a feature, of size `dim`, is the mean of hidden states over time.
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    `layers` says which hidden states, as the setting ``audio_layers`` (hcep.config.entries): the last, or the mean over
+    several. Of a model with the norm before each part ("stable layer norm") the last one has gone through the final
+    norm and the others have not, as in SUPERB (Yang et al., Interspeech 2021).
+
+    Attributes
+    ----------
+    states : int
+        L where ``learned`` keeps the hidden states apart for a method to weight, else 0.
+    """
+
+    def __init__(self, model: PreTrainedModel, layers: str | list[int] = "last") -> None:
         super().__init__(type(model))
         self.model = model
         self.dim: int = model.config.hidden_size
+        self.read = hidden_states(layers, model.config.num_hidden_layers)
+        self.states = len(self.read) if layers == "learned" else 0
 
     def normalise(self, waveform: Tensor, samples: Tensor | None = None) -> Tensor:
         """int16 waveforms ``(B, A)`` -> zero mean, unit variance over each clip's own `samples` ``(B,)``, then zeros.
@@ -49,7 +63,7 @@ class AudioEncoder(FrozenModule):
         place: Literal["prepend", "append"] = "prepend",
         pool: Literal["all", "clip"] = "all",
     ) -> Tensor:
-        """Features ``(B, D)``.
+        """Features ``(B, D)``, or ``(B, L, D)`` where the hidden states are kept apart.
 
         Parameters
         ----------
@@ -60,8 +74,8 @@ class AudioEncoder(FrozenModule):
         place : {"prepend", "append"}
             Side on which the prompts stand.
         pool : {"all", "clip"}
-            Average over all hidden states, or over as many as the bare clip would give: the last ones, or the first
-            ones when the prompts are appended.
+            Average over all positions, or over as many as the bare clip would give: the last ones, or the first ones
+            when the prompts are appended.
         """
         x, learned = waveform, None
         if prompts is not None:
@@ -72,11 +86,22 @@ class AudioEncoder(FrozenModule):
                 learned = slice(start, start + stretch.shape[1])
         form = self.form(compute_type(x))
         if form is None:
-            hidden = self.model(x).last_hidden_state
+            hidden = self._library_states(x)
         else:
             with own_types(x):
-                hidden = form(x.float(), learned)
+                hidden = form(x.float(), self.read, learned)
         if pool == "clip" and prompts is not None:
             keep = self.frames(waveform.shape[1])
-            hidden = hidden[:, -keep:] if place == "prepend" else hidden[:, :keep]
-        return hidden.mean(dim=1, dtype=torch.float32)
+            hidden = [each[:, -keep:] if place == "prepend" else each[:, :keep] for each in hidden]
+        features = torch.stack([each.mean(dim=1, dtype=torch.float32) for each in hidden], dim=1)
+        return features if self.states else features.mean(dim=1)
+
+    def _library_states(self, x: Tensor) -> list[Tensor]:
+        """The hidden states ``(B, T, D)`` that are read, by the library's own modules."""
+        blocks = self.model.config.num_hidden_layers
+        if self.read == (blocks,):
+            return [self.model(x).last_hidden_state]
+        found = self.model(x, output_hidden_states=True)
+        # some versions of transformers hand out the last one as it is before the final norm
+        states = (*found.hidden_states[:blocks], found.last_hidden_state)
+        return [states[number] for number in self.read]

@@ -6,12 +6,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hcep.encoders.info import AUDIO_FILE, CLIP_FILE, CONFIG_FILE
+from hcep.encoders.info import AUDIO_FILE, CLIP_FILE, CONFIG_FILE, check_layers, read_info
 from hcep.errors import HcepError
-from hcep.files import atomic_path, sha256_file
+from hcep.files import atomic_path, sha256_file, write_json
 
 CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
-PAPER = {"clip": "ViT-B-32-quickgelu", "pretrained": "openai", "audio": "facebook/wav2vec2-base"}
+PAPER = {
+    "clip": "ViT-B-32-quickgelu",
+    "pretrained": "openai",
+    "audio": "facebook/wav2vec2-base",
+    "audio_layers": "last",
+}
 CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
 
 
@@ -25,19 +30,24 @@ def fetch_encoders(output: Path, settings: dict[str, Any], name: str) -> None:
     settings : dict
         ``source``: ``package`` (small, pretrained here), ``hub`` (``clip`` and ``pretrained`` of open_clip, ``audio``
         of the Hugging Face hub or a local folder) or ``random`` (the same architecture without a download, for counting
-        and speed). ``revision`` pins the audio model, ``sha256`` (file name -> digest) the result.
+        and speed). ``revision`` pins the audio model, ``sha256`` (file name -> digest) the result. ``audio_layers``
+        says which hidden states of the audio model give a feature.
 
     Raises
     ------
     HcepError
-        When a download fails or a digest differs.
+        When a download fails, a digest differs, or the audio model lacks a layer.
     """
     settings = PAPER | settings
     source = settings["source"]
     if source == "package":
+        weights, choice = Path(__file__).parents[1] / "demo" / "weights", _choice(settings)
+        check_layers(read_info(weights) | choice)
         for file in (CLIP_FILE, AUDIO_FILE, CONFIG_FILE):
             with atomic_path(output / file) as temporary:
-                shutil.copyfile(Path(__file__).parents[1] / "demo" / "weights" / file, temporary)
+                shutil.copyfile(weights / file, temporary)
+        if choice:
+            write_json(output / CONFIG_FILE, read_info(weights) | choice | {"name": name})
     elif source in ("hub", "random"):
         _build(output, settings, name)
     else:
@@ -46,6 +56,11 @@ def fetch_encoders(output: Path, settings: dict[str, Any], name: str) -> None:
         found = sha256_file(output / file)
         if found != wanted:
             raise HcepError(f"sha256 is {found}, the config expects {wanted}", file=output / file)
+
+
+def _choice(settings: dict[str, Any]) -> dict[str, Any]:
+    """What ``encoder.json`` says of the audio layers: nothing where they are the paper's, the last one."""
+    return {} if settings["audio_layers"] == "last" else {"audio_layers": settings["audio_layers"]}
 
 
 def full_size_info() -> dict[str, Any]:
@@ -102,9 +117,10 @@ def _build(output: Path, settings: dict[str, Any], name: str) -> None:
         remedy = f"{elsewhere}, or set `audio` to a local folder"
         raise HcepError(f"encoder {name!r} could not be fetched ({error})", remedy=remedy) from error
     source = "random weights" if random else f"{settings['clip']} {settings['pretrained']}, {settings['audio']}"
-    # anything but the paper's weights stands in for them, and every table says so
+    # any other features than the paper's stand in for them, and every table says so
     stand_in = random or any(settings[key] != value for key, value in PAPER.items())
     # some weights were trained with another mean and deviation of the pixels than OpenAI's
     weights = {} if random else open_clip.get_pretrained_cfg(settings["clip"], settings["pretrained"])
-    info = _describe(name, config, audio.config, stand_in, source, weights)
+    info = _describe(name, config, audio.config, stand_in, source, weights) | _choice(settings)
+    check_layers(info)
     save_encoders(output, clip, audio, info)

@@ -1,9 +1,10 @@
 """An encoder on disk: ``encoder.json`` beside ``clip.safetensors`` and ``audio.safetensors``.
 
-``encoder.json`` holds ``name``, ``stand_in`` (true for anything but the paper's weights), ``clip`` (open_clip's model
+``encoder.json`` holds ``name``, ``stand_in`` (true for anything but the paper's features), ``clip`` (open_clip's model
 configuration), ``audio`` (transformers' configuration with its ``model_type``), ``mean`` and ``std`` of the pixels, and
-``sha256`` of both weight files. Small encoders store only the token rows that their pretraining has seen
-(``token_embedding.rows``, ``token_embedding.values``); the others are drawn from ``token_seed`` on loading.
+``sha256`` of both weight files; also ``audio_layers`` where the audio feature is not that of the last hidden states.
+Small encoders store only the token rows that their pretraining has seen (``token_embedding.rows``,
+``token_embedding.values``); the others are drawn from ``token_seed`` on loading.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ def assemble(clip: CLIP, audio: PreTrainedModel, info: dict[str, Any]) -> Encode
     """Freeze both models, put them in eval mode for good, and wrap their towers."""
     for model in (clip, audio):
         model.requires_grad_(False).float().eval()
-    vision = VisionEncoder(clip, info["mean"], info["std"])
-    return Encoders(TextEncoder(clip).eval(), vision.eval(), AudioEncoder(audio).eval(), info)
+    vision, layers = VisionEncoder(clip, info["mean"], info["std"]), info.get("audio_layers", "last")
+    return Encoders(TextEncoder(clip).eval(), vision.eval(), AudioEncoder(audio, layers).eval(), info)
 
 
 def load_encoders(folder: str | Path) -> Encoders:

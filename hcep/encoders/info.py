@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,38 @@ def read_info(folder: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise HcepError("no encoder here", file=path, remedy="run `hcep fetch_encoders --output <folder>` first")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def made_by(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the features: digests of the weights, and which hidden states of the audio model are read.
+
+    The choice is left out where it is the last one, so that features made before there was a choice stay valid.
+    """
+    return info["sha256"] | {key: info[key] for key in ("audio_layers",) if key in info}
+
+
+def check_layers(info: Mapping[str, Any]) -> None:
+    """Refuse an ``encoder.json`` that names a layer which its audio model does not have."""
+    # transformers leaves out what has its default
+    hidden_states(info.get("audio_layers", "last"), info["audio"].get("num_hidden_layers", 12))
+
+
+def hidden_states(choice: str | list[int], blocks: int) -> tuple[int, ...]:
+    """Numbers of the hidden states that `audio_layers` names, of an audio model with so many blocks.
+
+    0 is what enters the first block, n the output of block n; `mean` and `learned` take all of them.
+
+    Raises
+    ------
+    HcepError
+        For a layer that the model does not have.
+    """
+    if isinstance(choice, str):
+        return (blocks,) if choice == "last" else tuple(range(blocks + 1))
+    if max(choice) > blocks:
+        cause = f"audio_layers {choice}: the audio model has {blocks} layers and none of number {max(choice)}"
+        raise HcepError(cause, remedy=f"choose from 1 to {blocks}, or 0 for what enters the first layer")
+    return tuple(choice)
 
 
 def declare_encoder(name: str, output: Path, width: int, stand_in: bool) -> None:

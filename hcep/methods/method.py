@@ -32,7 +32,8 @@ class Batch(NamedTuple):
     tokens, frames, waveform : Tensor or None
         int64 ``(B, L)``; uint8 ``(B, F, S, S, 3)``; int16 ``(B, A)``.
     text, vision, audio : Tensor or None
-        Cached features, float32 ``(B, D)`` of each encoder.
+        Cached features, float32 ``(B, D)`` of each encoder; audio is ``(B, L, D)`` where a method learns weights of the
+        audio model's hidden states (hcep.methods.audio_layers).
     samples : Tensor or None
         int64 ``(B,)``: how many samples of each waveform are the clip's own, the rest being padding; None = all.
     group : Tensor or None
@@ -80,7 +81,10 @@ class Features(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Sizes of a run's inputs: frames F, side S in pixels, samples A; dims of the text, vision, audio features."""
+    """Sizes of a run's inputs: frames F, side S in pixels, samples A; dims of the text, vision, audio features.
+
+    `layers` is L where an audio feature is ``(L, D)``, one per hidden state of the audio model, else 0.
+    """
 
     frames: int
     side: int
@@ -88,6 +92,7 @@ class Sizes(NamedTuple):
     text: int
     vision: int
     audio: int
+    layers: int = 0
 
 
 class Method(nn.Module):

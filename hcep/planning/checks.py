@@ -11,9 +11,11 @@ from typing import Any
 
 from hcep import registry
 from hcep.config.base import Settings
+from hcep.config.entries import Encoder
 from hcep.config.methods import Changes, base_method
 from hcep.config.tables import PaperTable
 from hcep.config.whole import Config, check_value
+from hcep.encoders.info import check_layers, read_info
 from hcep.errors import HcepError
 from hcep.evaluation.versus_paper import MEAN
 from hcep.protocol.class_splits import check_class_splits
@@ -40,6 +42,7 @@ def check_config(config: Config) -> None:
         if encoder.source == "import" and not encoder.width:
             remedy = "set `width` to the size of its features"
             raise HcepError("imported features need a width", file="config", row=f"encoders.{name}", remedy=remedy)
+        _at(f"encoders.{name}", _audio_layers, encoder)
     for name, method in config.methods.items():
         _at(f"methods.{name}", base_method, method.base)
         _at(f"methods.{name}.tune", _tuned_values, method.tune)
@@ -75,6 +78,7 @@ def _check_task(config: Config, name: str) -> None:
         _at(f"{place}.openness", parse_openness, openness)
     for method in task.methods:
         _at(place, config.run_settings, name, method)
+        _at(place, config.encoder_of, name, method)
         if name in config.tasks:
             _at(place, _check_run, config, name, method)
     for method in task.method_settings:
@@ -115,6 +119,17 @@ def _tuned_values(grid: dict[str, list[Any]]) -> None:
     for key, values in grid.items():
         for value in values if key in Changes.model_fields else ():
             check_value(Changes, key, value)
+
+
+def _audio_layers(encoder: Encoder) -> None:
+    """Refuse layers that the package's encoder does not have, and any choice of them for imported features."""
+    if encoder.source == "import" and encoder.audio_layers != "last":
+        remedy = "remove the key, and choose the layers where the features are made"
+        raise HcepError("imported features have no audio_layers to choose from", remedy=remedy)
+    # others are asked when they are fetched
+    if encoder.source == "package" and encoder.audio_layers != "last":
+        weights = Path(registry.__file__).parent / "demo/weights"
+        check_layers(read_info(weights) | {"audio_layers": encoder.audio_layers})
 
 
 def _own_encoder(config: Config, name: str) -> None:

@@ -209,8 +209,10 @@ class ClipPlan:
         return package_data("demo/weights/encoder.json") if copied else "none"
 
     def encoder_settings(self, wildcards: Wildcards) -> str:
-        """The encoder entry."""
-        return settings_text(self.config.encoder(wildcards.encoder).model_dump(exclude={"width", "stand_in"}))
+        """The encoder entry; the usual choice of audio layers is left out, as before there was a choice."""
+        entry = self.config.encoder(wildcards.encoder)
+        usual = {"audio_layers"} if entry.audio_layers == "last" else set()
+        return settings_text(entry.model_dump(exclude={"width", "stand_in"} | usual))
 
 
 def package_data(name: str) -> str:

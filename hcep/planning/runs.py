@@ -186,8 +186,11 @@ class RunPlan:
             own = {key: value for key, value in settings.items() if key not in Learning.model_fields}
             chosen[name] = {"base": self.config.method(name).base, "settings": own}
             encoder = self.config.encoder_of(task, name)
-            if self.config.encoder(encoder).source == "import":
-                chosen[name] |= {"encoder": encoder, "width": self.config.encoder(encoder).width}
+            entry, usual = self.config.encoder(encoder), self.config.encoder(self.config.task(task).encoder)
+            if entry.source == "import":
+                chosen[name] |= {"encoder": encoder, "width": entry.width}
+            elif entry.audio_layers != usual.audio_layers:
+                chosen[name]["audio_layers"] = entry.audio_layers
         return settings_text({"frames": dataset.frames, "samples": dataset.samples, "methods": chosen})
 
     def costs_code(self, methods: Sequence[str]) -> str:

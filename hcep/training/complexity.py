@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
 from hcep.files import read_table
+from hcep.methods.audio_layers import build_method
 from hcep.methods.features import encode_media
 from hcep.methods.method import Batch, Method, Sizes
 
@@ -26,12 +27,16 @@ COLUMNS = (
 
 
 class Counted(NamedTuple):
-    """A method to count: its class and settings; for imported features also their encoder and the width of each."""
+    """A method to count: its class and settings; for imported features also their encoder and the width of each.
+
+    `audio_layers` is what its own encoder reads of the audio model, where that is not what the task's encoder reads.
+    """
 
     method_class: type[Method]
     settings: dict[str, Any]
     encoder: str = ""
     width: int = 0
+    audio_layers: str | list[int] = ""
 
 
 def parameters(module: torch.nn.Module, *, learnable: bool) -> int:
@@ -50,7 +55,8 @@ def blank_batch(sizes: Sizes, context: int, inputs: str) -> Batch:
     with torch.device("meta"):
         base = (torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64), torch.zeros(1, 3).bool())
         if inputs == "features":
-            return Batch(*base, None, None, None, *(torch.zeros(1, dim) for dim in sizes[3:]))
+            audio = torch.zeros((1, sizes.layers, sizes.audio) if sizes.layers else (1, sizes.audio))
+            return Batch(*base, None, None, None, torch.zeros(1, sizes.text), torch.zeros(1, sizes.vision), audio)
         frames = torch.zeros(1, sizes.frames, sizes.side, sizes.side, 3, dtype=torch.uint8)
         waveform = torch.zeros(1, sizes.samples, dtype=torch.int16)
         return Batch(*base, torch.zeros(1, context, dtype=torch.int64), frames, waveform)
@@ -96,16 +102,18 @@ def complexity(
     paper : path, optional
         ``paper_results.csv``; its ``params_m`` of Table 8 stand beside ours.
     """
-    encoders = shape_only(info)
-    sizes = Sizes(frames, encoders.vision.size, samples, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
+    of_task = shape_only(info)
     printed = _printed(paper)
     rows = []
     classes = [f"class {i}" for i in range(max(known))]
-    for name, (method_class, settings, own_encoder, width) in methods.items():
+    for name, (method_class, settings, own_encoder, width, layers) in methods.items():
         settings = settings | {"precision": "fp32"}
+        encoders = shape_only(info | {"audio_layers": layers}) if layers else of_task
+        dims = encoders.text.dim, encoders.vision.dim, encoders.audio.dim
+        sizes = Sizes(frames, encoders.vision.size, samples, *dims, encoders.audio.states)
         if own_encoder:
             # the features come from a file, and the encoder that made them is not here to be counted
-            own_sizes = sizes._replace(text=width, vision=width, audio=width)
+            own_sizes = sizes._replace(text=width, vision=width, audio=width, layers=0)
             passed: dict[str, Any] = {"frozen": "", "frozen_m": "", "gflop_per_clip": "", "encoder": own_encoder}
         else:
             own_sizes = sizes
@@ -134,7 +142,8 @@ def build_shapes(
 ) -> Method:
     """A method on the meta device: shapes without memory for its tensors."""
     with torch.device("meta"):
-        return method_class(classes, sizes, encoders if method_class.inputs == "media" else None, settings)
+        given = encoders if method_class.inputs == "media" else None
+        return build_method(method_class, classes, sizes, given, settings)
 
 
 def add_timings(rows: Sequence[dict[str, Any]], timings: Sequence[Path]) -> None:

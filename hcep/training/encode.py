@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from hcep.encoders.folder import Encoders
+from hcep.encoders.info import made_by
 from hcep.files import atomic_path
 from hcep.media.store import ClipStore
 from hcep.methods.features import encode_media
@@ -52,8 +53,9 @@ def encode(index: Path, shard: str, output: Path, encoders: Encoders, settings: 
     feed = MediaFeed(store, clips, [-1] * len(clips), encoders.text.tokenize, device, 0)
     if clips:
         check_side(store.frames(clips[:1]).shape[2], encoders, index)
-    dims = (encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
-    parts = [Features(*(torch.zeros((0, dim), device=device) for dim in dims))]
+    sound = (encoders.audio.states, encoders.audio.dim) if encoders.audio.states else (encoders.audio.dim,)
+    shapes = ((encoders.text.dim,), (encoders.vision.dim,), sound)
+    parts = [Features(*(torch.zeros((0, *shape), device=device) for shape in shapes))]
     batches = feed.batches(settings["batch_size"])
     with torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bf16"):
         for batch in progress(batches, -(-len(clips) // settings["batch_size"]), f"encode {shard}", "batch"):
@@ -71,11 +73,12 @@ def write_features(
     ----------
     output : path
         HDF5: ``clip`` and ``flags`` (n,), float32 ``text``, ``vision`` and ``audio`` (n, D) with D of each encoder;
-        attributes ``encoder`` (digests of its weights, as JSON) and ``index`` (digest).
+        attributes ``encoder`` (digests of its weights, as JSON) and ``index`` (digest). With ``audio_layers: learned``
+        ``audio`` is (n, L, D), and ``encoder`` names every choice of layers but the last.
     store, clips
         The cache, and which of its clips.
     features : mapping
-        Modality -> float32 (n, D).
+        Modality -> float32 (n, D), or (n, L, D).
     info : mapping
         ``encoder.json``.
     """
@@ -84,5 +87,5 @@ def write_features(
             file.create_dataset(name, data=texts, dtype=h5py.string_dtype(), shape=(len(clips),))
         for name in MODALITIES:
             file.create_dataset(name, data=features[name])
-        file.attrs["encoder"] = json.dumps(info["sha256"], sort_keys=True)
+        file.attrs["encoder"] = json.dumps(made_by(info), sort_keys=True)
         file.attrs["index"] = store.digest

@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 
+from hcep.encoders.info import made_by
 from hcep.errors import HcepError
 from hcep.files import digest, sha256_file
 from hcep.media.store import open_stores
+from hcep.methods.audio_layers import build_method
 from hcep.methods.method import Batch, Method, Prediction, Sizes, cached_features
 from hcep.progress import progress
 from hcep.protocol.make_split import Split, read_split
@@ -98,7 +100,7 @@ class Run:
         conditions: `job` (its kind, the method's name in the results, the digest of the code), seed, settings, kind of
         device, index, split, features and encoder weights.
         """
-        read = [self.store.digest, self.inputs.encoder["sha256"]]
+        read = [self.store.digest, made_by(self.inputs.encoder)]
         read += [sha256_file(path) for path in (self.inputs.split, *self.inputs.features)]
         found = work / digest([job, self.seed, self.settings, self.device.type, read])
         self._folders.append(found)
@@ -115,7 +117,7 @@ class Run:
         labels = [place.get(self.split.labels[clip], -1) for clip in clips]
         feed: Feed
         if self.inputs.encoders is None:
-            encoder = json.dumps(self.inputs.encoder["sha256"], sort_keys=True)
+            encoder = json.dumps(made_by(self.inputs.encoder), sort_keys=True)
             made_with = {"encoder": [encoder], "index": self.store.digests}
             feed = FeatureFeed(self.inputs.features, clips, labels, self.device, made_with)
         else:
@@ -131,7 +133,8 @@ class Run:
         """The method at its start values, which depend on the seed alone; `feed` shows the sizes of its inputs."""
         sample = feed.batch(torch.zeros(1, dtype=torch.int64))
         torch.manual_seed(self.seed)
-        method = self.method_class(self.split.known, self._sizes(sample), self.inputs.encoders, self.settings)
+        sizes, encoders = self._sizes(sample), self.inputs.encoders
+        method = build_method(self.method_class, self.split.known, sizes, encoders, self.settings)
         if self.inputs.encoders is not None:
             note_slow_precision(self.device, self.settings["precision"])
             for module in self.inputs.encoders.modules():
@@ -141,12 +144,14 @@ class Run:
     def _sizes(self, sample: Batch) -> Sizes:
         encoders = self.inputs.encoders
         if encoders is None:
-            return Sizes(0, 0, 0, *(value.shape[1] for value in cached_features(sample)))
+            text, vision, audio = cached_features(sample)
+            layers = audio.shape[1] if audio.dim() == 3 else 0
+            return Sizes(0, 0, 0, text.shape[1], vision.shape[1], audio.shape[-1], layers)
         assert sample.frames is not None and sample.waveform is not None
         frames, side = sample.frames.shape[1:3]
         check_side(side, encoders, self.inputs.index[0])
-        samples = sample.waveform.shape[1]
-        return Sizes(frames, side, samples, encoders.text.dim, encoders.vision.dim, encoders.audio.dim)
+        dims = encoders.text.dim, encoders.vision.dim, encoders.audio.dim
+        return Sizes(frames, side, sample.waveform.shape[1], *dims, encoders.audio.states)
 
     def predict(self, method: Method, feed: Feed, positions: range | None = None, title: str = "") -> Prediction:
         """Logits, score and features of clips, on the CPU; the method is put into evaluation mode.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hcep.encoders.info import made_by
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores, write_scores
 from hcep.files import write_json
@@ -29,8 +30,9 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
     """
     state, metadata = read_checkpoint(checkpoint)
     encoder, name, settings = metadata["encoder"], metadata["method"], metadata["settings"]
-    if encoder["sha256"] != inputs.encoder["sha256"]:
-        raise HcepError(f"was trained with other weights of {encoder['name']}", file=checkpoint, remedy="train again")
+    if encoder["sha256"] != made_by(inputs.encoder):
+        cause = f"was trained with other weights or audio layers of {encoder['name']}"
+        raise HcepError(cause, file=checkpoint, remedy="train again")
     run = Run(inputs, method_class, settings, metadata["seed"])
     split = run.split
     if metadata["classes"] != list(split.known):
@@ -54,6 +56,8 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
     write_json(timing, took)
     logits = found.logits.double().numpy()
     features = {key: found.features[key].float().numpy() for key in (*MODALITIES, "fused") if key in found.features}
+    choice = inputs.encoder.get("audio_layers") if "audio" in method_class.towers else None
+    layers = [f"audio layers: {choice}"] if choice else []
     kinds = sorted(set(run.store.text_kinds(clips)) - {"none"}) or ["none"]
     write_scores(
         output,
@@ -71,7 +75,8 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
             features=features,
             classes=split.known,
             method=name,
-            **{key: getattr(split, key) for key in ("task", "openness", "split", "remarks")},
+            **{key: getattr(split, key) for key in ("task", "openness", "split")},
+            remarks=(*split.remarks, *layers),
             seed=metadata["seed"],
             settings=settings | {"epoch": metadata["epoch"]},
             versions=metadata["versions"],

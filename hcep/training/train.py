@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hcep.encoders.info import made_by
 from hcep.errors import HcepError
 from hcep.files import write_table
 from hcep.methods.method import Method
@@ -80,7 +81,7 @@ def train(
         "settings": settings,
         "versions": versions(),
         "device": str(run.device),
-        "encoder": {key: inputs.encoder[key] for key in ("name", "stand_in", "sha256")},
+        "encoder": {key: inputs.encoder[key] for key in ("name", "stand_in")} | {"sha256": made_by(inputs.encoder)},
         "tuned": list(tuned),
         "epoch": trainer.best["epoch"] if trainer.best else len(rows),
     }

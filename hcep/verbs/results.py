@@ -58,6 +58,7 @@ def complexity(
             value["settings"],
             value.get("encoder", ""),
             value.get("width", 0),
+            value.get("audio_layers", ""),
         )
         for name, value in settings["methods"].items()
     }

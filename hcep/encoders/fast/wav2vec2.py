@@ -5,6 +5,7 @@ Shapes: B waveforms, A samples at 16 kHz, T hidden states, D feature dimension.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -27,14 +28,20 @@ class AudioForm(NamedTuple):
     second_norm: Norm
     blocks: list[Block]
 
-    def __call__(self, waveform: Tensor, learned: slice | None = None) -> Tensor:
-        """Hidden states ``(B, T, D)`` of waveforms ``(B, A)``; gradients reach the samples `learned`, or all."""
+    def __call__(self, waveform: Tensor, read: Sequence[int], learned: slice | None = None) -> list[Tensor]:
+        """Hidden states ``(B, T, D)`` of waveforms ``(B, A)``, those whose numbers are `read`.
+
+        0 is what enters the first block. Blocks behind the last one that is read do not run. Gradients reach the
+        samples `learned`, or all.
+        """
         x = self.project(self.first_norm(self.convolutions(waveform, learned)))
         x = self.second_norm(x + functional.gelu(self.position(x)).to(x.dtype))
-        same = x
-        for block in self.blocks:
+        states, same = {0: x} if 0 in read else {}, x
+        for number, block in enumerate(self.blocks[: max(read)], 1):
             x, same = block.post_norm(x, same)
-        return x
+            if number in read:
+                states[number] = x
+        return [states[number] for number in read]
 
 
 def audio_form(encoder: Any, dtype: torch.dtype) -> AudioForm | None:
