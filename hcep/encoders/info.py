@@ -31,8 +31,7 @@ def made_by(info: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_layers(info: Mapping[str, Any]) -> None:
     """Refuse an ``encoder.json`` that names a layer which its audio model does not have."""
-    # transformers leaves out what has its default
-    hidden_states(info.get("audio_layers", "last"), info["audio"].get("num_hidden_layers", 12))
+    hidden_states(info.get("audio_layers", "last"), info["audio"]["num_hidden_layers"])
 
 
 def hidden_states(choice: str | list[int], blocks: int) -> tuple[int, ...]:
