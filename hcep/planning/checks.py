@@ -78,7 +78,6 @@ def _check_task(config: Config, name: str) -> None:
         _at(f"{place}.openness", parse_openness, openness)
     for method in task.methods:
         _at(place, config.run_settings, name, method)
-        _at(place, config.encoder_of, name, method)
         if name in config.tasks:
             _at(place, _check_run, config, name, method)
     for method in task.method_settings:
@@ -146,7 +145,8 @@ def _own_encoder(config: Config, name: str) -> None:
 
 
 def _check_run(config: Config, task: str, name: str) -> None:
-    """Refuse no epochs where something is to be learnt, and epochs chosen on held-out clips where none are."""
+    """Refuse what a run would lack: epochs, held-out clips to choose one by, media, or weights of audio layers."""
+    config.encoder_of(task, name)
     table, values = config.task(task), config.run_settings(task, name)
     settings: Settings = config.base(name).model_validate(values)
     if values.get("epochs") == 0 and settings.learns:  # type: ignore[attr-defined]
