@@ -87,6 +87,7 @@ SETTINGS: dict[str, Any] = {
     "fine_tune": True,
     "missing": "neutral",
     "head_dim": 0,
+    "audio_layers_lr": 0.001,
     "logistic_c": 1.0,
     "distance_power": 0.25,
     "ridge": 0.01,

@@ -93,7 +93,7 @@ class Encoder(Settings):
         "last",
         description="hidden states of the audio model that give a clip's feature: the `last` (the paper's reading); "
         "the `mean` over all, what enters the first block included; the mean over a list as `[6, 12]` (0: what enters "
-        "the first block); or `learned`: methods on cached features that learn by steps weight all of them",
+        "the first block); or `learned`: methods that read `audio_layers_lr` learn a weight for each of them",
     )
     width: int = Field(0, ge=0, description="with `source: import`: size of every feature, which the file must have")
     stand_in: bool = Field(

@@ -77,6 +77,16 @@ class Missing(Settings):
     )
 
 
+class AudioLayers(Settings):
+    """Methods on cached features that can learn weights of the audio layers."""
+
+    audio_layers_lr: float = Field(
+        0.001,
+        gt=0,
+        description="Adam's rate of the weights of the audio layers, where the encoder has `audio_layers: learned`",
+    )
+
+
 class Cosine(Settings):
     """Methods with a scaled cosine."""
 
@@ -211,14 +221,14 @@ class Hcep(Learning, Cosine, Missing, Score, Words):
     )
 
 
-class ArplMM(Learning, Head, Missing, RivalScore):
+class ArplMM(Learning, AudioLayers, Head, Missing, RivalScore):
     """The paper's multimodal baseline: ARPL on the fused feature."""
 
     target = "hcep.methods.arpl_mm:ArplMM"
     inputs = "features"
 
 
-class Linear(Learning, Head, Missing, Score):
+class Linear(Learning, AudioLayers, Head, Missing, Score):
     """A linear softmax on the fused feature."""
 
     target = "hcep.methods.linear:Linear"
@@ -250,7 +260,7 @@ class DistanceMM(Common, Regression):
     )
 
 
-class CpnMM(Learning, Head, Missing, RivalOptimiser, RivalScore):
+class CpnMM(Learning, AudioLayers, Head, Missing, RivalOptimiser, RivalScore):
     """CPN on the fused feature."""
 
     target = "hcep.methods.cpn_mm:CpnMM"
@@ -263,21 +273,21 @@ class CpnMM(Learning, Head, Missing, RivalOptimiser, RivalScore):
     )
 
 
-class LplMM(Learning, Head, Missing, RivalScore):
+class LplMM(Learning, AudioLayers, Head, Missing, RivalScore):
     """LPL on the fused feature."""
 
     target = "hcep.methods.lpl_mm:LplMM"
     inputs = "features"
 
 
-class CssrMM(Learning, CssrLogits, Head, Missing, RivalScore):
+class CssrMM(Learning, AudioLayers, CssrLogits, Head, Missing, RivalScore):
     """CSSR on the fused feature."""
 
     target = "hcep.methods.cssr_mm:CssrMM"
     inputs = "features"
 
 
-class Momke(Learning, RivalOptimiser, Score):
+class Momke(Learning, AudioLayers, RivalOptimiser, Score):
     """MoMKE: experts per modality."""
 
     target = "hcep.methods.momke:Momke"

@@ -12,7 +12,7 @@ from hcep import registry
 from hcep.config.base import Name, Settings
 from hcep.config.entries import Dataset, Encoder, Evaluation, Method, Task
 from hcep.config.messages import LISTED, explain
-from hcep.config.methods import Changes, Common, Learning, base_method, readable
+from hcep.config.methods import AudioLayers, Changes, Common, base_method, readable
 from hcep.config.tables import Table
 from hcep.errors import HcepError
 from hcep.yaml_file import read_yaml
@@ -90,14 +90,12 @@ class Config(Settings):
         Raises
         ------
         HcepError
-            When its audio layers are to be learned, and the method cannot.
+            When the weights of its audio layers are to be learned, and the method cannot.
         """
         name, base = self.method(method).encoder or self.task(task).encoder, self.base(method)
-        learns = base.inputs == "features" and issubclass(base, Learning)
-        if base.hears and not learns and self.encoder(name).audio_layers == "learned":
-            why = "takes no steps" if base.inputs == "features" else "encodes sound itself"
+        if base.hears and not issubclass(base, AudioLayers) and self.encoder(name).audio_layers == "learned":
             raise HcepError(
-                f"encoder {name} has audio_layers: learned, and {method} cannot learn their weights: it {why}",
+                f"encoder {name} has audio_layers: learned, and {method} cannot learn their weights",
                 file="config",
                 remedy="set them to mean or to a list, as [6, 12], or leave the method out",
             )

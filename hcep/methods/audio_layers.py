@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hcep.errors import HcepError
 from hcep.methods.method import Batch, Method, Prediction, Sizes
+from hcep.methods.optimiser import OptimiserGroup
 
 
 class LearnedLayers(Method):
@@ -25,13 +26,19 @@ class LearnedLayers(Method):
     Attributes
     ----------
     audio_layers : Tensor (L,)
-        The weights are its softmax: at the start, 0, all are the same, and the feature is the mean. It is a parameter
-        of the method as every other one, under the same optimiser.
+        The weights are its softmax: at the start, 0, all are the same, and the feature is the mean. Adam moves it, as
+        in SUPERB, at the rate ``audio_layers_lr``: SGD at the rate of a head leaves it where it is.
     """
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
         self.audio_layers = nn.Parameter(torch.zeros(sizes.layers))
+
+    def parameter_groups(self, settings: dict[str, Any]) -> list[OptimiserGroup]:
+        """The method's own, and one for the weights, without decay."""
+        own = super().parameter_groups(settings)
+        own = [group._replace(params=[p for p in group.params if p is not self.audio_layers]) for group in own]
+        return [*own, OptimiserGroup("audio_layers", [self.audio_layers], "adam", settings["audio_layers_lr"])]
 
     def mixed(self, batch: Batch) -> Batch:
         """The batch with audio features ``(B, D)``."""
@@ -72,13 +79,13 @@ def build_method(
     Raises
     ------
     HcepError
-        When the method gets all of them and has no place for the weights: it takes no steps, or encodes sound itself.
+        When the method gets all of them and does not read ``audio_layers_lr``: because it takes no steps, or encodes
+        sound itself.
     """
     if not sizes.layers or "audio" not in method_class.towers:
         return method_class(classes, sizes, encoders, settings)
-    if method_class.inputs == "media" or not method_class.learns:
-        why = "it encodes sound itself" if method_class.inputs == "media" else "it takes no steps"
-        cause = f"{method_class.__name__} cannot learn weights of the audio layers: {why}"
+    if "audio_layers_lr" not in settings:
+        cause = f"{method_class.__name__} cannot learn weights of the audio layers"
         raise HcepError(cause, remedy="set the encoder's `audio_layers` to mean or to a list, as [6, 12]")
     learning = cast("type[Method]", type(f"LearnedLayers{method_class.__name__}", (LearnedLayers, method_class), {}))
     return learning(classes, sizes, encoders, settings)

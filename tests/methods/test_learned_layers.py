@@ -9,7 +9,7 @@ import torch
 from small import CLASSES, INFO, SIZES, MemoryFeed, feature_batch, media_batch, settings_for, small_encoders
 
 from hcep import registry
-from hcep.config.methods import METHODS, Learning
+from hcep.config.methods import METHODS, AudioLayers
 from hcep.encoders.folder import assemble, build_audio, build_clip
 from hcep.errors import HcepError
 from hcep.methods.arpl_mm import ArplMM
@@ -21,8 +21,8 @@ from hcep.training.loop import Trainer
 
 LAYERS = 3
 WEIGHTED = SIZES._replace(layers=LAYERS)
-LEARNING = sorted(base for base, model in METHODS.items() if model.inputs == "features" and issubclass(model, Learning))
-FITTED = sorted(base for base, model in METHODS.items() if model.inputs == "features" and base not in LEARNING)
+LEARNING = sorted(base for base, model in METHODS.items() if issubclass(model, AudioLayers))
+OTHERS = sorted(base for base, model in METHODS.items() if model.hears and base not in LEARNING)
 
 
 def class_of(base: str):
@@ -63,12 +63,16 @@ def test_at_the_start_a_method_is_what_it_is_on_the_mean(base):
 
 @pytest.mark.parametrize("base", LEARNING)
 def test_the_weights_learn_with_the_method_and_are_written_down(base, tmp_path):
-    method, batch = built(base, lr=0.05), layered_batch()
+    method, batch = built(base, audio_layers_lr=0.01), layered_batch()
     feed = MemoryFeed(batch)
     before = copy.deepcopy(method.state_dict())
     rows = Trainer(method, feed, method.settings, 0, tmp_path).run()
     after = method.state_dict()
     assert not before["audio_layers"].any() and float(after["audio_layers"].std()) > 0
+    (group,) = [group for group in method.parameter_groups(method.settings) if group.name == "audio_layers"]
+    assert (group.rule, group.lr, group.weight_decay) == ("adam", 0.01, 0)
+    held = [value for group in method.parameter_groups(method.settings) for value in group.params]
+    assert len(held) == len({id(value) for value in held}) == len(list(method.parameters()))
     weights = [rows[-1][f"audio_layer_{number}"] for number in range(LAYERS)]
     assert weights == pytest.approx(after["audio_layers"].softmax(0).tolist()) and sum(weights) == pytest.approx(1)
     again = built(base)
@@ -83,7 +87,7 @@ def test_a_layer_that_tells_the_classes_apart_gains_weight(tmp_path):
     labels = torch.arange(30) % 3
     batch.audio[:, 1, :3] += 8 * torch.nn.functional.one_hot(labels, 3)
     batch = batch._replace(label=labels, missing=torch.zeros_like(batch.missing), text=torch.zeros_like(batch.text))
-    method = built("linear", lr=0.05, epochs=40, lr_step=40)
+    method = built("linear", epochs=40, lr_step=40, audio_layers_lr=0.02)
     Trainer(method, MemoryFeed(batch), method.settings, 0, tmp_path).run()
     weights = method.audio_layers.detach().softmax(0)
     assert float(weights[1]) > 0.4 and int(weights.argmax()) == 1
@@ -91,13 +95,13 @@ def test_a_layer_that_tells_the_classes_apart_gains_weight(tmp_path):
 
 def test_a_run_broken_off_goes_on_with_the_weights_that_it_had(tmp_path):
     feed = MemoryFeed(layered_batch())
-    whole = built("arpl_mm", lr=0.05, epochs=4)
+    whole = built("arpl_mm", audio_layers_lr=0.05, epochs=4)
     Trainer(whole, feed, whole.settings, 0, tmp_path / "whole").run()
-    method = built("arpl_mm", lr=0.05, epochs=4)
+    method = built("arpl_mm", audio_layers_lr=0.05, epochs=4)
     trainer = Trainer(method, feed, method.settings, 0, tmp_path / "broken")
     trainer._epoch(0)
     trainer._save(1)
-    again = built("arpl_mm", lr=0.05, epochs=4)
+    again = built("arpl_mm", audio_layers_lr=0.05, epochs=4)
     Trainer(again, feed, again.settings, 0, tmp_path / "broken").run()
     assert all(torch.equal(value, whole.state_dict()[name]) for name, value in again.state_dict().items())
 
@@ -109,16 +113,17 @@ def test_an_absent_sound_has_no_share_in_the_gradient_of_the_weights():
     assert not method.audio_layers.grad.any()
 
 
-@pytest.mark.parametrize("base", FITTED)
-def test_a_method_that_takes_no_steps_refuses_to_learn_weights(base):
-    with pytest.raises(HcepError, match=r"cannot learn weights of the audio layers: it takes no steps. Remedy: set"):
-        built(base)
+@pytest.mark.parametrize("base", OTHERS)
+def test_a_method_that_cannot_learn_the_weights_says_so(base):
+    """Those that are fitted take no steps; those with prompts encode sound themselves."""
+    encoders = layered_encoders("learned") if METHODS[base].inputs == "media" else None
+    with pytest.raises(HcepError, match=r"cannot learn weights of the audio layers. Remedy: set the encoder's"):
+        build_method(class_of(base), CLASSES, WEIGHTED, encoders, settings_for(base))
 
 
-def test_a_method_that_encodes_sound_refuses_them_and_one_without_sound_has_none():
+def test_a_method_without_sound_has_no_weights():
+    assert {"hcep", "logistic", "distance_mm"} <= {*OTHERS} and {"arpl_mm", "linear", "momke"} <= {*LEARNING}
     encoders = layered_encoders("learned")
-    with pytest.raises(HcepError, match="HCEP cannot learn weights of the audio layers: it encodes sound itself"):
-        build_method(HCEP, CLASSES, WEIGHTED, encoders, settings_for("hcep"))
     deaf = [base for base, model in METHODS.items() if not model.hears]
     assert deaf == [base for base in METHODS if "audio" not in class_of(base).towers]
     for base in deaf:
