@@ -31,7 +31,7 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
     state, metadata = read_checkpoint(checkpoint)
     encoder, name, settings = metadata["encoder"], metadata["method"], metadata["settings"]
     if encoder["sha256"] != made_by(inputs.encoder):
-        cause = f"was trained with other weights or audio layers of {encoder['name']}"
+        cause = f"was trained with other weights of {encoder['name']}, or on other audio layers"
         raise HcepError(cause, file=checkpoint, remedy="train again")
     run = Run(inputs, method_class, settings, metadata["seed"])
     split = run.split

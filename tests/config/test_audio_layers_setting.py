@@ -60,9 +60,7 @@ def test_imported_features_have_no_layers_to_choose(config):
 def test_methods_that_cannot_learn_the_weights_are_refused_before_anything_runs(config, method):
     config["task_definitions"]["demo"]["methods"] = [*FEATURES, method]
     checked(config, "mean")
-    with pytest.raises(
-        HcepError, match=rf"encoder demo has audio_layers: learned, and {method} cannot learn their weights"
-    ):
+    with pytest.raises(HcepError, match=rf"encoder demo has audio_layers: learned, and {method} cannot learn their"):
         checked(config, "learned")
     # also where the method alone has such an encoder
     config["encoders"] |= {"other": {"source": "package", "audio_layers": "learned"}, "demo": {"source": "package"}}

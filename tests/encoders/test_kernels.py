@@ -12,6 +12,7 @@ import torch
 from small import ROUNDING, distance, media_batch, small_encoders
 from torch.nn import functional
 
+from hcep.encoders.audio import AudioEncoder
 from hcep.encoders.fast import norms
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -110,6 +111,8 @@ def test_towers_give_the_same_through_the_kernels(kernels, monkeypatch):
         "vision": (lambda p: encoders.vision(images, p), torch.randn(2, encoders.vision.width, generator=generator)),
         "audio": (lambda p: encoders.audio(sound, p), torch.randn(2, sound.shape[1] // 10, generator=generator)),
     }
+    every_layer = AudioEncoder(encoders.audio.model, "learned")
+    towers["layers"] = lambda p: every_layer(sound, p), towers["audio"][1]
 
     def results():
         found = {}

@@ -103,7 +103,7 @@ def test_what_was_made_with_other_layers_is_refused(layered, tmp_path):
     with pytest.raises(HcepError, match="was made with another encoder than this run's"):
         trained(mixed, tmp_path)
     trained(layered["mean"], tmp_path)
-    with pytest.raises(HcepError, match="was trained with other weights or audio layers of small"):
+    with pytest.raises(HcepError, match="was trained with other weights of small, or on other audio layers"):
         score(layered["one"], linear, tmp_path / "model.safetensors", tmp_path / "s.h5", tmp_path / "t.json")
     # and no run goes on with the state of another choice
     folders = {Run(one, linear, settings_for("linear"), 0).folder(tmp_path, "train") for one in layered.values()}

@@ -255,7 +255,7 @@ def test_a_new_figure_is_its_function_and_its_entry(finished):
 
 def test_a_new_setting_is_one_declaration(finished):
     """Its default reruns the runs that read it, a value is checked, and a method that does not read it refuses it."""
-    head = "class ArplMM(Learning, Head, Missing, RivalScore):"
+    head = "class ArplMM(Learning, AudioLayers, Head, Missing, RivalScore):"
     declared = '    dummy: float = Field(1, gt=0, description="for the test")\n'
     text = finished.path("hcep/config/methods.py").read_text()
     start = text.index('    inputs = "features"\n', text.index(head)) + len('    inputs = "features"\n')
