@@ -182,9 +182,9 @@ def _facts(cells: Sequence[Row], inputs: TableInputs) -> list[str]:
     words = dict.fromkeys(kind for cell in cells for kind in cell["text_kind"].split(";") if kind)
     if words:
         facts.append(f"Words: {', '.join(words)}.")
-    parts = {cell["row"]: cell["note"].split("; ") for cell in cells}
-    for layers in dict.fromkeys(part for row in parts.values() for part in row if part.startswith("audio layers: ")):
-        facts.append(f"{layers.capitalize()} ({', '.join(row for row, own in parts.items() if layers in own)}).")
+    read = [(layers, cell["row"]) for cell in cells for layers in re.findall("audio layers: [^;]+", cell["note"])]
+    for layers in dict.fromkeys(layers for layers, _ in read):
+        facts.append(f"{layers.capitalize()} ({', '.join(dict.fromkeys(row for own, row in read if own == layers))}).")
     on_test = dict.fromkeys(cell["row"] for cell in cells if "best_on_test" in cell["selection"])
     if on_test:
         facts.append(f"Epoch selected on test clips: {', '.join(on_test)}.")

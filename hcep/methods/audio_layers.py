@@ -27,7 +27,7 @@ class LearnedLayers(Method):
     ----------
     audio_layers : Tensor (L,)
         The weights are its softmax: at the start, 0, all are the same, and the feature is the mean. Adam moves it, as
-        in SUPERB, at the rate ``audio_layers_lr``: SGD at the rate of a head leaves it where it is.
+        in SUPERB, at a rate of its own, ``audio_layers_lr``.
     """
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:

@@ -332,3 +332,14 @@ def test_fig4_explains_faulty_input(fig4, tmp_path):
         draw_figure(fig4_figure, [tmp_path / "half.csv"], tmp_path / "x.svg")
     with pytest.raises(HcepError, match="is drawn, not 2"):
         draw_figure(fig4_figure, [fig4, fig4], tmp_path / "x.svg")
+
+
+def test_the_caption_says_which_audio_layers_were_read_by_whom(tmp_path):
+    mean, both = "audio layers: mean", "12 test groups; audio layers: [6, 12]; movement_text 0.02"
+    rows = [summary_row("cpn_mm", level, 60, 50, note=mean) for level in LEVELS[:1]]
+    rows += [summary_row("hcep", level, 70, 60, note=both) for level in LEVELS]
+    _, lines = make(tmp_path, SMALL, [write_summary(tmp_path, rows)])
+    caption = next(line for line in lines if "Each cell: ours" in line)
+    assert "Audio layers: mean (CPN\\*). Audio layers: [6, 12] (Ours)." in caption
+    _, lines = make(tmp_path, SMALL, [write_summary(tmp_path, [summary_row("hcep", "k8u2", 70, 60)])])
+    assert not any("udio layers" in line for line in lines)
