@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hcep.evaluation.distance import Bools, Features
-from hcep.methods.method import Batch, cached_features
+from hcep.methods.method import Batch, Prediction, cached_features
 
 
 class Arrays(nn.Module):
@@ -29,6 +29,17 @@ class Arrays(nn.Module):
         for name, value in state.items():
             self.get_buffer(name).copy_(torch.from_numpy(value))
 
+    def count_products(self, batch: Batch) -> bool:
+        """Whether `batch` has shapes only, as where operations are counted, which torch does not see done by numpy.
+
+        If so, one product of every clip with every matrix stands for them.
+        """
+        if batch.missing.is_meta:
+            for value in self.buffers():
+                if value.ndim == 2:
+                    torch.zeros(len(batch.row), value.shape[1], dtype=value.dtype, device="meta") @ value.T.to("meta")
+        return batch.missing.is_meta
+
     def state(self) -> dict[str, NDArray[Any]]:
         """The values, on the CPU."""
         return {name: value.cpu().numpy() for name, value in self.named_buffers()}
@@ -44,3 +55,9 @@ def clip_arrays(clips: Batch) -> tuple[Features, Bools]:
     """The cached features by modality, and bool ``(B, 3)`` which of them are missing."""
     features = cached_features(clips)._asdict()
     return {name: value.cpu().numpy() for name, value in features.items()}, clips.missing.cpu().numpy()
+
+
+def blank_prediction(batch: Batch, classes: int) -> Prediction:
+    """Shapes only, where operations are counted."""
+    logits = torch.zeros(len(batch.row), classes, dtype=torch.float64, device="meta")
+    return Prediction(logits, logits[:, 0], dict(cached_features(batch)._asdict()))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from hcep.evaluation.distance import Distance, Options, fit_distance
-from hcep.methods.arrays import Arrays, clip_arrays, joined
+from hcep.methods.arrays import Arrays, blank_prediction, clip_arrays, joined
 from hcep.methods.method import MODALITIES, Batch, Method, Prediction, Sizes, cached_features
 
 
@@ -50,6 +50,8 @@ class DistanceMM(Method):
     @torch.no_grad()
     def predict(self, batch: Batch) -> Prediction:
         """L and the score; the fused feature is x ``(B, D)`` of L. All on the CPU but the batch's own features."""
+        if self.arrays.count_products(batch):
+            return blank_prediction(batch, len(self.classes))
         fitted, (features, missing) = self.fitted, clip_arrays(batch)
         x = fitted.regression.joint(fitted.regression.standardised(features, missing))
         found = fitted.regression.logits(x), fitted.score(features, missing)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from hcep.evaluation.distance import Regression, fit_regression
-from hcep.methods.arrays import Arrays, clip_arrays, joined
+from hcep.methods.arrays import Arrays, blank_prediction, clip_arrays, joined
 from hcep.methods.method import MODALITIES, Batch, Method, Prediction, Sizes, cached_features, log_max_softmax
 
 
@@ -48,6 +48,8 @@ class Logistic(Method):
     @torch.no_grad()
     def predict(self, batch: Batch) -> Prediction:
         """L and its log max-softmax; the fused feature is x ``(B, D)``. All on the CPU but the batch's own features."""
+        if self.arrays.count_products(batch):
+            return blank_prediction(batch, len(self.classes))
         fitted = self.fitted
         x = fitted.joint(fitted.standardised(*clip_arrays(batch)))
         logits = torch.from_numpy(fitted.logits(x))
