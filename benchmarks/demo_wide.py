@@ -32,10 +32,10 @@ BAR = {"arpl_mm": 5.0, "logistic_msp": 3.0}
 HEAD = """# The demo on many class splits
 
 What `make demo-wide` printed. The demo's table stands on two class splits of two levels and cannot show a difference of
-two points. Here every method on cached features runs on {splits} class splits over K = {levels} and on two sets of clips
-that were generated with seeds of their own. No default was chosen on these clips and splits, and no rate is tuned on
-them: rates and epochs are those of the demo. The encoder is the demo's small stand-in, faces and voices are generated:
-what holds here is a reason to try it on real clips, not a result on them.
+two points. Here every method on cached features runs on {splits} class splits over K = {levels} and on two sets of
+clips that were generated with seeds of their own. No default was chosen on these clips and splits, and no rate is tuned
+on them: rates and epochs are those of the demo. The encoder is the demo's small stand-in, and faces and voices are
+generated: what holds here is a reason to try it on real clips, not a result on them.
 
 Numbers are in percent, averaged over all {runs} runs of a method."""
 

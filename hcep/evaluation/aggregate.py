@@ -224,9 +224,7 @@ def _mean_history(runs: Sequence[Run], name: str) -> float | None:
     return sum(number(row, name) for row in rows) / len(rows) if rows else None
 
 
-def _comparison_rows(
-    task: str, cells: Cells, confidence: float, references: Sequence[str]
-) -> list[dict[str, Any]]:
+def _comparison_rows(task: str, cells: Cells, confidence: float, references: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
     pairs = [(method, other) for method in cells for other in references if other in cells and other != method]
     for method, reference in pairs:

@@ -28,11 +28,11 @@ def test_a_series_gives_what_single_runs_give(finished):
     outcome = finished.snakemake("results/many/summary.csv", config=MANY)
     assert [message for message in outcome.finished if message.startswith(("all runs", "train", "score"))] == SERIES
     for method in ("arpl_mm", "linear_msp"):
-        alone, together = (read_scores(finished.path(f"results/{t}/{method}/{RUN}/scores.h5")) for t in ("tiny", "many"))
+        runs = [finished.path(f"results/{task}/{method}/{RUN}") for task in ("tiny", "many")]
+        alone, together = (read_scores(run / "scores.h5") for run in runs)
         assert np.array_equal(alone.logits, together.logits)
         assert np.array_equal(alone.score, together.score)
-        history = [finished.path(f"results/{t}/{method}/{RUN}/history.csv").read_bytes() for t in ("tiny", "many")]
-        assert len(set(finished_columns(text) for text in history)) == 1
+        assert len({finished_columns((run / "history.csv").read_bytes()) for run in runs}) == 1
     text = finished.path("results/many/comparisons.csv").read_text()
     assert "many,arpl_mm,linear_msp,k2u2,auroc" in text
     assert "many,linear_msp,arpl_mm" not in text
