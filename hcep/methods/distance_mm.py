@@ -42,10 +42,7 @@ class DistanceMM(Method):
     @torch.no_grad()
     def finish(self, batches: Iterable[Batch]) -> None:
         """Fit on the training clips, on the CPU, where scikit-learn works."""
-        clips = joined(batches)
-        label, groups = clips.label.numpy(), (clips.row if clips.group is None else clips.group).numpy()
-        options = Options.of(self.settings)
-        self.arrays.keep(fit_distance(*clip_arrays(clips), label, groups, len(self.classes), options).state())
+        self.arrays.keep(fit(batches, len(self.classes), self.settings).state())
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> Prediction:
@@ -57,3 +54,10 @@ class DistanceMM(Method):
         found = fitted.regression.logits(x), fitted.score(features, missing)
         logits, score = map(torch.from_numpy, found)
         return Prediction(logits, score, {**cached_features(batch)._asdict(), "fused": torch.from_numpy(x)})
+
+
+def fit(batches: Iterable[Batch], classes: int, settings: dict[str, Any]) -> Distance:
+    """`Distance` of the features in these batches of training clips."""
+    clips = joined(batches)
+    groups = clips.row if clips.group is None else clips.group
+    return fit_distance(*clip_arrays(clips), clips.label.numpy(), groups.numpy(), classes, Options.of(settings))

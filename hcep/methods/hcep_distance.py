@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hcep.evaluation.distance import Distance, Options, fit_distance
-from hcep.methods.arrays import Arrays
+from hcep.evaluation.distance import Distance
+from hcep.methods.arrays import Arrays, clip_arrays
+from hcep.methods.distance_mm import fit
 from hcep.methods.hcep import HCEP
 from hcep.methods.method import MODALITIES, Batch, Features, Sizes
 
@@ -34,25 +34,13 @@ class HCEPDistance(HCEP):
     @torch.no_grad()
     def finish(self, batches: Iterable[Batch]) -> None:
         """Encode the training clips once more and fit, on the CPU, in float64."""
-        features: dict[str, list[Any]] = {name: [] for name in MODALITIES}
-        missing, label, group = [], [], []
-        for batch in batches:
-            for name, values in self._named(self.features(batch)).items():
-                features[name].append(values)
-            missing.append(batch.missing.cpu().numpy())
-            label.append(batch.label.cpu().numpy())
-            group.append((batch.row if batch.group is None else batch.group).cpu().numpy())
-        clips = {name: np.concatenate(parts) for name, parts in features.items()}
-        known = (np.concatenate(parts) for parts in (missing, label, group))
-        fitted = fit_distance(clips, *known, len(self.classes), Options.of(self.settings))
-        self.arrays.keep(fitted.state())
+        media = {"tokens": None, "frames": None, "waveform": None, "samples": None}
+        clips = (batch._replace(**media, **self.features(batch)._asdict()) for batch in batches)
+        self.arrays.keep(fit(clips, len(self.classes), self.settings).state())
 
     def clip_score(self, batch: Batch, features: Features, logits: Tensor) -> Tensor:
         """z(-D) + z(max L) ``(B,)`` in float64; -1e30 for a clip without any modality."""
         if self.arrays.count_products(batch):
             return super().clip_score(batch, features, logits)
         fitted = Distance.from_state(self.widths, self.arrays.state())
-        return torch.from_numpy(fitted.score(self._named(features), batch.missing.cpu().numpy()))
-
-    def _named(self, features: Features) -> dict[str, Any]:
-        return {name: value.float().cpu().numpy() for name, value in features._asdict().items()}
+        return torch.from_numpy(fitted.score(*clip_arrays(batch._replace(**features._asdict()))))
