@@ -34,8 +34,10 @@ class HCEPDistance(HCEP):
     @torch.no_grad()
     def finish(self, batches: Iterable[Batch]) -> None:
         """Encode the training clips once more and fit, on the CPU, in float64."""
-        media = {"tokens": None, "frames": None, "waveform": None, "samples": None}
-        clips = (batch._replace(**media, **self.features(batch)._asdict()) for batch in batches)
+        clips = (
+            Batch(batch.row, batch.label, batch.missing, group=batch.group, **self.features(batch)._asdict())
+            for batch in batches
+        )
         self.arrays.keep(fit(clips, len(self.classes), self.settings).state())
 
     def clip_score(self, batch: Batch, features: Features, logits: Tensor) -> Tensor:
