@@ -43,6 +43,8 @@ class Common(Settings):
 
     target: ClassVar[str]
     inputs: ClassVar[Literal["media", "features"]]
+    # True for a method on cached features that also encodes words
+    text_tower: ClassVar[bool] = False
 
     @property
     def learns(self) -> bool:
@@ -263,6 +265,21 @@ class DistanceMM(Common, Distance):
     inputs = "features"
 
 
+class DistanceLexicon(Common, Distance, Words):
+    """`distance_mm`, which also weighs the words of the known classes against other emotion words."""
+
+    target = "hcep.methods.distance_lexicon:DistanceLexicon"
+    inputs = "features"
+    text_tower = True
+
+    lexicon: Literal["all", "outside"] = Field(
+        "all",
+        description="words that the known classes are weighed against: `all` of a fixed list, whatever the corpus, or "
+        "those `outside` its classes, known or not; either marks the row in every table",
+    )
+    lexicon_scale: float = Field(100, gt=0, description="factor on the cosine of word and picture (CLIP's own)")
+
+
 class CpnMM(Learning, Head, Missing, RivalOptimiser, RivalScore):
     """CPN on the fused feature."""
 
@@ -350,6 +367,7 @@ METHODS: dict[str, type[Common]] = {
     "linear": Linear,
     "logistic": Logistic,
     "distance_mm": DistanceMM,
+    "distance_lexicon": DistanceLexicon,
     "cpn_mm": CpnMM,
     "lpl_mm": LplMM,
     "cssr_mm": CssrMM,

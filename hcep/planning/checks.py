@@ -144,9 +144,11 @@ def _check_run(config: Config, task: str, name: str) -> None:
             file="config",
             remedy="set the task's val_fraction or val_folds",
         )
-    if config.base(name).inputs == "media" and config.encoder(table.encoder).source == "import":
+    base, encoder = config.base(name), config.encoder_of(task, name)
+    if (base.inputs == "media" or base.text_tower) and config.encoder(encoder).source == "import":
+        reads = "frames, sound and words" if base.inputs == "media" else "words with the encoder"
         raise HcepError(
-            f"{name} reads frames, sound and words, and encoder {table.encoder} is a file of features",
+            f"{name} reads {reads}, and encoder {encoder} is a file of features",
             remedy="give the task another encoder, or run only methods on cached features",
         )
 

@@ -29,8 +29,8 @@ def _inputs(base: str, split: Path, index: Sequence[Path], features: Sequence[Pa
     from hcep.encoders.info import read_info
     from hcep.training.run import Inputs
 
-    encoders = None
-    if base_method(base).inputs == "media":
+    encoders, entry = None, base_method(base)
+    if entry.inputs == "media" or entry.text_tower:
         from hcep.encoders.folder import load_encoders
 
         encoders = load_encoders(encoder)
