@@ -92,6 +92,8 @@ SETTINGS: dict[str, Any] = {
     "distance_power": 0.25,
     "ridge": 0.01,
     "score_folds": 3,
+    "lexicon": "all",
+    "lexicon_scale": 100,
     "words": WORDS,
 }
 

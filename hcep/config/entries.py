@@ -9,6 +9,10 @@ from pydantic import BeforeValidator, Field, create_model
 from hcep.config.base import Name, Openness, Settings, SplitName, Unique
 from hcep.config.methods import Changes
 
+# the baseline, the control, and the whole model, from which an ablation leaves a part out; methods with tuned learning
+# rates are compared with tuned references
+REFERENCES = ("arpl_mm", "frozen_prompts", "hcep", "arpl_mm_tuned", "frozen_prompts_tuned")
+
 
 class Dataset(Settings):
     """A corpus on disk at one size."""
@@ -155,6 +159,14 @@ class Task(Settings):
     class_splits: str | None = Field(None, description="that file; `config/splits/{task}.yaml` when not named")
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Unique] = Field(
         [0], description="training seeds"
+    )
+    series: bool = Field(
+        False,
+        description="true: one job trains, scores and evaluates all runs of a method at a level one after another, "
+        "post-hoc scores included; for methods on cached features, whose runs take seconds, and without `tune`",
+    )
+    references: Annotated[list[str], Unique] = Field(
+        list(REFERENCES), description="methods that `comparisons.csv` compares with, where the task has them"
     )
     test_folds: Annotated[list[str], Field(min_length=1)] = Field(["test"], description="folds that are tested")
     train_folds: list[str] | None = Field(

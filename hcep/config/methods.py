@@ -45,6 +45,8 @@ class Common(Settings):
     inputs: ClassVar[Literal["media", "features"]]
     # False for methods on frames alone, which no choice of audio layers concerns
     hears: ClassVar[bool] = True
+    # True for a method on cached features that also encodes words
+    text_tower: ClassVar[bool] = False
 
     @property
     def learns(self) -> bool:
@@ -133,6 +135,21 @@ class Regression(Settings):
     )
 
 
+class Distance(Regression):
+    """Methods that measure distances to the class means of every modality."""
+
+    distance_power: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="α of the metric W^(−α/2): 0 is Euclid's distance to the class mean, 1 is Mahalanobis'",
+    )
+    ridge: float = Field(0.01, gt=0, description="added to the diagonal of W, in units of a standardised feature")
+    score_folds: int = Field(
+        3, ge=2, description="folds of whole groups of training clips whose values give the parts of the score a scale"
+    )
+
+
 class CssrLogits(Settings):
     """CSSR on frames and on features."""
 
@@ -147,10 +164,9 @@ class Words(Settings):
     words: dict[str, str] = Field({}, description="class -> its word; filled from the configuration's `words`")
 
 
-class Hcep(Learning, Cosine, Missing, Score, Words):
-    """The paper's method and its ablations."""
+class PromptedClips(Learning, Cosine, Missing):
+    """Prompts, losses and points of the paper's method."""
 
-    target = "hcep.methods.hcep:HCEP"
     inputs = "media"
 
     losses: Annotated[list[Literal["emo", "osr"]], Field(min_length=1), Unique] = Field(
@@ -221,6 +237,18 @@ class Hcep(Learning, Cosine, Missing, Score, Words):
     )
 
 
+class Hcep(PromptedClips, Score, Words):
+    """The paper's method and its ablations."""
+
+    target = "hcep.methods.hcep:HCEP"
+
+
+class HcepDistance(PromptedClips, Distance, Words):
+    """The paper's method with the score of `distance_mm`."""
+
+    target = "hcep.methods.hcep_distance:HCEPDistance"
+
+
 class ArplMM(Learning, AudioLayers, Head, Missing, RivalScore):
     """The paper's multimodal baseline: ARPL on the fused feature."""
 
@@ -242,22 +270,26 @@ class Logistic(Common, Regression):
     inputs = "features"
 
 
-class DistanceMM(Common, Regression):
+class DistanceMM(Common, Distance):
     """Distances to the class means of every modality, beside the logistic regression."""
 
     target = "hcep.methods.distance_mm:DistanceMM"
     inputs = "features"
 
-    distance_power: float = Field(
-        0.25,
-        ge=0,
-        le=1,
-        description="α of the metric W^(−α/2): 0 is Euclid's distance to the class mean, 1 is Mahalanobis'",
+
+class DistanceLexicon(Common, Distance, Words):
+    """`distance_mm`, which also weighs the words of the known classes against other emotion words."""
+
+    target = "hcep.methods.distance_lexicon:DistanceLexicon"
+    inputs = "features"
+    text_tower = True
+
+    lexicon: Literal["all", "outside"] = Field(
+        "all",
+        description="words that the known classes are weighed against: `all` of a fixed list, whatever the corpus, or "
+        "those `outside` its classes, known or not; either marks the row in every table",
     )
-    ridge: float = Field(0.01, gt=0, description="added to the diagonal of W, in units of a standardised feature")
-    score_folds: int = Field(
-        3, ge=2, description="folds of whole groups of training clips whose values give the parts of the score a scale"
-    )
+    lexicon_scale: float = Field(100, gt=0, description="factor on the cosine of word and picture (CLIP's own)")
 
 
 class CpnMM(Learning, AudioLayers, Head, Missing, RivalOptimiser, RivalScore):
@@ -346,10 +378,12 @@ class OpenVclip(Learning, Augmentation, Cosine, Score, Words):
 
 METHODS: dict[str, type[Common]] = {
     "hcep": Hcep,
+    "hcep_distance": HcepDistance,
     "arpl_mm": ArplMM,
     "linear": Linear,
     "logistic": Logistic,
     "distance_mm": DistanceMM,
+    "distance_lexicon": DistanceLexicon,
     "cpn_mm": CpnMM,
     "lpl_mm": LplMM,
     "cssr_mm": CssrMM,

@@ -18,9 +18,6 @@ from hcep.protocol.openness import openness_value, parse_openness
 # with fewer than about thirty groups, a percentile interval contains the truth less often than its confidence says; the
 # fewer groups, the worse
 FEW_GROUPS = 20
-# the baseline, the control, and the whole model, from which an ablation leaves a part out; methods with tuned learning
-# rates are compared with tuned references
-REFERENCES = ("arpl_mm", "frozen_prompts", "hcep", "arpl_mm_tuned", "frozen_prompts_tuned")
 COMPARED = ("auroc", "oscr", "accuracy")
 LEVEL_COLUMNS = ("known", "unknown", "openness_value")
 RUN_COLUMNS = (
@@ -60,6 +57,7 @@ def aggregate(
     *,
     corpora_csv: str | Path | None = None,
     protocol: str = "",
+    references: Sequence[str] = (),
 ) -> None:
     """Average and compare all evaluated runs of one task; methods keep the order in which they first appear.
 
@@ -80,12 +78,14 @@ def aggregate(
         splits, `_lo` and `_hi` percentiles of the bootstrap replicates' means. Class splits count as fixed in these
         intervals; `_sd` shows what they contribute. `left_out` names the classes that a split of the row left out of K.
     comparisons_csv : path
-        Every method minus each of `REFERENCES` that is present, on the same test clips and the same draws.
+        Every method minus each of `references` that is present, on the same test clips and the same draws.
     corpora_csv : path, optional
         One row per method, openness level and corpus of the known test clips; ``corpora.csv`` beside the summary by
         default. A task with one corpus gives a header only.
     protocol : str
         What the task chose where the paper leaves a choice, for the column of that name.
+    references : sequence of str
+        Names of methods.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def aggregate(
     per_corpus = [f"{name}{part}" for name in extra if name != APART for part in ("", "_lo", "_hi")]
     write_table(runs_csv, (*RUN_COLUMNS, *per_corpus, *history), [_run_row(run) for run in read])
     write_table(summary_csv, SUMMARY_COLUMNS, _summary_rows(task, cells, printed, confidence, protocol))
-    write_table(comparisons_csv, COMPARISON_COLUMNS, _comparison_rows(task, cells, confidence))
+    write_table(comparisons_csv, COMPARISON_COLUMNS, _comparison_rows(task, cells, confidence, references))
     corpora_csv = corpora_csv or Path(summary_csv).with_name("corpora.csv")
     write_table(corpora_csv, CORPORA_COLUMNS, _corpora_rows(task, cells, confidence))
 
@@ -224,9 +224,9 @@ def _mean_history(runs: Sequence[Run], name: str) -> float | None:
     return sum(number(row, name) for row in rows) / len(rows) if rows else None
 
 
-def _comparison_rows(task: str, cells: Cells, confidence: float) -> list[dict[str, Any]]:
+def _comparison_rows(task: str, cells: Cells, confidence: float, references: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
-    pairs = [(method, other) for method in cells for other in REFERENCES if other in cells and other != method]
+    pairs = [(method, other) for method in cells for other in references if other in cells and other != method]
     for method, reference in pairs:
         for openness, cell in cells[method].items():
             other = cells[reference][openness]

@@ -202,7 +202,11 @@ class HCEP(Method):
             precise = tuple(value.double() for value in side)
             found.append(stream.logits(self.head, features, fused.double(), precise))
         logits = torch.stack(found).mean(0) if self.settings["inference"] == "average" else found[-1]
-        return Prediction(logits, self.usual_score(logits), {**features._asdict(), "fused": fused})
+        return Prediction(logits, self.clip_score(batch, features, logits), {**features._asdict(), "fused": fused})
+
+    def clip_score(self, batch: Batch, features: Features, logits: Tensor) -> Tensor:
+        """Score ``(B,)`` of clips with features of eq. 3 and these logits (`score`)."""
+        return self.usual_score(logits)
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:

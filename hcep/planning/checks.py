@@ -78,6 +78,8 @@ def _check_task(config: Config, name: str) -> None:
         _at(f"{place}.openness", parse_openness, openness)
     for method in task.methods:
         _at(place, config.run_settings, name, method)
+        if task.series:
+            _at(f"{place}.series", _fits_series, config, method)
         if name in config.tasks:
             _at(place, _check_run, config, name, method)
     for method in task.method_settings:
@@ -157,11 +159,21 @@ def _check_run(config: Config, task: str, name: str) -> None:
             file="config",
             remedy="set the task's val_fraction or val_folds",
         )
-    if config.base(name).inputs == "media" and config.encoder(table.encoder).source == "import":
+    base, encoder = config.base(name), config.encoder_of(task, name)
+    if (base.inputs == "media" or base.text_tower) and config.encoder(encoder).source == "import":
+        reads = "frames, sound and words" if base.inputs == "media" else "words with the encoder"
         raise HcepError(
-            f"{name} reads frames, sound and words, and encoder {table.encoder} is a file of features",
+            f"{name} reads {reads}, and encoder {encoder} is a file of features",
             remedy="give the task another encoder, or run only methods on cached features",
         )
+
+
+def _fits_series(config: Config, method: str) -> None:
+    """Refuse, in a job of many runs, a method whose runs are long or ask for a job before them."""
+    if config.base(method).inputs != "features" or config.method(method).tune:
+        why = "tunes its settings" if config.method(method).tune else "reads frames, sound and words"
+        remedy = "remove it from this task, or remove `series`"
+        raise HcepError(f"{method} {why}, and its runs cannot share a job", remedy=remedy)
 
 
 def _frames_fit_encoder(config: Config, name: str) -> None:

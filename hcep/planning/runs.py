@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from hcep import registry
@@ -13,6 +14,11 @@ from hcep.planning.clips import KINDS, ClipPlan
 from hcep.planning.engine import Wildcards, settings_text, to_be_read
 from hcep.provenance import stage_digest
 
+# what training, scoring and evaluating leave of a run
+RUN_FILES = (
+    *("model.safetensors", "history.csv", "scores.h5", "timing.json"),
+    *("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5", "posthoc.csv"),
+)
 PAGES = ("summary.csv", "comparisons.csv", "versus_paper.csv", "complexity.csv", "summary.html", "qc.html")
 
 
@@ -153,6 +159,19 @@ class RunPlan:
         """Input function: these files of every run of a task."""
         return lambda wildcards: [f"{run}/{name}" for run in self.folders(wildcards) for name in names]
 
+    def single_tasks(self) -> str:
+        """Tasks whose runs are jobs of their own, as a constraint of a wildcard."""
+        return "|".join(name for name, task in self.config.task_definitions.items() if not task.series) or "(?!)"
+
+    def series(self) -> list[Series]:
+        """The jobs that take many runs: one for every method at every level of a task with `series`."""
+        tasks = self.config.task_definitions.items()
+        return [Series(self, name, openness) for name, task in tasks if task.series for openness in task.openness]
+
+    def references(self, wildcards: Wildcards) -> list[str]:
+        """Methods that the others of a task are compared with."""
+        return self.task(wildcards).references
+
     def protocol(self, wildcards: Wildcards) -> str:
         """What a task chose where the paper leaves a choice, in words for its summary."""
         task = self.task(wildcards)
@@ -232,3 +251,47 @@ class RunPlan:
         for task in self.config.tasks:
             self.config.task(task)
         return [f"results/{task}/{name}" for task in self.config.tasks for name in names]
+
+
+class Series:
+    """Input and parameter functions of the rule that takes all runs of a method at one level of a task.
+
+    Only the method is a wildcard: the number of runs is that of the task, and Snakemake wants the same number of output
+    files of every job of a rule.
+    """
+
+    def __init__(self, runs: RunPlan, task: str, openness: str) -> None:
+        self.runs, self.task, self.openness = runs, task, openness
+        table = runs.config.task(task)
+        self.pairs = [(split, seed) for split in table.splits for seed in table.seeds]
+        self.folders = [f"results/{task}/{{method}}/{openness}/{split}/seed{seed}" for split, seed in self.pairs]
+        self.outputs = [f"{folder}/{name}" for folder in self.folders for name in RUN_FILES]
+        self.seeds = [seed for _, seed in self.pairs]
+
+    def first(self, wildcards: Wildcards) -> Wildcards:
+        """The first run of a method, to ask what all of them share."""
+        split, seed = self.pairs[0]
+        return SimpleNamespace(
+            task=self.task, method=wildcards.method, openness=self.openness, split=split, seed=str(seed)
+        )
+
+    def of_run(self, function: Callable[[Wildcards], Any]) -> Callable[[Wildcards], Any]:
+        """The function of a single run, asked for the first one."""
+        return lambda wildcards: function(self.first(wildcards))
+
+    def splits(self, wildcards: Wildcards) -> list[str]:
+        """The split file of every run."""
+        return [f"results/{self.task}/splits/{self.openness}/{split}.json" for split, _ in self.pairs]
+
+    def index(self, wildcards: Wildcards) -> list[str]:
+        """The indices of the task's datasets."""
+        return self.runs.of_datasets("index.h5")(self.first(wildcards))
+
+    def folders_of(self, wildcards: Wildcards) -> list[str]:
+        """The folder of every run of a method."""
+        return [folder.format(method=wildcards.method) for folder in self.folders]
+
+    def code(self, wildcards: Wildcards) -> str:
+        """Digest of all that such a job runs."""
+        first = self.first(wildcards)
+        return stage_digest("series", self.runs.entry(first).target)

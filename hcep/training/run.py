@@ -37,7 +37,7 @@ class Inputs:
     features : sequence of path
         Feature shards, empty for methods on media.
     encoder, encoders : dict, hcep.encoders.folder.Encoders or None
-        Contents of ``encoder.json``, and the loaded encoders, None for methods on cached features.
+        Contents of ``encoder.json``, and the loaded encoders, None for methods that ask none.
     """
 
     split: Path
@@ -79,7 +79,7 @@ class Run:
     def __init__(self, inputs: Inputs, method_class: type[Method], settings: dict[str, Any], seed: int) -> None:
         self.inputs, self.method_class, self.settings, self.seed = inputs, method_class, settings, seed
         # methods on cached features train in seconds, so they leave an accelerator to the jobs that need one
-        auto = settings["device"] == "auto" and inputs.encoders is None
+        auto = settings["device"] == "auto" and method_class.inputs == "features"
         self._reservation = choose_device("cpu" if auto else settings["device"])
         self.device = self._reservation.device
         self.split: Split = read_split(inputs.split)
@@ -116,7 +116,7 @@ class Run:
         place = {name: i for i, name in enumerate(self.split.known)}
         labels = [place.get(self.split.labels[clip], -1) for clip in clips]
         feed: Feed
-        if self.inputs.encoders is None:
+        if self.method_class.inputs == "features":
             encoder = json.dumps(made_by(self.inputs.encoder), sort_keys=True)
             made_with = {"encoder": [encoder], "index": self.store.digests}
             feed = FeatureFeed(self.inputs.features, clips, labels, self.device, made_with)
@@ -143,7 +143,7 @@ class Run:
 
     def _sizes(self, sample: Batch) -> Sizes:
         encoders = self.inputs.encoders
-        if encoders is None:
+        if self.method_class.inputs == "features":
             text, vision, audio = cached_features(sample)
             layers = audio.shape[1] if audio.dim() == 3 else 0
             return Sizes(0, 0, 0, text.shape[1], vision.shape[1], audio.shape[-1], layers)

@@ -15,7 +15,7 @@ from hcep.stages import REQUIRED, Argument, Keys, Stage
 if TYPE_CHECKING:
     from hcep.config.base import Settings
 
-JSON = ("settings", "grid")
+JSON = ("settings", "grid", "evaluation")
 
 
 def add_stage(parser: argparse.ArgumentParser, stage: Stage) -> None:

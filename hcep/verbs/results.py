@@ -17,16 +17,16 @@ def aggregate(
     task: str,
     runs: Sequence[Path],
     paper: Path | None,
-    protocol: str,
     runs_table: Path,
     summary: Path,
     comparisons: Path,
     corpora: Path,
+    **more: Any,
 ) -> None:
     """All runs of a task in four tables."""
     from hcep.evaluation.aggregate import aggregate as run
 
-    run(runs, paper, task, runs_table, summary, comparisons, corpora_csv=corpora, protocol=protocol)
+    run(runs, paper, task, runs_table, summary, comparisons, corpora_csv=corpora, **more)
 
 
 def complexity(

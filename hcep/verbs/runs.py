@@ -29,8 +29,8 @@ def _inputs(base: str, split: Path, index: Sequence[Path], features: Sequence[Pa
     from hcep.encoders.info import read_info
     from hcep.training.run import Inputs
 
-    encoders = None
-    if base_method(base).inputs == "media":
+    encoders, entry = None, base_method(base)
+    if entry.inputs == "media" or entry.text_tower:
         from hcep.encoders.folder import load_encoders
 
         encoders = load_encoders(encoder)
@@ -107,3 +107,31 @@ def score(base: str, model: Path, output: Path, timing: Path, **files: Any) -> N
     from hcep.training.score import score as run
 
     run(_inputs(base, **files), registry.load(base_method(base).target), model, output, timing)
+
+
+def series(
+    method: str,
+    split: Sequence[Path],
+    seeds: Sequence[int],
+    runs: Sequence[Path],
+    base: str,
+    settings: dict[str, Any],
+    evaluation: dict[str, Any],
+    work: Path,
+    **files: Any,
+) -> None:
+    """Train, score and evaluate runs one after another, also with post-hoc scores."""
+    from hcep.config.entries import Evaluation
+    from hcep.evaluation.evaluate import evaluate
+    from hcep.evaluation.posthoc import posthoc
+
+    check_model(evaluation, Evaluation, list(Evaluation.model_fields))
+    drawn = {key: evaluation[key] for key in ("replicates", "confidence", "seed")}
+    for place, seed, run in zip(split, seeds, runs, strict=True):
+        model, scores = run / "model.safetensors", run / "scores.h5"
+        own = {"split": place, **files}
+        train(method, seed, base, settings, [], work, model, run / "history.csv", **own)
+        score(base, model, scores, run / "timing.json", **own)
+        tables = (run / name for name in ("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5"))
+        evaluate(scores, *tables, **evaluation)
+        posthoc(scores, run / "posthoc.csv", **drawn)

@@ -202,3 +202,14 @@ def test_only_cached_features_can_be_those_of_another_encoder(config, monkeypatc
     config["encoders"]["imagebind"] = {"source": "import"}
     with pytest.raises(HcepError, match=r"encoders.imagebind: imported features need a width"):
         check_config(Config.read(config))
+
+
+def test_a_series_takes_methods_on_features_without_a_grid(config, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    task = config["task_definitions"]["demo"]
+    task |= {"series": True, "methods": ["arpl_mm", "linear_msp"]}
+    check_config(Config.read(config))
+    for method, why in (("hcep", "reads frames, sound and words"), ("arpl_mm_tuned", "tunes its settings")):
+        task["methods"] = ["arpl_mm", method]
+        with pytest.raises(HcepError, match=f"demo.series: {method} {why}, and its runs cannot share a job"):
+            check_config(Config.read(config))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sample_scores import make_scores
 
+from hcep.config.entries import Task
 from hcep.errors import HcepError
 from hcep.evaluation import bootstrap as bootstrap_module
 from hcep.evaluation import metrics as metrics_module
@@ -61,6 +62,7 @@ def make_grid(root, *, task="mafw", methods=METHODS, levels=LEVELS, seeds=(1, 2)
 
 def tables(root, folders, *, paper=PAPER, task="mafw", **options):
     paths = [root / name for name in ("runs.csv", "summary.csv", "comparisons.csv")]
+    options.setdefault("references", Task.model_fields["references"].default)
     aggregate(folders, paper, task, *paths, **options)
     return [read_table(path) for path in paths]
 

@@ -13,7 +13,9 @@ from small_cache import inputs_of, run
 
 from hcep import registry
 from hcep.config.methods import base_method
-from hcep.methods.distance_mm import LOWEST, DistanceMM, folds, take
+from hcep.evaluation.distance import LOWEST, Options, group_folds, held_out
+from hcep.methods.arrays import clip_arrays
+from hcep.methods.distance_mm import DistanceMM
 from hcep.methods.logistic import Logistic
 from hcep.methods.method import Batch, log_max_softmax
 from hcep.training.checkpoint import read_checkpoint, save_checkpoint
@@ -42,6 +44,40 @@ def fitted(batch, base="distance_mm", classes=CLASSES, **changes):
     return method
 
 
+def take(batch, positions):
+    """The clips at these positions."""
+    held = {key: value for key, value in batch._asdict().items() if value is not None}
+    return Batch(**{key: value[positions] for key, value in held.items()})
+
+
+def folds(batch, count):
+    """Positions inside and outside of each fold."""
+    groups = None if batch.group is None else batch.group.numpy()
+    return [tuple(map(torch.from_numpy, pair)) for pair in group_folds(batch.label.numpy(), groups, count)]
+
+
+def measured_outside(batch, classes=CLASSES, **changes):
+    """-D and max L of the clips that are held out while the scale is found."""
+    options = Options.of(settings_for("distance_mm", **changes))
+    return held_out(*clip_arrays(batch), batch.label.numpy(), batch.group.numpy(), len(classes), options)
+
+
+def deltas_of(method, batch):
+    """delta_mk (3, n, K)."""
+    return method.fitted.deltas(method.fitted.regression.standardised(*clip_arrays(batch)))
+
+
+def distance_of(method, batch):
+    """D (n,)."""
+    regression, arrays = method.fitted.regression, clip_arrays(batch)
+    return method.fitted.distance(regression.standardised(*arrays), regression.there(arrays[1]))
+
+
+def used(method):
+    """Which modalities are looked at."""
+    return getattr(method.fitted, "regression", method.fitted).used.tolist()
+
+
 def plain_z(train, test):
     """Standardised features of each modality, by numpy."""
     found = []
@@ -57,7 +93,7 @@ def plain_z(train, test):
 def test_distances_are_those_of_the_formula():
     train, test = clips(), clips(10, seed=1)
     method = fitted(train, distance_power=0.5, ridge=0.02)
-    label, found = train.label.numpy(), method.deltas(method.standardised(test)).numpy()
+    label, found = train.label.numpy(), deltas_of(method, test)
     for m, (z, own) in enumerate(zip(plain_z(train, train), plain_z(train, test), strict=True)):
         means = np.stack([z[label == k].mean(axis=0) for k in range(3)])
         shape = LedoitWolf(assume_centered=True).fit(z - means[label]).covariance_ + 0.02 * np.eye(z.shape[1])
@@ -69,8 +105,7 @@ def test_distances_are_those_of_the_formula():
 
         spread = squared(z)[np.arange(len(z)), label].mean()
         np.testing.assert_allclose(found[m], squared(own) / spread, rtol=1e-9)
-    whole = method.distance(method.standardised(test), method.there(test))
-    np.testing.assert_allclose(whole.numpy(), found.sum(axis=0).min(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(distance_of(method, test), found.sum(axis=0).min(axis=1), rtol=1e-12)
 
 
 def test_power_0_is_euclid_and_1_is_mahalanobis():
@@ -81,8 +116,8 @@ def test_power_0_is_euclid_and_1_is_mahalanobis():
     shape = LedoitWolf(assume_centered=True).fit(inner).covariance_ + 0.01 * np.eye(z.shape[1])
     for power, wanted in ((0, (inner**2).sum(1)), (1, np.einsum("ni,ij,nj->n", inner, np.linalg.inv(shape), inner))):
         method = fitted(train, distance_power=power)
-        own = method.deltas(method.standardised(train))[0].gather(1, train.label[:, None])[:, 0]
-        np.testing.assert_allclose(own.numpy(), wanted / wanted.mean(), rtol=1e-8)
+        own = deltas_of(method, train)[0][np.arange(60), train.label]
+        np.testing.assert_allclose(own, wanted / wanted.mean(), rtol=1e-8)
 
 
 def test_the_label_is_that_of_a_logistic_regression_on_the_joined_features():
@@ -105,13 +140,12 @@ def test_the_score_is_the_sum_of_two_values_scaled_by_clips_that_were_held_out()
     for inside, outside in folds(train, 3):
         assert not set(train.group[inside].tolist()) & set(train.group[outside].tolist())
         fold, rest = fitted(take(train, inside)), take(train, outside)
-        z = fold.standardised(rest)
-        nearest = fold.deltas(z).sum(0).amin(1)
+        nearest = deltas_of(fold, rest).sum(0).min(1)
         held += list(zip(-nearest, fold.predict(rest).logits.amax(1), strict=True))
     held = np.array(held, dtype=float)
     assert len(held) == len(train.row)
-    z, logits = method.standardised(test), method.predict(test).logits
-    own = np.stack([-method.deltas(z).sum(0).amin(1).numpy(), logits.amax(1).numpy()], axis=1)
+    logits = method.predict(test).logits
+    own = np.stack([-deltas_of(method, test).sum(0).min(1), logits.amax(1).numpy()], axis=1)
     wanted = ((own - held.mean(axis=0)) / held.std(axis=0)).sum(axis=1)
     np.testing.assert_allclose(method.predict(test).score.numpy(), wanted, rtol=1e-6)
 
@@ -163,17 +197,14 @@ def test_what_stands_in_for_an_absent_part_enters_nowhere(base):
 def test_an_absent_part_leaves_the_sum_whose_rest_is_scaled_up():
     train, test = clips(600, spread=1), clips(600, seed=1, spread=1)
     method = fitted(train)
-    z = method.standardised(test)
-    whole, rows = method.deltas(z), list(range(600))
+    whole, rows = deltas_of(method, test), list(range(600))
     lacks = without(test, 1, rows)
-    found = method.distance(method.standardised(lacks), method.there(lacks))
-    torch.testing.assert_close(found, 1.5 * (whole[0] + whole[2]).amin(1))
+    np.testing.assert_allclose(distance_of(method, lacks), 1.5 * (whole[0] + whole[2]).min(1), rtol=1e-12)
     single = without(lacks, 0, rows)
-    found = method.distance(method.standardised(single), method.there(single))
-    torch.testing.assert_close(found, 3 * whole[2].amin(1))
+    np.testing.assert_allclose(distance_of(method, single), 3 * whole[2].min(1), rtol=1e-12)
     # so that a known clip is expected at about 3 with and without
-    own = test.label[:, None]
-    means = [float(part.gather(1, own).mean()) for part in (whole.sum(0), 1.5 * (whole[0] + whole[2]), 3 * whole[2])]
+    own = np.arange(600), test.label.numpy()
+    means = [float(part[own].mean()) for part in (whole.sum(0), 1.5 * (whole[0] + whole[2]), 3 * whole[2])]
     assert all(abs(mean - 3) < 0.2 for mean in means), means
 
 
@@ -197,11 +228,11 @@ def test_training_clips_with_nothing_and_modalities_that_nobody_has(base):
     assert torch.isfinite(fitted(empty, base).predict(test).score).all()
     # a modality of no training clip is not looked at in a test clip either
     silent = fitted(without(train, 2, rows), base)
-    assert silent.used.tolist() == [True, True, False]
+    assert used(silent) == [True, True, False]
     assert torch.equal(silent.predict(test).score, silent.predict(without(test, 2, [1, 2])).score)
     # nor is one that is the same in all of them, as the feature of empty words
     same = fitted(train._replace(text=train.text[:1].expand(60, -1)), base)
-    assert same.used.tolist() == [False, True, True] and torch.isfinite(same.predict(test).score).all()
+    assert used(same) == [False, True, True] and torch.isfinite(same.predict(test).score).all()
     # a class without sound: its mean is that of the training clips
     deaf = fitted(without(train, 2, [i for i in rows if i % 3 == 0]), base)
     assert torch.isfinite(deaf.predict(test).score).all()
@@ -224,21 +255,22 @@ def test_a_class_that_a_folds_other_groups_lack_is_not_known_there():
     # every group has one class only, and class 2 has one group: beside its fold it vanishes
     train = train._replace(group=torch.where(train.label == 2, 9, train.label * 3 + torch.arange(60) // 3 % 3))
     method = fitted(train)
-    held = method.held_out(train)
-    assert 0 < len(held) <= 40 and torch.isfinite(held).all()
+    held = measured_outside(train)
+    assert 0 < len(held) <= 40 and np.isfinite(held).all()
     assert torch.isfinite(method.predict(clips(10, seed=1)).score).all()
     # each class in one group: beside a fold of one of two classes only the other is left, and nothing can be measured
     two = clips(known=2)
     two = two._replace(group=two.label)
-    assert not len(fitted(two, classes=CLASSES[:2]).held_out(two))
+    assert not len(measured_outside(two, CLASSES[:2]))
+    assert torch.isfinite(fitted(two, classes=CLASSES[:2]).predict(two).score).all()
 
 
 def test_with_one_group_the_training_clips_are_measured_and_it_is_said(capsys):
     train = clips(groups=1)
     method = fitted(train)
     assert capsys.readouterr().err.count("no group of training clips can be held out") == 1
-    own = method.measured(train)
-    torch.testing.assert_close(method.centre, own.mean(0))
+    own = method.fitted.measure(*clip_arrays(train))
+    np.testing.assert_allclose(method.fitted.centre, own.mean(0), rtol=1e-12)
     assert torch.isfinite(method.predict(clips(10, seed=1)).score).all()
     fitted(clips(groups=2))
     assert not capsys.readouterr().err

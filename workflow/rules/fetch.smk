@@ -36,6 +36,23 @@ use rule generate_demo as generate_demo_small with:
         "generate the 60 clips of demo_small"
 
 
+use rule generate_demo as generate_demo_wide with:
+    output:
+        clips="resources/demo_wide_{number}/raw/clips.tsv",
+    log:
+        "logs/generate_demo_wide/{number}.log",
+    wildcard_constraints:
+        number="[0-9]+",
+    params:
+        seed="{number}",
+        speakers="12 8",
+        folder=subpath(output.clips, parent=True),
+        words=package_data("demo/words/transcripts.json"),
+        code=stage_digest("generate_demo"),
+    message:
+        "generate demo clips with seed {wildcards.number}"
+
+
 rule pretrain_demo_encoders:
     output:
         "resources/encoders/pretrained_demo/encoder.json",

@@ -27,6 +27,7 @@ rule aggregate:
     params:
         folders=runs.folders,
         protocol=runs.protocol,
+        references=runs.references,
         code=stage_digest("aggregate"),
     message:
         "summary of {wildcards.task}"

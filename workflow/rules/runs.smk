@@ -61,6 +61,8 @@ rule train:
         "logs/train/{task}/{method}/{openness}/{split}/seed{seed}.log",
     benchmark:
         "logs/train/{task}/{method}/{openness}/{split}/seed{seed}.tsv"
+    wildcard_constraints:
+        task=runs.single_tasks(),
     conda:
         "../../envs/hcep.yaml"
     threads: 1
@@ -88,6 +90,8 @@ rule score:
         timing="results/{task}/{method}/{openness}/{split}/seed{seed}/timing.json",
     log:
         "logs/score/{task}/{method}/{openness}/{split}/seed{seed}.log",
+    wildcard_constraints:
+        task=runs.single_tasks(),
     conda:
         "../../envs/hcep.yaml"
     threads: 1
@@ -113,6 +117,8 @@ rule evaluate:
         replicates="results/{task}/{method}/{openness}/{split}/seed{seed}/replicates.h5",
     log:
         "logs/evaluate/{task}/{method}/{openness}/{split}/seed{seed}.log",
+    wildcard_constraints:
+        task=runs.single_tasks(),
     conda:
         "../../envs/hcep.yaml"
     threads: 1
@@ -132,6 +138,8 @@ rule posthoc:
         output="results/{task}/{method}/{openness}/{split}/seed{seed}/posthoc.csv",
     log:
         "logs/posthoc/{task}/{method}/{openness}/{split}/seed{seed}.log",
+    wildcard_constraints:
+        task=runs.single_tasks(),
     conda:
         "../../envs/hcep.yaml"
     threads: 1
@@ -142,3 +150,38 @@ rule posthoc:
         "post-hoc scores of {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split}"
     shell:
         shell_command("posthoc")
+
+
+for series in runs.series():
+
+    rule:
+        name:
+            f"series_{series.task}_{series.openness}"
+        input:
+            split=series.splits,
+            index=series.index,
+            features=series.of_run(runs.features),
+            encoder=series.of_run(runs.encoder),
+        output:
+            series.outputs,
+        log:
+            f"logs/series/{series.task}/{{method}}/{series.openness}.log",
+        benchmark:
+            f"logs/series/{series.task}/{{method}}/{series.openness}.tsv"
+        conda:
+            "../../envs/hcep.yaml"
+        threads: 1
+        resources:
+            gpu=series.of_run(runs.gpus),
+        params:
+            settings=series.of_run(runs.settings),
+            evaluation=EVALUATION,
+            base=series.of_run(runs.base),
+            encoder=series.of_run(runs.encoder_folder),
+            seeds=series.seeds,
+            folders=series.folders_of,
+            code=series.code,
+        message:
+            f"all runs of {{wildcards.method}} on {series.task} {series.openness}"
+        shell:
+            shell_command("series")

@@ -15,6 +15,7 @@ use rule aggregate as aggregate_table with:
     params:
         folders=tables.folders,
         protocol=runs.protocol,
+        references=runs.references,
         code=stage_digest("aggregate"),
     message:
         "runs of {wildcards.table} on {wildcards.task}"
