@@ -79,8 +79,9 @@ def cache(tmp_path_factory):
 
 def inputs_of(cache, base):
     media = base_method(base).inputs == "media"
+    asked = media or base_method(base).text_tower
     features = [] if media else sorted((cache / "features").glob("*.h5"))
-    encoders = load_encoders(cache / "encoder") if media else None
+    encoders = load_encoders(cache / "encoder") if asked else None
     return Inputs(cache / "split.json", [cache / "index.h5"], features, read_info(cache / "encoder"), encoders)
 
 

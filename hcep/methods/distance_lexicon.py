@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hcep.encoders.text import without_padding
 from hcep.evaluation.distance import LOWEST
 from hcep.methods.distance_mm import DistanceMM
 from hcep.methods.emotion_words import EMOTION_WORDS
@@ -67,8 +66,7 @@ class DistanceLexicon(DistanceMM):
         batches = list(batches)
         super().finish(batches)
         texts = [f"This video is {word}" for word in (*self.words, *self.others)]
-        device = self.encoders.text.positional_embedding.device
-        tokens = without_padding(self.encoders.text.tokenize(texts)).to(device)
+        tokens = self.encoders.text.tokenize(texts).to(self.word_features.device)
         self.word_features.copy_(functional.normalize(self.encoders.text(tokens).double(), dim=1))
         shares = torch.cat([self.log_share(batch)[~batch.missing[:, VISION]] for batch in batches])
         if len(shares):

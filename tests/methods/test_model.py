@@ -299,7 +299,7 @@ def test_methods_read_no_setting_that_they_do_not_declare(encoders):
     for base, entry in METHODS.items():
         cls = registry.load(entry.target)
         media = entry.inputs == "media"
-        method = cls(CLASSES, SIZES, encoders if media else None, settings_for(base))
+        method = cls(CLASSES, SIZES, encoders if media or entry.text_tower else None, settings_for(base))
         method.begin([])
         batch = media_batch(encoders) if media else feature_batch()
         if method.learns:
