@@ -130,13 +130,14 @@ rule posthoc:
         scores="results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
     output:
         output="results/{task}/{method}/{openness}/{split}/seed{seed}/posthoc.csv",
+        replicates="results/{task}/{method}/{openness}/{split}/seed{seed}/posthoc.h5",
     log:
         "logs/posthoc/{task}/{method}/{openness}/{split}/seed{seed}.log",
     conda:
         "../../envs/hcep.yaml"
     threads: 1
     params:
-        settings=settings_text(CONFIG.evaluation.model_dump(exclude={"acceptance"})),
+        settings=runs.posthoc_settings,
         code=stage_digest("posthoc"),
     message:
         "post-hoc scores of {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split}"
