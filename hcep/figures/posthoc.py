@@ -15,10 +15,11 @@ from hcep.figures.style import GREY, PALETTE, finish, panels
 METRICS: Final = (("auroc", "AUROC (%)"), ("oscr", "OSCR (%)"))
 MEAN: Final = "mean"
 OWN: Final = "own"
-# how scores are drawn that every method has; in the order of the rows
+# the scores that every method is shown with, in the order of the rows
 MAIN: Final[dict[str, dict[str, Any]]] = {
     OWN: {"color": PALETTE[0], "marker": "o", "label": "the method's own score"},
     "own+distance": {"color": PALETTE[1], "marker": "s", "label": "own + distance"},
+    "max_logit+distance": {"color": PALETTE[3], "marker": "v", "label": "largest logit + distance"},
     "distance": {"color": PALETTE[2], "marker": "^", "label": "distance alone"},
 }
 OTHER: Final[dict[str, Any]] = {"color": GREY, "marker": "D", "label": "best others, by AUROC"}
@@ -66,8 +67,12 @@ def posthoc_figure(table: Sequence[str | Path], title: str = "") -> Figure:
         text.set_fontweight("normal" if line.cells else "bold")
     left.set_ylim(lines[-1].y - 0.8, 0.8)
     handles = {label: handle for handle, label in zip(*left.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
-    finish(figure, title, stand_in=any(row["stand_in"] == "true" for _, row in rows))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    finish(
+        figure,
+        f"{title}: mean over the openness levels".removeprefix(": "),
+        stand_in=any(row["stand_in"] == "true" for _, row in rows),
+    )
     return figure
 
 
