@@ -30,14 +30,16 @@ def write_posthoc_page(table: str | Path, output: str | Path, *, task: str) -> N
     levels = list(dict.fromkeys(row["openness"] for row in rows))
     rows.sort(key=lambda row: levels.index(row["openness"]))
     heads = [text for _, label in SHOWN for text in (label, f"{label} minus own", "p")]
+    common, notes = _notes(rows)
     all_scores = [
-        [*(row[name] for name in place), *(cell for name, _ in SHOWN for cell in _cells(row, name)), row["note"]]
-        for row in rows
+        [*(row[name] for name in place), *(cell for name, _ in SHOWN for cell in _cells(row, name)), note]
+        for row, note in zip(rows, notes, strict=True)
     ]
     facts = "Percent; in brackets the bootstrap interval over groups of test clips. kKuU: K known, U unknown classes; "
     facts += "mean: over the levels. Differences are paired: both scores are evaluated on the same draws of clips."
     if any(row["stand_in"] == "true" for row in rows):
         facts += " Stand-in encoders or composite data: not comparable with published results."
+    facts += "".join(f" All rows: {text}." for text in common)
     parts = [
         f"<h1>Post-hoc scores of {html_text(task)}</h1>",
         f"<p>{html_text(facts)}</p>",
@@ -47,6 +49,13 @@ def write_posthoc_page(table: str | Path, output: str | Path, *, task: str) -> N
         html_table([*place, *heads, "reason"], all_scores),
     ]
     write_text(output, html_page(f"{task}: post-hoc scores", parts))
+
+
+def _notes(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """What is true of all rows, and the rest for every row; stand-ins are named above the table."""
+    parts = [[part for part in row["note"].split("; ") if part and not part.startswith("stand-in")] for row in rows]
+    common = [part for part in parts[0] if all(part in others for others in parts)]
+    return common, ["; ".join(part for part in own if part not in common) for own in parts]
 
 
 def _beside(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

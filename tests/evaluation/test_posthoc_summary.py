@@ -175,6 +175,8 @@ def test_the_page_has_own_beside_own_plus_distance(table, tmp_path):
     assert cells[3] == f"{both['auroc']} [{both['auroc_lo']}, {both['auroc_hi']}]"
     gap = [both[f"auroc_minus_own{part}"] for part in ("", "_lo", "_hi")]
     assert cells[4:6] == [f"{gap[0]} [{gap[1]}, {gap[2]}]", both["auroc_p"]]
+    # what all rows share is said once
+    assert text.count("test groups: intervals tend to be too narrow") == 1 and "of vision alone" in text
     # one row per level and method in the short table, and one per score in the long one
     assert len(re.findall("<tr>", short)) == 1 + 6 and len(re.findall("<tr>", text)) == 2 + 6 + 120
 
