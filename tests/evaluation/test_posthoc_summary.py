@@ -175,10 +175,20 @@ def test_the_page_has_own_beside_own_plus_distance(table, tmp_path):
     assert cells[3] == f"{both['auroc']} [{both['auroc_lo']}, {both['auroc_hi']}]"
     gap = [both[f"auroc_minus_own{part}"] for part in ("", "_lo", "_hi")]
     assert cells[4:6] == [f"{gap[0]} [{gap[1]}, {gap[2]}]", both["auroc_p"]]
-    # what all rows share is said once
-    assert text.count("test groups: intervals tend to be too narrow") == 1 and "of vision alone" in text
     # one row per level and method in the short table, and one per score in the long one
     assert len(re.findall("<tr>", short)) == 1 + 6 and len(re.findall("<tr>", text)) == 2 + 6 + 120
+
+
+def test_what_all_rows_share_is_said_once_on_the_page(table, tmp_path):
+    rows = [
+        row | {"note": "stand-in; of all" + f"; own of {row['score']}" * (row["score"] == "knn")}
+        for row in read_table(table)
+    ]
+    write_table(tmp_path / "noted.csv", COLUMNS, rows)
+    write_posthoc_page(tmp_path / "noted.csv", tmp_path / "posthoc.html", task="demo")
+    text = (tmp_path / "posthoc.html").read_text()
+    assert text.count("of all") == 1 and "All rows: of all." in text and "stand-in;" not in text
+    assert text.count('<td class="reason">own of knn</td>') == 6
 
 
 def test_the_figure_shows_the_means_and_the_best_others(table):
