@@ -133,29 +133,27 @@ def fit_regression(features: Features, missing: Bools, label: Ids, classes: int,
     The problem is convex and solved to convergence. `c` is scikit-learn's C; with None L stays 0. With two classes the
     two logits are half of scikit-learn's value with either sign; they sum to 0 as those of more classes do.
     """
-    widths = {name: values.shape[1] for name, values in features.items()}
+    blank = Regression.blank({name: values.shape[1] for name, values in features.items()}, classes)
     used, means, deviations = [], [], []
-    for i, values in enumerate(np.split(_unit(features, widths), np.cumsum(list(widths.values()))[:-1], axis=1)):
+    for i, values in enumerate(blank.split(_unit(features, blank.widths))):
         own = values[~missing[:, i]]
         mean = own.sum(axis=0) / max(len(own), 1)
         deviation = np.sqrt(((own - mean) ** 2).sum(axis=0) / max(len(own), 1))
         used.append(bool(deviation.max() > LEAST_DEVIATION))
         means.append(mean)
         deviations.append(np.maximum(deviation, LEAST_SHARE * deviation.max() if used[-1] else 1.0))
-    blank = Regression.blank(widths, classes)
-    fitted = Regression(
-        widths, np.array(used), np.concatenate(means), np.concatenate(deviations), blank.weight, blank.bias
-    )
+    mean, deviation = np.concatenate(means), np.concatenate(deviations)
+    fitted = replace(blank, used=np.array(used), mean=mean, deviation=deviation)
     if c is None:
         return fitted
     found = LogisticRegression(C=c, tol=TOLERANCE, max_iter=ITERATIONS)
     found.fit(fitted.joint(fitted.standardised(features, missing)), label)
-    weight, bias = found.coef_, found.intercept_
+    own_weight, own_bias = found.coef_, found.intercept_
     if len(found.classes_) == 2:
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    fitted.bias.fill(-np.inf)
-    fitted.weight[found.classes_], fitted.bias[found.classes_] = weight, bias
-    return fitted
+        own_weight, own_bias = (np.concatenate([-value, value]) / 2 for value in (own_weight, own_bias))
+    weight, bias = np.zeros_like(blank.weight), np.full(classes, -np.inf)
+    weight[found.classes_], bias[found.classes_] = own_weight, own_bias
+    return replace(fitted, weight=weight, bias=bias)
 
 
 @dataclass(frozen=True)
