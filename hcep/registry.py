@@ -27,16 +27,19 @@ DATASETS: Final = {
 class FigureEntry(NamedTuple):
     """A figure: its function(sources, title), which returns it, and the files that it reads.
 
-    They are files of every run of a task, or with `of_task` files of the task itself.
+    They are files of every run of a task, or with `of_task` files of the task itself. Without `by_default` plain
+    `snakemake` does not draw it.
     """
 
     target: str
     reads: tuple[str, ...]
     of_task: bool = False
+    by_default: bool = True
 
 
 FIGURES: Final = {
     "curves": FigureEntry("hcep.figures.curves:curves_figure", ("curves.csv", "metrics.json")),
+    "posthoc": FigureEntry("hcep.figures.posthoc:posthoc_figure", ("posthoc.csv",), of_task=True, by_default=False),
     "scores": FigureEntry("hcep.figures.score_histogram:score_histogram_figure", ("scores.h5",)),
     "summary_bars": FigureEntry("hcep.figures.summary_bars:summary_bars_figure", ("summary.csv",), of_task=True),
     "training": FigureEntry("hcep.figures.training:training_figure", ("history.csv",)),

@@ -360,6 +360,7 @@ STAGES: dict[str, Stage] = {
             *(argument for argument in RUN if argument.name != "split"),
             SETTINGS,
             value("evaluation", "settings of `hcep evaluate`", metavar="JSON"),
+            value("posthoc", "settings of `hcep posthoc`", metavar="JSON"),
             TRAINING[-1],
         ),
         code=("hcep.training.train", "hcep.training.score", "hcep.evaluation.evaluate", "hcep.evaluation.posthoc"),
@@ -384,8 +385,27 @@ STAGES: dict[str, Stage] = {
             reads("scores", "scores.h5 of a run"),
             SETTINGS,
             writes("output", "posthoc.csv to write"),
+            writes("replicates-h5", "posthoc.h5 to write, for aggregate_posthoc", "output.replicates"),
         ),
-        Keys(EVALUATION, ("replicates", "confidence", "seed")),
+        Keys(
+            "hcep.config.entries:PosthocSettings",
+            ("replicates", "confidence", "seed"),
+            ("distance_power", "ridge", "score_folds"),
+        ),
+    ),
+    "aggregate_posthoc": Stage(
+        "hcep.evaluation.posthoc_summary:posthoc_summary",
+        "Post-hoc scores of all runs of a task: means, and paired differences from each method's own score.",
+        (
+            names("task"),
+            value("runs", "run folders", Path, nargs="+", place="params.folders"),
+            writes("output", "CSV to write"),
+        ),
+    ),
+    "page_of_posthoc": Stage(
+        "hcep.figures.posthoc_page:write_posthoc_page",
+        "The table of post-hoc scores as a page for the report.",
+        (names("task"), reads("table", "posthoc.csv of the task"), writes("output", "HTML page to write")),
     ),
     "aggregate": Stage(
         "hcep.verbs.results:aggregate",

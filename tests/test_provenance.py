@@ -19,6 +19,7 @@ STAGES = [
     "hcep.evaluation.evaluate",
     "hcep.evaluation.aggregate",
     "hcep.evaluation.posthoc",
+    "hcep.evaluation.posthoc_summary",
     "hcep.figures.curves",
     "hcep.figures.qc_page",
     "hcep.training.train",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, create_model
 
 from hcep.config.base import Name, Openness, Settings, SplitName, Unique
-from hcep.config.methods import Changes
+from hcep.config.methods import Changes, DistanceMM
 
 # the baseline, the control, and the whole model, from which an ablation leaves a part out; methods with tuned learning
 # rates are compared with tuned references
@@ -206,3 +206,13 @@ class Evaluation(Settings):
         description="shares of known training clips to accept, for `thresholds.csv` (section 4.4.6); the row of 0.95 "
         "is marked as default",
     )
+
+
+# what `posthoc` reads: the bootstrap's settings, and those of `distance_mm` that its distance needs
+OF_BOOTSTRAP, OF_DISTANCE = ("replicates", "confidence", "seed"), ("distance_power", "ridge", "score_folds")
+_READ: dict[str, Any] = {
+    name: (model.model_fields[name].annotation, model.model_fields[name])
+    for model, names in ((Evaluation, OF_BOOTSTRAP), (DistanceMM, OF_DISTANCE))
+    for name in names
+}
+PosthocSettings: type[Settings] = create_model("PosthocSettings", __base__=Settings, **_READ)

@@ -8,7 +8,7 @@ from typing import Any
 
 from hcep.evaluation.bootstrap import interval, paired_p
 from hcep.evaluation.corpora import APART, PER_CORPUS, known_name
-from hcep.evaluation.metrics import METRICS
+from hcep.evaluation.metrics import METRICS, Floats
 from hcep.evaluation.runs import Cell, Run, level_cell, mean_cell, read_runs
 from hcep.evaluation.scores import IDENTITY
 from hcep.evaluation.versus_paper import MEAN, Paper, number, of_task, read_printed, same_levels
@@ -95,7 +95,7 @@ def aggregate(
     """
     read = read_runs(runs, task)
     confidence = read[0].metrics["confidence"]
-    cells = _cells(read)
+    cells = cells_of(read)
     printed = {} if paper is None else of_task(read_printed(paper), task)
     history = list(dict.fromkeys(name for run in read for name in run.history))
     extra = [name for name in dict.fromkeys(name for run in read for name in run.replicates) if name not in METRICS]
@@ -107,7 +107,8 @@ def aggregate(
     write_table(corpora_csv, CORPORA_COLUMNS, _corpora_rows(task, cells, confidence))
 
 
-def _cells(runs: Sequence[Run]) -> Cells:
+def cells_of(runs: Sequence[Run]) -> Cells:
+    """The runs of every method at every level, from the least open on, and over all levels as ``mean``."""
     levels = sorted({run.openness for run in runs}, key=lambda name: openness_value(*parse_openness(name)))
     cells: Cells = {}
     for method in dict.fromkeys(run.method for run in runs):
@@ -117,44 +118,48 @@ def _cells(runs: Sequence[Run]) -> Cells:
     return cells
 
 
-def _percent(value: float | None, digits: int = 2) -> str:
+def percent(value: float | None, digits: int = 2) -> str:
+    """A fraction as text in percent; '' for None."""
     # adding 0.0 turns -0.00 into 0.00
     return "" if value is None else f"{round(100 * value, digits) + 0.0:.{digits}f}"
 
 
-def _level(openness: str) -> dict[str, Any]:
+def level_columns(openness: str) -> dict[str, Any]:
+    """What `LEVEL_COLUMNS` say of a level; nothing of ``mean``."""
     if openness == MEAN:
         return {}
     known, unknown = parse_openness(openness)
     return {"known": known, "unknown": unknown, "openness_value": f"{openness_value(known, unknown):.4f}"}
 
 
-def _distinct(values: Iterable[str]) -> str:
+def distinct(values: Iterable[str]) -> str:
+    """Different texts, each once."""
     return ";".join(dict.fromkeys(value for value in values if value))
 
 
-def _marks(runs: Sequence[Run]) -> dict[str, str]:
+def marks(runs: Sequence[Run]) -> dict[str, str]:
+    """The columns that say how comparable a row is."""
     return {
-        "text_kind": _distinct(run.metrics["text_kind"] for run in runs),
+        "text_kind": distinct(run.metrics["text_kind"] for run in runs),
         "stand_in": "true" if any(run.metrics["stand_in"] for run in runs) else "false",
-        "selection": _distinct(run.metrics["selection"] for run in runs),
+        "selection": distinct(run.metrics["selection"] for run in runs),
     }
 
 
 def _left_out(runs: Iterable[Run]) -> str:
-    return _distinct(name for run in runs for name in run.metrics["left_out"])
+    return distinct(name for run in runs for name in run.metrics["left_out"])
 
 
 def _run_row(run: Run) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(run, name) for name in IDENTITY}
-    row |= _level(run.openness)
+    row |= level_columns(run.openness)
     row |= {name: run.metrics[name] for name in ("n_known", "n_unknown", "n_groups", "replicates_dropped")}
     for name in run.replicates:
         for part, key in (("", "value"), ("_lo", "lo"), ("_hi", "hi")):
-            row[f"{name}{part}"] = _percent(run.metrics[name][key], 4)
-    row |= {"left_out": _left_out([run]), "corpora": _distinct(run.metrics["corpora"])}
+            row[f"{name}{part}"] = percent(run.metrics[name][key], 4)
+    row |= {"left_out": _left_out([run]), "corpora": distinct(run.metrics["corpora"])}
     row["corpus_positive"] = run.metrics.get("corpus_positive", "")
-    return {**row, **_marks([run]), **run.history}
+    return {**row, **marks([run]), **run.history}
 
 
 def _summary_rows(task: str, cells: Cells, paper: Paper, confidence: float, protocol: str) -> list[dict[str, Any]]:
@@ -162,11 +167,11 @@ def _summary_rows(task: str, cells: Cells, paper: Paper, confidence: float, prot
     for method, levels in cells.items():
         comparable = same_levels(paper, set(levels) - {MEAN})
         for openness, cell in levels.items():
-            row: dict[str, Any] = {"task": task, "method": method, "openness": openness, **_level(openness)}
-            row |= {"splits": len(cell.splits), "seeds": len(cell.seeds), **_marks(cell.runs), "note": _note(cell)}
+            row: dict[str, Any] = {"task": task, "method": method, "openness": openness, **level_columns(openness)}
+            row |= {"splits": len(cell.splits), "seeds": len(cell.seeds), **marks(cell.runs), "note": note_of(cell)}
             row |= {"left_out": _left_out(cell.runs), "protocol": protocol}
             for name in METRICS:
-                row |= _statistics(cell, name, name, confidence)
+                row |= statistics(cell, name, name, confidence)
             for name in ("auroc", "oscr"):
                 value = paper.get((method, openness, name)) if openness != MEAN or comparable else None
                 row[f"paper_{name}"] = "" if value is None else f"{value:.2f}"
@@ -174,10 +179,11 @@ def _summary_rows(task: str, cells: Cells, paper: Paper, confidence: float, prot
     return rows
 
 
-def _statistics(cell: Cell, metric: str, column: str, confidence: float) -> dict[str, str]:
+def statistics(cell: Cell, metric: str, column: str, confidence: float) -> dict[str, str]:
+    """A metric of a cell with its deviation and interval, as columns that begin with `column`."""
     low, high = interval(cell.replicates[metric], confidence)
     values = {"": cell.mean[metric], "_sd": cell.spread(metric), "_lo": low, "_hi": high}
-    return {f"{column}{part}": _percent(value) for part, value in values.items()}
+    return {f"{column}{part}": percent(value) for part, value in values.items()}
 
 
 def _corpora_rows(task: str, cells: Cells, confidence: float) -> list[dict[str, Any]]:
@@ -187,17 +193,17 @@ def _corpora_rows(task: str, cells: Cells, confidence: float) -> list[dict[str, 
             runs = [run for run in cell.runs if len(run.metrics["corpora"]) > 1]
             for corpus in sorted({name for run in runs for name in run.metrics["corpora"]}):
                 row: dict[str, Any] = {"task": task, "method": method, "openness": openness, "corpus": corpus}
-                row |= {"splits": len(cell.splits), "seeds": len(cell.seeds), **_marks(cell.runs)}
-                row["corpus_positive"] = _distinct(run.metrics["corpus_positive"] for run in runs)
+                row |= {"splits": len(cell.splits), "seeds": len(cell.seeds), **marks(cell.runs)}
+                row["corpus_positive"] = distinct(run.metrics["corpus_positive"] for run in runs)
                 names = {known_name(metric, corpus): metric for metric in PER_CORPUS} | {APART: APART}
                 # cells stay empty where one of the averaged runs has no known test clip of this corpus
                 for name in names.keys() & cell.mean.keys():
-                    row |= _statistics(cell, name, names[name], confidence)
+                    row |= statistics(cell, name, names[name], confidence)
                 rows.append(row)
     return rows
 
 
-def _note(cell: Cell) -> str:
+def note_of(cell: Cell) -> str:
     """What a reader of the row must know: stand-ins, selection on test clips, the clips, few groups, movement."""
     notes = []
     if any(run.metrics["stand_in"] for run in cell.runs):
@@ -231,11 +237,15 @@ def _comparison_rows(task: str, cells: Cells, confidence: float, references: Seq
         for openness, cell in cells[method].items():
             other = cells[reference][openness]
             shared: dict[str, Any] = {"task": task, "method": method, "reference": reference, "openness": openness}
-            shared |= {"splits": len(cell.splits), "seeds": len(cell.seeds), **_marks((*cell.runs, *other.runs))}
+            shared |= {"splits": len(cell.splits), "seeds": len(cell.seeds), **marks((*cell.runs, *other.runs))}
             for name in COMPARED:
-                draws = cell.replicates[name] - other.replicates[name]
-                low, high = map(_percent, interval(draws, confidence))
-                gap = _percent(cell.mean[name] - other.mean[name])
-                row = {"metric": name, "difference": gap, "lo": low, "hi": high, "p": f"{paired_p(draws):.4f}"}
-                rows.append(shared | row)
+                gap, draws = cell.mean[name] - other.mean[name], cell.replicates[name] - other.replicates[name]
+                found = paired_columns(gap, draws, confidence)
+                rows.append(shared | {"metric": name} | dict(zip(("difference", "lo", "hi", "p"), found, strict=True)))
     return rows
+
+
+def paired_columns(gap: float, draws: Floats, confidence: float) -> tuple[str, str, str, str]:
+    """A difference with the ends of its interval, in percent, and p, of paired replicates `draws` (R,)."""
+    low, high = interval(draws, confidence)
+    return percent(gap), percent(low), percent(high), f"{paired_p(draws):.4f}"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -48,14 +48,15 @@ class Options(NamedTuple):
     Attributes
     ----------
     distance_power, ridge, logistic_c : float
-        a of the metric; what is added to the diagonal of W_m; scikit-learn's C.
+        a of the metric; what is added to the diagonal of W_m; scikit-learn's C, or None where only D is wanted: then L
+        is not fitted and 0.
     score_folds : int
         Folds of whole groups that give the score its scale.
     """
 
     distance_power: float
     ridge: float
-    logistic_c: float
+    logistic_c: float | None
     score_folds: int
 
     @classmethod
@@ -126,33 +127,33 @@ class Regression:
         return x @ self.weight.T + self.bias
 
 
-def fit_regression(features: Features, missing: Bools, label: Ids, classes: int, *, c: float) -> Regression:
+def fit_regression(features: Features, missing: Bools, label: Ids, classes: int, *, c: float | None) -> Regression:
     """Fit mean, deviation and L on training clips with class ids `label` (n,), 0 ... `classes` - 1.
 
-    The problem is convex and solved to convergence. `c` is scikit-learn's C. With two classes the two logits are half
-    of scikit-learn's value with either sign; they sum to 0 as those of more classes do.
+    The problem is convex and solved to convergence. `c` is scikit-learn's C; with None L stays 0. With two classes the
+    two logits are half of scikit-learn's value with either sign; they sum to 0 as those of more classes do.
     """
-    widths = {name: values.shape[1] for name, values in features.items()}
+    blank = Regression.blank({name: values.shape[1] for name, values in features.items()}, classes)
     used, means, deviations = [], [], []
-    for i, values in enumerate(np.split(_unit(features, widths), np.cumsum(list(widths.values()))[:-1], axis=1)):
+    for i, values in enumerate(blank.split(_unit(features, blank.widths))):
         own = values[~missing[:, i]]
         mean = own.sum(axis=0) / max(len(own), 1)
         deviation = np.sqrt(((own - mean) ** 2).sum(axis=0) / max(len(own), 1))
         used.append(bool(deviation.max() > LEAST_DEVIATION))
         means.append(mean)
         deviations.append(np.maximum(deviation, LEAST_SHARE * deviation.max() if used[-1] else 1.0))
-    blank = Regression.blank(widths, classes)
-    fitted = Regression(
-        widths, np.array(used), np.concatenate(means), np.concatenate(deviations), blank.weight, blank.bias
-    )
+    mean, deviation = np.concatenate(means), np.concatenate(deviations)
+    fitted = replace(blank, used=np.array(used), mean=mean, deviation=deviation)
+    if c is None:
+        return fitted
     found = LogisticRegression(C=c, tol=TOLERANCE, max_iter=ITERATIONS)
     found.fit(fitted.joint(fitted.standardised(features, missing)), label)
-    weight, bias = found.coef_, found.intercept_
+    own_weight, own_bias = found.coef_, found.intercept_
     if len(found.classes_) == 2:
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-    fitted.bias.fill(-np.inf)
-    fitted.weight[found.classes_], fitted.bias[found.classes_] = weight, bias
-    return fitted
+        own_weight, own_bias = (np.concatenate([-value, value]) / 2 for value in (own_weight, own_bias))
+    weight, bias = np.zeros_like(blank.weight), np.full(classes, -np.inf)
+    weight[found.classes_], bias[found.classes_] = own_weight, own_bias
+    return replace(fitted, weight=weight, bias=bias)
 
 
 @dataclass(frozen=True)
@@ -238,24 +239,30 @@ class Distance:
 
 
 def fit_distance(
-    features: Features, missing: Bools, label: Ids, groups: NDArray[Any] | None, classes: int, options: Options
+    features: Features,
+    missing: Bools,
+    label: Ids,
+    groups: NDArray[Any] | None,
+    classes: int,
+    options: Options,
+    *,
+    warn: Callable[[str], None] = lambda text: print(text, file=sys.stderr),
 ) -> Distance:
     """Fit all on training clips with class ids `label` (n,), 0 ... `classes` - 1, also the scale of the score.
 
     The scale is that of known training clips that were held out: folds of whole groups, each measured by a fit on the
     other folds. Not measured are clips of a class that the other folds lack, which are not known there, clips without
     any modality, and a fold beside which one class is left. Where fewer than two clips can be held out, the training
-    clips themselves are measured, and stderr says so.
+    clips themselves are measured, and `warn` is told, by default on stderr.
 
     `groups` (n,) is what must not be split (a speaker, a film); with None every clip is a group by itself.
     """
     fitted = _fit(features, missing, label, classes, options)
     held = held_out(features, missing, label, groups, classes, options)
     if len(held) < 2:
-        print(
+        warn(
             "distance: no group of training clips can be held out, so that the parts of the score are scaled by the "
-            "clips that they were fitted on",
-            file=sys.stderr,
+            "clips that they were fitted on"
         )
         held = _measured(fitted, features, missing)
     centre, scale = centre_and_scale(held)
@@ -263,7 +270,9 @@ def fit_distance(
 
 
 def centre_and_scale(values: Floats) -> tuple[Floats, Floats]:
-    """Mean and deviation over the first axis, for z(); a deviation of 0 gives a scale of 1."""
+    """Mean and deviation over the first axis, for z(); a deviation of 0, or no value at all, gives a scale of 1."""
+    if not len(values):
+        return np.zeros(values.shape[1:]), np.ones(values.shape[1:])
     deviation = values.std(axis=0)
     return values.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
 

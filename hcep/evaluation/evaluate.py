@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hcep.errors import HcepError
-from hcep.evaluation.bootstrap import CONFIDENCE, REPLICATES, bootstrap, interval
+from hcep.evaluation.bootstrap import CONFIDENCE, REPLICATES, Replicates, bootstrap, interval
 from hcep.evaluation.corpora import corpora_of, corpus_metrics
 from hcep.evaluation.metrics import Floats, open_set, open_set_curve, open_set_metrics
 from hcep.evaluation.replicates import digests, write_replicates
@@ -80,12 +80,26 @@ def summarise(
     extra = corpus_metrics(run, replicates=replicates, seed=seed)
     values |= {name: metric.value for name, metric in extra.items()}
     drawn = draws.values | {name: metric.replicates for name, metric in extra.items()}
+    result = facts(run, draws, replicates=replicates, confidence=confidence, seed=seed)
+    for name, value in values.items():
+        low, high = interval(drawn[name], confidence)
+        result[name] = {"value": value, "lo": low, "hi": high}
+    if extra:
+        known = run.dataset[(run.part == "test") & run.known]
+        result |= {f"n_known_{corpus}": int((known == corpus).sum()) for corpus in result["corpora"]}
+        result["corpus_positive"] = result["corpora"][0]
+    return result, drawn
+
+
+def facts(run: Scores, draws: Replicates, *, replicates: int, confidence: float, seed: int) -> dict[str, Any]:
+    """What a table must know of a run beside its metrics: identity, counts, marks and the bootstrap's settings."""
+    test = run.part == "test"
     result: dict[str, Any] = {name: getattr(run, name) for name in IDENTITY}
     result |= {name: list(getattr(run, name)) for name in ("classes", "left_out", "remarks")}
-    result |= {
+    return result | {
         "corpora": list(corpora_of(run)),
-        "n_known": int(test.known.sum()),
-        "n_unknown": int((~test.known).sum()),
+        "n_known": int((test & run.known).sum()),
+        "n_unknown": int((test & ~run.known).sum()),
         "n_groups": draws.n_groups,
         "n_train": int((run.part == "train").sum()),
         "text_kind": run.text_kind,
@@ -97,11 +111,3 @@ def summarise(
         "confidence": confidence,
         "bootstrap_seed": seed,
     }
-    for name, value in values.items():
-        low, high = interval(drawn[name], confidence)
-        result[name] = {"value": value, "lo": low, "hi": high}
-    if extra:
-        known = run.dataset[(run.part == "test") & run.known]
-        result |= {f"n_known_{corpus}": int((known == corpus).sum()) for corpus in result["corpora"]}
-        result["corpus_positive"] = result["corpora"][0]
-    return result, drawn

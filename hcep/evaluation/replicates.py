@@ -72,18 +72,40 @@ def read_evaluated(folder: Path) -> tuple[dict[str, Any], dict[str, Floats]]:
         A file is missing or unreadable, metrics.json is not the one that was written with the replicates, or scores.h5
         is not the file that was evaluated.
     """
-    file, scores = folder / "metrics.json", folder / "scores.h5"
+    file = folder / "metrics.json"
     metrics = _read_metrics(file)
-    written, values = _read_replicates(folder / "replicates.h5")
+    written, values = _read_replicates(folder / "replicates.h5", AGAIN)
     _refuse_changed(file, metrics, written)
     if metrics["digests"]["replicates"] != _digest_of(values):
         raise HcepError("the replicates are not those of metrics.json", file=folder / "replicates.h5", remedy=AGAIN)
+    _refuse_other_scores(folder, metrics, AGAIN)
+    # in the order of metrics.json: HDF5 sorts by name
+    return metrics, {name: values[name] for name in metrics if name in values}
+
+
+def read_posthoc(folder: Path) -> tuple[dict[str, Any], dict[str, Floats]]:
+    """The same of the post-hoc scores of one run, from its posthoc.h5; a metric is called ``<score> <metric>``.
+
+    Raises
+    ------
+    HcepError
+        The file is missing or unreadable, its replicates are not those that its digest names, or scores.h5 is not the
+        file that the scores were computed from.
+    """
+    file, again = folder / "posthoc.h5", "run the posthoc step of this run again"
+    metrics, values = _read_replicates(file, again)
+    if metrics["digests"]["replicates"] != _digest_of(values):
+        raise HcepError("the replicates are not those that were written", file=file, remedy=again)
+    _refuse_other_scores(folder, metrics, again)
+    return metrics, {name: values[name] for name in metrics if name in values}
+
+
+def _refuse_other_scores(folder: Path, metrics: Mapping[str, Any], again: str) -> None:
+    scores = folder / "scores.h5"
     if not scores.is_file():
         raise HcepError("the file does not exist", file=scores, remedy="run the score step of this run again")
     if metrics["digests"]["scores"] != sha256_file(scores):
-        raise HcepError("the scores were replaced after they were evaluated", file=scores, remedy=AGAIN)
-    # in the order of metrics.json: HDF5 sorts by name
-    return metrics, {name: values[name] for name in metrics if name in values}
+        raise HcepError("the scores were replaced after they were evaluated", file=scores, remedy=again)
 
 
 def _read_metrics(file: Path) -> dict[str, Any]:
@@ -98,15 +120,15 @@ def _read_metrics(file: Path) -> dict[str, Any]:
     return metrics
 
 
-def _read_replicates(file: Path) -> tuple[dict[str, Any], dict[str, Floats]]:
+def _read_replicates(file: Path, again: str) -> tuple[dict[str, Any], dict[str, Floats]]:
     try:
         with h5py.File(file, "r") as handle:
             written = json.loads(handle["metrics"].asstr()[()])
             return written, {name: values[()] for name, values in handle["replicates"].items()}
     except FileNotFoundError as error:
-        raise HcepError("the file does not exist", file=file, remedy=AGAIN) from error
+        raise HcepError("the file does not exist", file=file, remedy=again) from error
     except (OSError, KeyError, ValueError) as error:
-        raise HcepError(f"not a readable file of replicates ({error})", file=file, remedy=AGAIN) from error
+        raise HcepError(f"not a readable file of replicates ({error})", file=file, remedy=again) from error
 
 
 def _refuse_changed(file: Path, metrics: dict[str, Any], written: dict[str, Any]) -> None:

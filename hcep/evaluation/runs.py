@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from hcep.errors import HcepError
 from hcep.evaluation.metrics import Floats
-from hcep.evaluation.replicates import read_evaluated, tested_clips
+from hcep.evaluation.replicates import read_evaluated, read_posthoc, tested_clips
 from hcep.evaluation.scores import IDENTITY, read_scores
 from hcep.files import read_table
 from hcep.progress import progress
@@ -25,7 +25,7 @@ class Run(NamedTuple):
     Attributes
     ----------
     metrics : mapping
-        Content of metrics.json.
+        Content of metrics.json, or what posthoc.h5 says of the run.
     replicates : dict of metric name to (R,) float64
         Bootstrap replicates of all metrics of the run; NaN marks a dropped replicate.
     history : dict of column to str
@@ -43,8 +43,17 @@ class Run(NamedTuple):
     history: dict[str, str]
 
 
-def read_runs(folders: Sequence[str | Path], task: str) -> list[Run]:
+# file of a run -> from the run's folder to what a table must know and the replicates of every metric
+READERS: dict[str, Callable[[Path], tuple[dict[str, Any], dict[str, Floats]]]] = {
+    "metrics.json": read_evaluated,
+    "posthoc.h5": read_posthoc,
+}
+
+
+def read_runs(folders: Sequence[str | Path], task: str, file: str = "metrics.json") -> list[Run]:
     """Read the evaluated runs of one task from the folders that `aggregate` takes; nothing is computed again.
+
+    `file` is the file of each run that is read: ``metrics.json``, or ``posthoc.h5``, whose runs have no history.
 
     Raises
     ------
@@ -58,26 +67,26 @@ def read_runs(folders: Sequence[str | Path], task: str) -> list[Run]:
     runs: list[Run] = []
     first: dict[tuple[str, str], Run] = {}
     for folder in progress(map(Path, folders), len(folders), "aggregate", "run"):
-        metrics, replicates = read_evaluated(folder)
+        metrics, replicates = READERS[file](folder)
         if metrics["task"] != task:
-            raise HcepError(f"the run is of task {metrics['task']!r}, expected {task!r}", file=folder / "metrics.json")
-        history = _kept_history(folder / "history.csv", metrics["epoch"])
+            raise HcepError(f"the run is of task {metrics['task']!r}, expected {task!r}", file=folder / file)
+        history = _kept_history(folder / "history.csv", metrics["epoch"]) if file == "metrics.json" else {}
         identity = {name: metrics[name] for name in IDENTITY}
         run = Run(folder, **identity, metrics=metrics, replicates=replicates, history=history)
         runs.append(run)
-        _refuse_other_bootstrap(run, runs[0])
+        _refuse_other_bootstrap(run, runs[0], file)
         _refuse_other_clips(run, first.setdefault((run.openness, run.split), run))
     _check_grid(runs)
     return runs
 
 
-def _refuse_other_bootstrap(run: Run, other: Run) -> None:
+def _refuse_other_bootstrap(run: Run, other: Run, file: str) -> None:
     for name in BOOTSTRAP:
         ours, theirs = run.metrics[name], other.metrics[name]
         if ours != theirs:
-            cause = f"{name} is {ours}, but {theirs} in {other.folder / 'metrics.json'}"
+            cause = f"{name} is {ours}, but {theirs} in {other.folder / file}"
             remedy = "evaluate both runs with the same settings"
-            raise HcepError(cause, file=run.folder / "metrics.json", remedy=remedy)
+            raise HcepError(cause, file=run.folder / file, remedy=remedy)
 
 
 def _refuse_other_clips(run: Run, other: Run) -> None:

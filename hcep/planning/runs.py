@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from hcep import registry
-from hcep.config.entries import Task
-from hcep.config.methods import Common, Learning
+from hcep.config.entries import OF_BOOTSTRAP, OF_DISTANCE, Task
+from hcep.config.methods import Common, DistanceMM, Learning
 from hcep.config.whole import Config
 from hcep.planning.clips import KINDS, ClipPlan
 from hcep.planning.engine import Wildcards, settings_text, to_be_read
@@ -17,7 +17,7 @@ from hcep.provenance import stage_digest
 # what training, scoring and evaluating leave of a run
 RUN_FILES = (
     *("model.safetensors", "history.csv", "scores.h5", "timing.json"),
-    *("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5", "posthoc.csv"),
+    *("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5", "posthoc.csv", "posthoc.h5"),
 )
 PAGES = ("summary.csv", "comparisons.csv", "versus_paper.csv", "complexity.csv", "summary.html", "qc.html")
 
@@ -61,6 +61,13 @@ class RunPlan:
     def settings(self, wildcards: Wildcards) -> str:
         """Settings of a run."""
         return settings_text(self.config.run_settings(wildcards.task, wildcards.method))
+
+    def posthoc_settings(self, wildcards: Wildcards) -> str:
+        """Settings of the post-hoc scores of a run: the bootstrap's, and those of `distance_mm` on this task."""
+        given = self.config.training.given() | self.task(wildcards).training.given()
+        distance = DistanceMM(**{name: given[name] for name in OF_DISTANCE if name in given})
+        own = {name: getattr(distance, name) for name in OF_DISTANCE}
+        return settings_text({name: getattr(self.config.evaluation, name) for name in OF_BOOTSTRAP} | own)
 
     def grid(self, wildcards: Wildcards) -> str:
         """Settings that a run chooses from."""
@@ -247,7 +254,10 @@ class RunPlan:
 
     def all_targets(self, wildcards: Wildcards) -> list[str]:
         """Everything about the config's tasks."""
-        names = [*PAGES, *(f"figures/{figure}.svg" for figure in sorted(registry.FIGURES))]
+        names = [
+            *PAGES,
+            *(f"figures/{name}.svg" for name, entry in sorted(registry.FIGURES.items()) if entry.by_default),
+        ]
         for task in self.config.tasks:
             self.config.task(task)
         return [f"results/{task}/{name}" for task in self.config.tasks for name in names]

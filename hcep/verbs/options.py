@@ -15,7 +15,7 @@ from hcep.stages import REQUIRED, Argument, Keys, Stage
 if TYPE_CHECKING:
     from hcep.config.base import Settings
 
-JSON = ("settings", "grid", "evaluation")
+JSON = ("settings", "grid", "evaluation", "posthoc")
 
 
 def add_stage(parser: argparse.ArgumentParser, stage: Stage) -> None:

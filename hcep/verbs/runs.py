@@ -12,7 +12,8 @@ from typing import Any
 from hcep import registry
 from hcep.config.methods import base_method
 from hcep.provenance import stage_digest
-from hcep.verbs.options import check_model
+from hcep.stages import STAGES
+from hcep.verbs.options import check_model, check_settings
 
 
 def draw_splits(labels: Sequence[str], openness: Sequence[str], count: int, seed: int, task: str, output: Path) -> None:
@@ -117,16 +118,18 @@ def series(
     base: str,
     settings: dict[str, Any],
     evaluation: dict[str, Any],
+    posthoc: dict[str, Any],
     work: Path,
     **files: Any,
 ) -> None:
     """Train, score and evaluate runs one after another, also with post-hoc scores."""
-    from hcep.config.entries import Evaluation
     from hcep.evaluation.evaluate import evaluate
-    from hcep.evaluation.posthoc import posthoc
+    from hcep.evaluation.posthoc import posthoc as other_scores
 
-    check_model(evaluation, Evaluation, list(Evaluation.model_fields))
-    drawn = {key: evaluation[key] for key in ("replicates", "confidence", "seed")}
+    for verb, own in (("evaluate", evaluation), ("posthoc", posthoc)):
+        keys = STAGES[verb].keys
+        assert keys is not None
+        check_settings(own, keys)
     for place, seed, run in zip(split, seeds, runs, strict=True):
         model, scores = run / "model.safetensors", run / "scores.h5"
         own = {"split": place, **files}
@@ -134,4 +137,4 @@ def series(
         score(base, model, scores, run / "timing.json", **own)
         tables = (run / name for name in ("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5"))
         evaluate(scores, *tables, **evaluation)
-        posthoc(scores, run / "posthoc.csv", **drawn)
+        other_scores(scores, run / "posthoc.csv", run / "posthoc.h5", **posthoc)

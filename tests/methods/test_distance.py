@@ -8,7 +8,7 @@ import torch
 from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from small import CLASSES, SIZES, MemoryFeed, settings_for
+from small import CLASSES, INFO, SIZES, MemoryFeed, settings_for
 from small_cache import inputs_of, run
 
 from hcep import registry
@@ -19,6 +19,7 @@ from hcep.methods.distance_mm import DistanceMM
 from hcep.methods.logistic import Logistic
 from hcep.methods.method import Batch, log_max_softmax
 from hcep.training.checkpoint import read_checkpoint, save_checkpoint
+from hcep.training.complexity import count_flops, shape_only
 from hcep.training.loop import Trainer
 from hcep.training.run import Run
 
@@ -330,3 +331,14 @@ def test_a_run_fits_on_its_training_clips_alone_and_knows_their_groups(cache, tm
     # another seed draws nothing else
     again, _ = run(cache, tmp_path / "again", base, seed=5)
     assert np.array_equal(again.score, scores.score)
+
+
+def test_operations_that_numpy_does_are_counted():
+    encoders = shape_only(INFO)
+    found = {}
+    for base, cls in (("distance_mm", DistanceMM), ("logistic", Logistic)):
+        found[base] = count_flops(cls, CLASSES, SIZES, encoders, settings_for(base))
+    # a product with each metric and with the centres
+    squares = sum(width**2 for width in WIDTHS)
+    assert found["distance_mm"] - found["logistic"] == 2 * (squares + 3 * sum(WIDTHS))
+    assert found["logistic"] > 2 * 3 * sum(WIDTHS)

@@ -100,3 +100,24 @@ def test_the_slurm_profiles_options_are_read_by_its_plugin(fresh):
     fresh.edit("profiles/slurm/config.yaml", "slurm-status-command: squeue", "slurm-status-command: squeu")
     outcome = fresh.snakemake("-n", "--workflow-profile", "profiles/slurm", fails=True)
     assert "Invalid status command" in outcome.text
+
+
+def test_post_hoc_scores_have_a_target_of_their_own(finished):
+    runs = [f"post-hoc scores of {method} on tiny k2u2 split1" for method in METHODS]
+    made = ["post-hoc scores of tiny", "page of post-hoc scores of tiny", "figure posthoc of tiny"]
+    assert finished.snakemake("posthoc_tiny").finished == sorted([*runs, *made])
+    with finished.path("results/tiny/posthoc.csv").open(newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["openness"] == "mean"]
+    found = {(row["method"], row["score"]): row for row in rows}
+    for method in METHODS:
+        with finished.path("results/tiny/summary.csv").open(newline="") as handle:
+            summary = next(row for row in csv.DictReader(handle) if row["method"] == method)
+        assert found[method, "own"]["auroc"] == summary["auroc"]
+        assert found[method, "own+distance"]["feature"] == "text+vision+audio"
+        assert found[method, "own+distance"]["auroc_minus_own_lo"]
+    assert "own+distance" in finished.path("results/tiny/posthoc.html").read_text()
+    assert finished.path("results/tiny/figures/posthoc.svg").stat().st_size > 10_000
+    # nothing of it is made by plain snakemake, and its settings are those of distance_mm
+    assert finished.snakemake("posthoc_tiny").begun == finished.snakemake("-n").begun == []
+    again = finished.snakemake("-n", "posthoc_tiny", config={"training": {"ridge": 0.5}})
+    assert again.begun == sorted([*runs, *made])

@@ -150,3 +150,64 @@ rule qc_page:
         "quality control page of {wildcards.task}"
     shell:
         shell_command("qc_page")
+
+
+# other scores of the same runs: `snakemake posthoc_demo`
+
+
+rule aggregate_posthoc:
+    input:
+        runs=runs.of_runs("posthoc.h5", "scores.h5"),
+    output:
+        output=report(
+            "results/{task}/posthoc.csv",
+            caption="../report/posthoc.rst",
+            category="Post-hoc scores",
+            labels={"task": "{task}", "what": "means and differences"},
+        ),
+    log:
+        "logs/aggregate_posthoc/{task}.log",
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        folders=runs.folders,
+        code=stage_digest("aggregate_posthoc"),
+    message:
+        "post-hoc scores of {wildcards.task}"
+    shell:
+        shell_command("aggregate_posthoc")
+
+
+rule page_of_posthoc:
+    input:
+        table="results/{task}/posthoc.csv",
+    output:
+        output=report(
+            "results/{task}/posthoc.html",
+            caption="../report/posthoc.rst",
+            category="Post-hoc scores",
+            labels={"task": "{task}", "what": "to read"},
+        ),
+    log:
+        "logs/page_of_posthoc/{task}.log",
+    localrule: True
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        code=stage_digest("page_of_posthoc"),
+    message:
+        "page of post-hoc scores of {wildcards.task}"
+    shell:
+        shell_command("page_of_posthoc")
+
+
+for task_name in CONFIG.task_definitions:
+
+    rule:
+        name:
+            f"posthoc_{task_name}"
+        input:
+            f"results/{task_name}/posthoc.csv",
+            f"results/{task_name}/posthoc.html",
+            f"results/{task_name}/figures/posthoc.svg",
+        localrule: True

@@ -136,6 +136,7 @@ rule posthoc:
         scores="results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
     output:
         output="results/{task}/{method}/{openness}/{split}/seed{seed}/posthoc.csv",
+        replicates="results/{task}/{method}/{openness}/{split}/seed{seed}/posthoc.h5",
     log:
         "logs/posthoc/{task}/{method}/{openness}/{split}/seed{seed}.log",
     wildcard_constraints:
@@ -144,7 +145,7 @@ rule posthoc:
         "../../envs/hcep.yaml"
     threads: 1
     params:
-        settings=settings_text(CONFIG.evaluation.model_dump(exclude={"acceptance"})),
+        settings=runs.posthoc_settings,
         code=stage_digest("posthoc"),
     message:
         "post-hoc scores of {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split}"
@@ -176,6 +177,7 @@ for series in runs.series():
         params:
             settings=series.of_run(runs.settings),
             evaluation=EVALUATION,
+            posthoc=series.of_run(runs.posthoc_settings),
             base=series.of_run(runs.base),
             encoder=series.of_run(runs.encoder_folder),
             seeds=series.seeds,
