@@ -16,7 +16,10 @@ from hcep.encoders.frozen import FrozenModule, compute_type, own_types
 
 
 class AudioEncoder(FrozenModule):
-    """Frozen waveform encoder; a feature, of size `dim`, is the mean of the last hidden states over time."""
+    """Frozen waveform encoder; a feature, of size `dim`, is the mean of the last hidden states over time.
+
+    `dim` is also the size of a token, behind the convolutions.
+    """
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__(type(model))
@@ -79,4 +82,20 @@ class AudioEncoder(FrozenModule):
         if pool == "clip" and prompts is not None:
             keep = self.frames(waveform.shape[1])
             hidden = hidden[:, -keep:] if place == "prepend" else hidden[:, :keep]
+        return hidden.mean(dim=1, dtype=torch.float32)
+
+    def encode_tokens(self, tokens: Tensor) -> Tensor:
+        """Features ``(B, D)`` of sequences of tokens ``(B, P, D)`` in the place of what the projection gives.
+
+        They enter behind the strided convolutions and before the positional convolution, which gives them their order;
+        one stands for 20 ms of sound. The feature is the mean over all of them.
+        """
+        form = self.form(compute_type(tokens))
+        if form is None:
+            hidden = self.model.encoder(tokens).last_hidden_state
+            adapter = getattr(self.model, "adapter", None)
+            hidden = hidden if adapter is None else adapter(hidden)
+        else:
+            with own_types(tokens):
+                hidden = form.encode(tokens.to(form.project.weight.dtype))
         return hidden.mean(dim=1, dtype=torch.float32)

@@ -19,8 +19,8 @@ from hcep.protocol.openness import openness_value, parse_openness
 # fewer groups, the worse
 FEW_GROUPS = 20
 # the baseline, the control, and the whole model, from which an ablation leaves a part out; methods with tuned learning
-# rates are compared with tuned references
-REFERENCES = ("arpl_mm", "frozen_prompts", "hcep", "arpl_mm_tuned", "frozen_prompts_tuned")
+# rates are compared with tuned references, class prompts that are tokens with their own frozen ones
+REFERENCES = ("arpl_mm", "frozen_prompts", "hcep", "arpl_mm_tuned", "frozen_prompts_tuned", "frozen_tokens")
 COMPARED = ("auroc", "oscr", "accuracy")
 LEVEL_COLUMNS = ("known", "unknown", "openness_value")
 RUN_COLUMNS = (

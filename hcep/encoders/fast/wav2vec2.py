@@ -29,7 +29,10 @@ class AudioForm(NamedTuple):
 
     def __call__(self, waveform: Tensor, learned: slice | None = None) -> Tensor:
         """Hidden states ``(B, T, D)`` of waveforms ``(B, A)``; gradients reach the samples `learned`, or all."""
-        x = self.project(self.first_norm(self.convolutions(waveform, learned)))
+        return self.encode(self.project(self.first_norm(self.convolutions(waveform, learned))))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Hidden states ``(B, T, D)`` of what the projection gives, ``(B, T, D)``."""
         x = self.second_norm(x + functional.gelu(self.position(x)).to(x.dtype))
         same = x
         for block in self.blocks:
