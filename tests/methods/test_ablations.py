@@ -38,6 +38,8 @@ ARPL = {"loss_osr", "loss_margin"}
 DEFINITIONS = {
     "hcep": (BOTH, HEAD | SMEP | CUEP, GAPS),
     "frozen_prompts": (BOTH, HEAD, GAPS),
+    "hcep_tokens": (BOTH, HEAD | SMEP | CUEP | {"texts.tokens_pos", "texts.tokens_neg"}, GAPS),
+    "frozen_tokens": (BOTH, HEAD, GAPS),
     "cosine_only": ({"loss_emo"}, HEAD, set()),
     "smep_only": (ARPL, HEAD | SMEP | {"points.vectors", "points.radius"}, set()),
     "smep_emo": (ARPL | BOTH, HEAD | SMEP | {"points.vectors", "points.radius"}, set()),
@@ -413,6 +415,13 @@ def test_numbers_of_text_prompts(encoders):
         ({"inference": "average", "losses": ["osr"]}, r"average with losses: \['osr'\]"),
         ({"class_text_prompted": True, "class_text": "tokens_label"}, "class_text_prompted without fixed sentences"),
         ({"class_text_prompted": True, "sample_prompts": False}, "class_text_prompted without fixed sentences"),
+        ({"class_prompts": "tokens", "prompt_step": "adam"}, "prompt_step: adam with class_prompts: tokens"),
+        (
+            {"class_prompts": "tokens", "class_text": "tokens_label"},
+            "class_text: tokens_label with class_prompts: tokens",
+        ),
+        ({"class_prompts": "tokens", "pixel_normalisation": True}, "pixel_normalisation: True with class_prompts: tok"),
+        ({"class_prompts": "tokens", "class_text_prompted": True}, "class_text_prompted: True with class_prompts: tok"),
         ({"points": "free_negative", "point_features": "text"}, "point_features: text with points: free_negative"),
         ({"guide": "audio", "vision_prompt": "deep"}, "vision_prompt: deep under guide: audio"),
         ({"guide": "none", "text_prompt": "mlp"}, "text_prompt: mlp and vision_prompt: shallow under guide: none"),
@@ -427,6 +436,8 @@ def test_contradictions_are_refused(encoders, changes, message):
 COUNTS = {
     "hcep": 9_893_440,
     "frozen_prompts": 1_705_984,
+    "hcep_tokens": 6_204_992 + 8 * 2 * 4 * (512 + 768 + 768),
+    "frozen_tokens": 1_705_984,
     "cosine_only": 1_705_984,
     "smep_only": 6_204_992 + 8 * 512 + 1,
     "smep_emo": 6_204_992 + 8 * 512 + 1,
