@@ -5,7 +5,7 @@ Shapes: B waveforms, A samples at 16 kHz, P prompts of A/10 samples each, D feat
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -92,9 +92,10 @@ class AudioEncoder(FrozenModule):
         """
         form = self.form(compute_type(tokens))
         if form is None:
-            hidden = self.model.encoder(tokens).last_hidden_state
-            adapter = getattr(self.model, "adapter", None)
-            hidden = hidden if adapter is None else adapter(hidden)
+            model: Any = self.model
+            hidden = model.encoder(tokens).last_hidden_state
+            if getattr(model, "adapter", None) is not None:
+                hidden = model.adapter(hidden)
         else:
             with own_types(tokens):
                 hidden = form.encode(tokens.to(form.project.weight.dtype))

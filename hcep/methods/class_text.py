@@ -25,7 +25,7 @@ CLASS_TOKENS = 16  # learned tokens of a class text, CoOp's and HESP's number
 class ClassText(Part):
     """`class_text: fixed`: "This video is <word>" and "This video is not <word>"; nothing here learns."""
 
-    group: ClassVar[Literal["semantic"]] = "semantic"
+    group: ClassVar[Literal["semantic", "tokens"]] = "semantic"
     learns: ClassVar[bool] = False
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -45,7 +45,9 @@ class ClassText(Part):
         """Tokens on the encoder's device, made once: they are always the same."""
         device = encoders.text.positional_embedding.device
         if self._known_tokens is None or self._known_tokens.device != device:
-            self._known_tokens = without_padding(encoders.text.tokenize(texts)).to(device)
+            with torch.device("cpu"):  # the length is read off the tokens, also where only shapes are counted
+                tokens = without_padding(encoders.text.tokenize(texts))
+            self._known_tokens = tokens.to(device)
         return self._known_tokens
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from small import CLASSES, SETTINGS, SIZES, WORDS, count_learnable, media_batch, settings_for, small_encoders
+from small import CLASSES, INFO, SETTINGS, SIZES, WORDS, count_learnable, media_batch, settings_for, small_encoders
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from hcep.config.methods import Hcep
@@ -17,7 +17,7 @@ from hcep.errors import HcepError
 from hcep.methods.hcep import HCEP
 from hcep.methods.head import arpl_margin
 from hcep.methods.method import Sizes
-from hcep.training.complexity import shape_only
+from hcep.training.complexity import count_flops, shape_only
 
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config" / "config.yaml").read_text())
 ROWS = {
@@ -455,6 +455,15 @@ COUNTS = {
     "tokens_m1": 9_893_440 - 512,
     "tokens_m16": 9_893_440 + 14 * 512,
 }
+
+
+@pytest.mark.parametrize("name", ["hcep", "hcep_tokens", "frozen_tokens", "text_tokens_label", "text_tokens_no_label"])
+def test_scoring_a_clip_is_counted_without_weights_and_class_prompts_cost_nothing(name):
+    # the classes' own features are there when a clip is scored
+    flops = [
+        count_flops(HCEP, CLASSES, SIZES, shape_only(INFO), settings_for("hcep", **row)) for row in (ROWS[name], {})
+    ]
+    assert flops[0] == flops[1] > 0
 
 
 def test_learnable_parameters_at_full_size():
