@@ -10,8 +10,8 @@ from hcep.config.base import Name, Openness, Settings, SplitName, Unique
 from hcep.config.methods import Changes, DistanceMM
 
 # the baseline, the control, and the whole model, from which an ablation leaves a part out; methods with tuned learning
-# rates are compared with tuned references
-REFERENCES = ("arpl_mm", "frozen_prompts", "hcep", "arpl_mm_tuned", "frozen_prompts_tuned")
+# rates are compared with tuned references, class prompts that are tokens with their own frozen ones
+REFERENCES = ("arpl_mm", "frozen_prompts", "hcep", "arpl_mm_tuned", "frozen_prompts_tuned", "frozen_tokens")
 
 
 class Dataset(Settings):
@@ -120,8 +120,8 @@ class Method(Changes):
     )
     tune: dict[str, Annotated[list[Any], Field(min_length=2)]] = Field(
         {},
-        description="setting → values to try; the best on held-out known clips is used. Name such a method "
-        "<method>_tuned",
+        description="setting → values to try; the best on held-out known clips is used, of equal ones the first. "
+        "Name such a method <method>_tuned where the untuned one is a row too",
     )
 
     def changes(self) -> dict[str, Any]:

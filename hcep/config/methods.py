@@ -194,6 +194,15 @@ class PromptedClips(Learning, Cosine, Missing):
     audio_pool: Literal["all", "clip"] = Field(
         "all", description="average over all hidden states, or `clip`: only as many as the bare clip has"
     )
+    class_prompts: Literal["media", "tokens"] = Field(
+        "media",
+        description="δ^± of eq. 4: an image and a waveform per class and sign, or `tokens`: a few vectors in the token "
+        "space of each tower (in the text before the class's sentence), N(0, 0.02²) at the start",
+    )
+    class_tokens: int = Field(
+        4, ge=1, le=32, description="with `class_prompts: tokens`: tokens per class and sign in each tower"
+    )
+    prompt_lr_tokens: float = Field(0.02, gt=0, description="their rate of SGD, in place of `lr`")
     class_text: Literal["fixed", "tokens_label", "tokens_no_label"] = Field(
         "fixed",
         description="sentences of the classes; `tokens_label`: 16 learned tokens per sign and the word; "

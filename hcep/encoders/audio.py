@@ -6,7 +6,7 @@ hidden states: what enters the first block, and the output of each block (13).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from hcep.encoders.info import hidden_states
 
 class AudioEncoder(FrozenModule):
     """Frozen waveform encoder; a feature, of size `dim`, is the mean of hidden states over time.
+
+    `dim` is also the size of a token, behind the convolutions.
 
     `layers` says which hidden states, as the setting ``audio_layers`` (hcep.config.entries): the last, or the mean over
     several. Of a model with the norm before each part ("stable layer norm") the last one has gone through the final
@@ -86,22 +88,43 @@ class AudioEncoder(FrozenModule):
                 learned = slice(start, start + stretch.shape[1])
         form = self.form(compute_type(x))
         if form is None:
-            hidden = self._library_states(x)
+            hidden = self._library_states(self.model, x)
         else:
             with own_types(x):
                 hidden = form(x.float(), self.read, learned)
         if pool == "clip" and prompts is not None:
             keep = self.frames(waveform.shape[1])
             hidden = [each[:, -keep:] if place == "prepend" else each[:, :keep] for each in hidden]
-        features = torch.stack([each.mean(dim=1, dtype=torch.float32) for each in hidden], dim=1)
-        return features if self.states else features.mean(dim=1)
+        return self._feature(hidden)
 
-    def _library_states(self, x: Tensor) -> list[Tensor]:
-        """The hidden states ``(B, T, D)`` that are read, by the library's own modules."""
+    def encode_tokens(self, tokens: Tensor) -> Tensor:
+        """Features ``(B, D)`` of sequences of tokens ``(B, P, D)`` in the place of what the projection gives.
+
+        They enter behind the strided convolutions and before the positional convolution, which gives them their order;
+        one stands for 20 ms of sound. The feature is the mean over all of them.
+        """
+        form = self.form(compute_type(tokens))
+        if form is None:
+            model: Any = self.model
+            hidden = self._library_states(model.encoder, tokens)
+            if getattr(model, "adapter", None) is not None and self.read[-1] == model.config.num_hidden_layers:
+                hidden[-1] = model.adapter(hidden[-1])
+        else:
+            with own_types(tokens):
+                hidden = form.encode(tokens.to(form.project.weight.dtype), self.read)
+        return self._feature(hidden)
+
+    def _library_states(self, module: Any, x: Tensor) -> list[Tensor]:
+        """The hidden states ``(B, T, D)`` that are read, by the library's model or its part behind the convolutions."""
         blocks = self.model.config.num_hidden_layers
         if self.read == (blocks,):
-            return [self.model(x).last_hidden_state]
-        found = self.model(x, output_hidden_states=True)
+            return [module(x).last_hidden_state]
+        found = module(x, output_hidden_states=True)
         # some versions of transformers hand out the last one as it is before the final norm
         states = (*found.hidden_states[:blocks], found.last_hidden_state)
         return [states[number] for number in self.read]
+
+    def _feature(self, hidden: list[Tensor]) -> Tensor:
+        """The feature ``(B, D)`` of hidden states that are read; ``(B, L, D)`` where a method weights them."""
+        features = torch.stack([each.mean(dim=1, dtype=torch.float32) for each in hidden], dim=1)
+        return features if self.states else features.mean(dim=1)

@@ -26,6 +26,10 @@ class ClipViT:
         start = self.tower.class_embedding.to(x.dtype).expand(len(x), 1, -1)
         return torch.cat([start, x], dim=1) + self.tower.positional_embedding.to(x.dtype)
 
+    def class_token(self) -> Tensor:
+        """The class token ``(1, W)``, its position added."""
+        return (self.tower.class_embedding + self.tower.positional_embedding[0])[None]
+
     def enter(self, x: Tensor) -> Tensor:
         """The norm before the first block."""
         return self.tower.ln_pre(x)

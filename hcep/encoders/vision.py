@@ -6,6 +6,7 @@ Shapes: N images, S side in pixels, L tokens, P prompt tokens, W width of the to
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Protocol
 
 import torch
@@ -23,6 +24,9 @@ class VisionSteps(Protocol):
 
     def tokens(self, images: Tensor) -> Tensor:
         """Tokens ``(N, L, W)`` of normalised images ``(N, 3, S, S)``, positions added."""
+
+    def class_token(self) -> Tensor:
+        """The token ``(1, W)`` at which features are read, its position added; no rows for a tower without one."""
 
     def enter(self, x: Tensor) -> Tensor:
         """What the tower does with the tokens before its first block."""
@@ -111,6 +115,18 @@ class VisionEncoder(FrozenModule):
             return features_of(self.steps, self.steps.tokens(images), prompts)
         with own_types(images):
             return features_of(form, form.tokens(images), prompts)
+
+    def encode_tokens(self, tokens: Tensor) -> Tensor:
+        """Features ``(N, D)`` of sequences of tokens ``(N, P, W)`` in the place of an image's patches.
+
+        They enter as the prompts of `forward` do, behind the class token and without a position; so their number may be
+        any, and their order says nothing.
+        """
+        form = self.form(compute_type(tokens))
+        steps = self.steps if form is None else form
+        with nullcontext() if form is None else own_types(tokens):
+            first = steps.class_token().expand(len(tokens), -1, -1)
+            return features_of(steps, torch.cat([first, tokens.to(first.dtype)], dim=1), None)
 
 
 def features_of(steps: VisionSteps, x: Tensor, prompts: Tensor | None) -> Tensor:

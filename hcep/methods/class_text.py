@@ -25,7 +25,7 @@ CLASS_TOKENS = 16  # learned tokens of a class text, CoOp's and HESP's number
 class ClassText(Part):
     """`class_text: fixed`: "This video is <word>" and "This video is not <word>"; nothing here learns."""
 
-    group: ClassVar[Literal["semantic"]] = "semantic"
+    group: ClassVar[Literal["semantic", "tokens"]] = "semantic"
     learns: ClassVar[bool] = False
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -34,7 +34,9 @@ class ClassText(Part):
         self._known_tokens: Tensor | None = None
 
     def forward(self, encoders: Encoders, prompts: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """``F_T^+`` and ``F_T^-`` ``(K, D)`` in class order; text `prompts` ``(m, W)`` enter the sentences if given."""
+        """``F_T^+`` and ``F_T^-`` ``(K, D)`` in class order; `prompts` enter the sentences if given: text
+        prompts ``(m, W)``, or as many of each sentence, positive ones first, ``(2 K, P, W)``.
+        """
         tokens = self._tokens(encoders, [*self.sentences[0], *self.sentences[1]])
         positive, negative = encoders.text(tokens, prompts).float().chunk(2)
         return positive, negative
@@ -43,7 +45,9 @@ class ClassText(Part):
         """Tokens on the encoder's device, made once: they are always the same."""
         device = encoders.text.positional_embedding.device
         if self._known_tokens is None or self._known_tokens.device != device:
-            self._known_tokens = without_padding(encoders.text.tokenize(texts)).to(device)
+            with torch.device("cpu"):  # the length is read off the tokens, also where only shapes are counted
+                tokens = without_padding(encoders.text.tokenize(texts))
+            self._known_tokens = tokens.to(device)
         return self._known_tokens
 
 
@@ -70,8 +74,24 @@ class LearnedText(ClassText):
         return encoders.text(tokens, self.tokens_pos).float(), encoders.text(tokens, self.tokens_neg).float()
 
 
+class PromptedText(ClassText):
+    """`class_prompts: tokens`: P learned tokens per class and sign before that class's sentence, N(0, 0.02^2)."""
+
+    group: ClassVar[Literal["semantic", "tokens"]] = "tokens"
+    learns: ClassVar[bool] = True
+
+    def __init__(self, words: Sequence[str], token_width: int, count: int) -> None:
+        super().__init__(words)
+        self.tokens_pos = nn.Parameter(torch.randn(len(words), count, token_width) * PROMPT_STD)
+        self.tokens_neg = nn.Parameter(torch.randn(len(words), count, token_width) * PROMPT_STD)
+
+    def forward(self, encoders: Encoders, prompts: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As for fixed sentences; there are no other `prompts` than the learned tokens."""
+        return super().forward(encoders, torch.cat([self.tokens_pos, self.tokens_neg]))
+
+
 def choose_text(words: Sequence[str], token_width: int, settings: dict[str, Any]) -> ClassText:
-    """The texts that `class_text` names.
+    """The texts that `class_text` and `class_prompts` name.
 
     Raises
     ------
@@ -84,4 +104,6 @@ def choose_text(words: Sequence[str], token_width: int, settings: dict[str, Any]
             "class_text_prompted without fixed sentences or without the prompts that would enter them",
             remedy="it goes with class_text: fixed and sample_prompts: true only",
         )
+    if settings["class_prompts"] == "tokens":
+        return PromptedText(words, token_width, settings["class_tokens"])
     return ClassText(words) if kind == "fixed" else LearnedText(words, token_width, with_word=kind == "tokens_label")

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from hcep.errors import HcepError
 from hcep.methods.class_text import choose_text
-from hcep.methods.cuep import CUEP, OpposingFeatures
+from hcep.methods.cuep import OpposingFeatures, choose_prompts
 from hcep.methods.features import encode_media
 from hcep.methods.head import FusionHead
 from hcep.methods.method import Batch, Features, Method, Prediction, Sizes, accuracy, mask_missing, movements
@@ -43,7 +43,7 @@ class HCEP(Method):
         # the head comes first, so that runs with the same seed start from the same head
         self.head = FusionHead(sizes)
         self.smep = SMEP(encoders, sizes.samples, settings)
-        self.cuep = CUEP(len(self.classes), sizes, settings)
+        self.cuep = choose_prompts(len(self.classes), sizes, encoders, settings)
         self.texts = choose_text(self.words, encoders.text.width, settings)
         self.points = choose_points(len(self.classes), self.head.dim, settings)
         self.emotion = EmotionStream(settings) if "emo" in settings["losses"] else None
@@ -90,12 +90,16 @@ class HCEP(Method):
                 self.features(batch)
 
     def parameter_groups(self, settings: dict[str, Any]) -> list[OptimiserGroup]:
-        """Head, semantic prompts and pixel/waveform prompts; `prompt_step: adam` moves the prompts by Adam."""
-        learnable: dict[str, list[Tensor]] = {"head": [], "pixels": [], "semantic": []}
+        """Head, semantic prompts and class prompts; `prompt_step: adam` moves the prompts by Adam.
+
+        Class prompts that are tokens have a rate of SGD of their own, `prompt_lr_tokens`.
+        """
+        learnable: dict[str, list[Tensor]] = {"head": [], "pixels": [], "semantic": [], "tokens": []}
         for part in self.parts:
             learnable[part.group] += [value for value in part.reached().values() if value.requires_grad]
         learnable["head"] += [value for value in self.head.parameters() if value.requires_grad]
-        groups = [OptimiserGroup.sgd(name, values, settings) for name, values in learnable.items()]
+        own = {"tokens": settings | {"lr": settings["prompt_lr_tokens"]}}
+        groups = [OptimiserGroup.sgd(name, values, own.get(name, settings)) for name, values in learnable.items()]
         if settings["prompt_step"] == "adam":
             # no decay on prompts: it would be most of their movement
             rates = ("pixels", settings["prompt_lr_pixels"]), ("semantic", settings["prompt_lr_semantic"])

@@ -18,14 +18,15 @@ class Part(nn.Module):
 
     Attributes
     ----------
-    group : {"head", "pixels", "semantic"}
+    group : {"head", "pixels", "semantic", "tokens"}
         Optimiser group of the parameters: ``head`` for vectors in the fused space, which learn as the fusion head does;
-        ``pixels`` for images and waveforms; ``semantic`` for vectors among tokens, with the maps between them.
+        ``pixels`` for images and waveforms; ``semantic`` for vectors among tokens, with the maps between them;
+        ``tokens`` for class prompts of a token's size, which have a rate of their own.
     signs : set of {"pos", "neg"}
         The class texts, or images and waveforms, that a loss reads; the others are neither learned nor encoded.
     """
 
-    group: ClassVar[Literal["head", "pixels", "semantic"]]
+    group: ClassVar[Literal["head", "pixels", "semantic", "tokens"]]
     signs: Signs = NEITHER
 
     def reached(self) -> dict[str, Tensor]:

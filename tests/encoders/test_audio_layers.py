@@ -73,6 +73,18 @@ def test_features_and_gradients_are_those_of_the_librarys_hidden_states(model, c
     assert (encoder.form(torch.float32) is not None) == (model.config.model_type == "wav2vec2" and not stable(model))
 
 
+@pytest.mark.parametrize("choice", ["last", "mean", [1, 3]], ids=str)
+def test_tokens_behind_the_projection_give_the_same_features(model, choice):
+    encoder, waves = AudioEncoder(model, choice).eval(), torch.randn(2, 4000)
+    projected = []
+    handle = model.feature_projection.register_forward_hook(lambda *given: projected.append(given[2]))
+    with torch.no_grad():
+        theirs = wanted(model, waves, choice)
+        handle.remove()
+        tokens = projected[0] if isinstance(projected[0], Tensor) else projected[0][0]
+        assert distance(encoder.encode_tokens(tokens), theirs) < 1e-5
+
+
 def stable(model) -> bool:
     return model.config.do_stable_layer_norm
 

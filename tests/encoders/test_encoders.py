@@ -99,6 +99,44 @@ def test_audio_prompts_are_samples_before_the_waveform(models, encoders):
         torch.testing.assert_close(encoders.audio(waves, prompts, "append", "clip"), back[:, :keep].mean(1))
 
 
+def test_vision_tokens_stand_in_the_place_of_patches(models, encoders):
+    clip, images = models[0].visual, torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        # the patches of an image, with their positions, give that image's feature
+        patches = clip.conv1(images).flatten(2).transpose(1, 2) + clip.positional_embedding[1:]
+        torch.testing.assert_close(encoders.vision.encode_tokens(patches), clip(images), atol=1e-5, rtol=1e-5)
+        # and other tokens, as many as one likes, what the library's own modules make of them behind the class token
+        tokens = torch.randn(3, 5, clip.class_embedding.shape[0])
+        first = (clip.class_embedding + clip.positional_embedding[0]).expand(3, 1, -1)
+        theirs = clip.transformer(clip.ln_pre(torch.cat([first, tokens], dim=1)))
+        theirs = clip.ln_post(theirs[:, 0]) @ clip.proj
+        torch.testing.assert_close(encoders.vision.encode_tokens(tokens), theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [{"model_type": name} for name in ("wav2vec2", "hubert", "wavlm")] + [
+    {"do_stable_layer_norm": True}, {"add_adapter": True},
+], ids=str)  # fmt: skip
+def test_audio_tokens_stand_in_the_place_of_what_the_projection_gives(models, kind):
+    torch.manual_seed(2)
+    library = build_audio(AUDIO | kind)
+    ours, waves, tokens = (
+        assemble(models[0], library, INFO).audio,
+        torch.randn(2, 4000),
+        torch.randn(3, 4, AUDIO["hidden_size"]),
+    )
+    projected = []
+    handle = library.feature_projection.register_forward_hook(lambda *given: projected.append(given[2]))
+    with torch.no_grad():
+        theirs = library(waves).last_hidden_state.mean(1)
+        handle.remove()
+        hidden = projected[0] if isinstance(projected[0], torch.Tensor) else projected[0][0]
+        torch.testing.assert_close(ours.encode_tokens(hidden), theirs, atol=1e-5, rtol=1e-5)
+        theirs = library.encoder(tokens).last_hidden_state
+        theirs = library.adapter(theirs) if kind.get("add_adapter") else theirs
+        torch.testing.assert_close(ours.encode_tokens(tokens), theirs.mean(1), atol=1e-5, rtol=1e-5)
+    assert (ours.form(torch.float32) is None) == (kind != {"model_type": "wav2vec2"})
+
+
 @pytest.mark.parametrize(("samples", "frames"), [(80_000, 249), (16_000, 49), (96_000, 299)])
 def test_number_of_hidden_states_of_the_paper(encoders, samples, frames):
     assert encoders.audio.frames(samples) == frames

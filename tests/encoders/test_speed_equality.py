@@ -120,6 +120,26 @@ def test_bf16_is_no_coarser_than_autocast_over_the_libraries(towers, name, monke
         assert 1e-4 < error < min(bound, 2 * distance(theirs[index], exact[index]))
 
 
+@pytest.mark.parametrize("name", ["vision", "audio"])
+@pytest.mark.parametrize("bf16", [False, True])
+def test_tokens_give_what_they_give_in_the_librarys_own_modules(encoders, name, bf16, monkeypatch):
+    tower = {"vision": encoders.vision, "audio": encoders.audio}[name]
+    width = tower.width if name == "vision" else tower.dim
+    # of the size at which class prompts start, one sequence for each of three classes
+    tokens = 0.02 * torch.randn(3, 4, width, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        ours = with_gradient(tower.encode_tokens, tokens)
+        monkeypatch.setattr(tower, "form", lambda dtype: None)
+        theirs = with_gradient(tower.encode_tokens, tokens)
+    if not bf16:
+        assert distance(ours[0], theirs[0]) < 1e-5 and distance(ours[1], theirs[1]) < 1e-4
+        return
+    # the same bounds as above, but for autocast, which keeps the audio tower's first sums in float32
+    exact = with_gradient(tower.encode_tokens, tokens)
+    assert 1e-4 < distance(ours[0], exact[0]) < ROUNDING * 20**0.5
+    assert 1e-4 < distance(ours[1], exact[1]) < 2 * ROUNDING * 20**0.5
+
+
 def test_one_steps_gradients_are_the_plain_ones(encoders, plain):
     batch, clips = batch_and_clips(encoders)
     method = hcep_like(plain, encoders)

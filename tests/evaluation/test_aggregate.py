@@ -179,6 +179,17 @@ def test_comparisons(grid):
     assert float(row["difference"]) == pytest.approx(wanted, abs=0.011)
 
 
+def test_class_tokens_are_compared_with_their_own_frozen_control(tmp_path):
+    methods = {"hcep_tokens": 1.2, "frozen_tokens": 1.0, "frozen_prompts": 0.8}
+    comparisons = tables(tmp_path, make_grid(tmp_path, task="demo", methods=methods, seeds=(1,)), task="demo")[2]
+    assert {row["reference"] for row in comparisons if row["method"] == "hcep_tokens"} == {
+        "frozen_prompts",
+        "frozen_tokens",
+    }
+    row = next(r for r in comparisons if (r["method"], r["reference"]) == ("hcep_tokens", "frozen_tokens"))
+    assert float(row["difference"]) > 0 and row["metric"] == "auroc"
+
+
 def test_a_method_against_its_copy_shows_no_difference(tmp_path):
     methods = {"hcep": 1.0, "frozen_prompts": 1.0}
     comparisons = tables(tmp_path, make_grid(tmp_path, methods=methods, seeds=(1,)))[2]

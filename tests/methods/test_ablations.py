@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from small import CLASSES, SETTINGS, SIZES, WORDS, count_learnable, media_batch, settings_for, small_encoders
+from small import CLASSES, INFO, SETTINGS, SIZES, WORDS, count_learnable, media_batch, settings_for, small_encoders
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from hcep.config.methods import Hcep
@@ -17,7 +17,7 @@ from hcep.errors import HcepError
 from hcep.methods.hcep import HCEP
 from hcep.methods.head import arpl_margin
 from hcep.methods.method import Sizes
-from hcep.training.complexity import shape_only
+from hcep.training.complexity import count_flops, shape_only
 
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "config" / "config.yaml").read_text())
 ROWS = {
@@ -38,6 +38,8 @@ ARPL = {"loss_osr", "loss_margin"}
 DEFINITIONS = {
     "hcep": (BOTH, HEAD | SMEP | CUEP, GAPS),
     "frozen_prompts": (BOTH, HEAD, GAPS),
+    "hcep_tokens": (BOTH, HEAD | SMEP | CUEP | {"texts.tokens_pos", "texts.tokens_neg"}, GAPS),
+    "frozen_tokens": (BOTH, HEAD, GAPS),
     "cosine_only": ({"loss_emo"}, HEAD, set()),
     "smep_only": (ARPL, HEAD | SMEP | {"points.vectors", "points.radius"}, set()),
     "smep_emo": (ARPL | BOTH, HEAD | SMEP | {"points.vectors", "points.radius"}, set()),
@@ -413,6 +415,13 @@ def test_numbers_of_text_prompts(encoders):
         ({"inference": "average", "losses": ["osr"]}, r"average with losses: \['osr'\]"),
         ({"class_text_prompted": True, "class_text": "tokens_label"}, "class_text_prompted without fixed sentences"),
         ({"class_text_prompted": True, "sample_prompts": False}, "class_text_prompted without fixed sentences"),
+        ({"class_prompts": "tokens", "prompt_step": "adam"}, "prompt_step: adam with class_prompts: tokens"),
+        (
+            {"class_prompts": "tokens", "class_text": "tokens_label"},
+            "class_text: tokens_label with class_prompts: tokens",
+        ),
+        ({"class_prompts": "tokens", "pixel_normalisation": True}, "pixel_normalisation: True with class_prompts: tok"),
+        ({"class_prompts": "tokens", "class_text_prompted": True}, "class_text_prompted: True with class_prompts: tok"),
         ({"points": "free_negative", "point_features": "text"}, "point_features: text with points: free_negative"),
         ({"guide": "audio", "vision_prompt": "deep"}, "vision_prompt: deep under guide: audio"),
         ({"guide": "none", "text_prompt": "mlp"}, "text_prompt: mlp and vision_prompt: shallow under guide: none"),
@@ -427,6 +436,8 @@ def test_contradictions_are_refused(encoders, changes, message):
 COUNTS = {
     "hcep": 9_893_440,
     "frozen_prompts": 1_705_984,
+    "hcep_tokens": 6_204_992 + 8 * 2 * 4 * (512 + 768 + 768),
+    "frozen_tokens": 1_705_984,
     "cosine_only": 1_705_984,
     "smep_only": 6_204_992 + 8 * 512 + 1,
     "smep_emo": 6_204_992 + 8 * 512 + 1,
@@ -444,6 +455,15 @@ COUNTS = {
     "tokens_m1": 9_893_440 - 512,
     "tokens_m16": 9_893_440 + 14 * 512,
 }
+
+
+@pytest.mark.parametrize("name", ["hcep", "hcep_tokens", "frozen_tokens", "text_tokens_label", "text_tokens_no_label"])
+def test_scoring_a_clip_is_counted_without_weights_and_class_prompts_cost_nothing(name):
+    # the classes' own features are there when a clip is scored
+    flops = [
+        count_flops(HCEP, CLASSES, SIZES, shape_only(INFO), settings_for("hcep", **row)) for row in (ROWS[name], {})
+    ]
+    assert flops[0] == flops[1] > 0
 
 
 def test_learnable_parameters_at_full_size():

@@ -20,6 +20,7 @@ from hcep.encoders.folder import build_audio, build_clip, load_encoders, save_en
 from hcep.encoders.info import read_info
 from hcep.errors import HcepError
 from hcep.evaluation.runs import _kept_history
+from hcep.evaluation.scores import read_scores
 from hcep.evaluation.select import judge_on_test
 from hcep.files import write_table
 from hcep.media.store import ClipStore
@@ -28,7 +29,7 @@ from hcep.protocol.make_split import make_split, read_split
 from hcep.training import loop
 from hcep.training.checkpoint import read_checkpoint, save_state
 from hcep.training.encode import encode
-from hcep.training.feed import FeatureFeed
+from hcep.training.feed import FeatureFeed, MediaFeed
 from hcep.training.run import Inputs, Run
 from hcep.training.score import score
 from hcep.training.train import train
@@ -239,6 +240,37 @@ def test_tuning_reads_no_test_clip_and_no_unknown_class(cache, tmp_path, monkeyp
     monkeypatch.setattr(FeatureFeed, "__init__", spy(FeatureFeed.__init__, seen))
     run_tune(cache, tmp_path, {"lr": [0.01, 0.02]})
     assert seen == {*split.train, *split.val}
+
+
+def test_the_rate_of_class_tokens_is_tuned_on_known_clips_alone_and_goes_into_the_checkpoint(
+    cache, tmp_path, monkeypatch
+):
+    split, seen = read_split(cache / "split.json"), set()
+    inputs, cls = inputs_of(cache, "hcep"), registry.load(base_method("hcep").target)
+    with monkeypatch.context() as patch:
+        patch.setattr(MediaFeed, "__init__", spy(MediaFeed.__init__, seen))
+        found = run_tune(cache, tmp_path, {"prompt_lr_tokens": [0.002, 0.1]}, "hcep", class_prompts="tokens", epochs=2)
+    assert seen == {*split.train, *split.val} and found["held_out"] == len(split.val)
+    best = max(found["grid"], key=lambda row: row["val_accuracy"])
+    assert found["chosen"] == {"prompt_lr_tokens": best["prompt_lr_tokens"]}
+    # a run at another rate than the default, its checkpoint, and scores from that alone
+    choice, model = {"chosen": {"prompt_lr_tokens": 0.1}, "grid": []}, tmp_path / "model.safetensors"
+    moved = {}
+    for name, tuned in (("default", []), ("chosen", [choice])):
+        train(
+            inputs, cls, settings_for("hcep", class_prompts="tokens"), tuned=tuned, name="hcep_tokens", seed=0,
+            code="c", model=model, history=tmp_path / "history.csv", work=tmp_path / "work",
+        )  # fmt: skip
+        with (tmp_path / "history.csv").open() as handle:
+            moved[name] = float(list(csv.DictReader(handle))[-1]["movement_delta_a_neg"])
+    assert moved["chosen"] > 2 * moved["default"] > 0
+    values, metadata = read_checkpoint(model)
+    assert metadata["settings"]["prompt_lr_tokens"] == 0.1 and metadata["tuned"] == [choice]
+    assert values["cuep.delta_v_pos"].shape == (2, 4, 48) and values["texts.tokens_neg"].shape == (2, 4, 32)
+    scored = [score(inputs, cls, model, tmp_path / f"{n}.h5", tmp_path / "t.json") for n in "ab"]
+    one, other = (read_scores(tmp_path / f"{n}.h5") for n in "ab")
+    assert scored == [None, None] and np.isfinite(one.score).all()
+    np.testing.assert_array_equal(one.score, other.score)
 
 
 def test_everything_that_decides_a_result_names_its_resume_state(cache, tmp_path, monkeypatch):

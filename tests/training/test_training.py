@@ -222,11 +222,13 @@ def test_checkpoints_carry_their_settings_and_refuse_other_files(tmp_path):
         read_checkpoint(path)
 
 
-def test_frozen_prompts_resume_to_the_same_bits_whatever_the_batches(tmp_path):
+@pytest.mark.parametrize("prompts", ["learned", "frozen"])
+@pytest.mark.parametrize("kind", ["media", "tokens"])
+def test_hcep_resumes_to_the_same_bits_whatever_the_batches(tmp_path, prompts, kind):
     # a text's feature depends in its last bits on the longest text beside it
     def trainer(work):
         encoders = small_encoders()
-        settings = settings_for("hcep", epochs=4, batch_size=3, prompts="frozen")
+        settings = settings_for("hcep", epochs=4, batch_size=3, prompts=prompts, class_prompts=kind)
         batch = media_batch(encoders, 8)
         texts = [" ".join(["word"] * (1 + 9 * i)) for i in range(8)]
         torch.manual_seed(0)

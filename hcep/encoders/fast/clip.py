@@ -78,6 +78,10 @@ class VisionForm(NamedTuple):
         x = functional.linear(rows, self.pixels, self.shift).masked_fill_(absent[:, None, None], 0.0)
         return self._place(x)
 
+    def class_token(self) -> Tensor:
+        """The class token ``(1, W)``, its position added."""
+        return (self.start + self.positions[0])[None]
+
     def enter(self, x: Tensor) -> Tensor:
         """The norm before the first block."""
         return self.first_norm(x)

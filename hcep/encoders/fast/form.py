@@ -42,9 +42,9 @@ def fast_form(tower: Any, dtype: torch.dtype) -> Form:
     every device. Queries, keys and values come from one product.
 
     In float32 features agree with the library's to 1e-5 and gradients at the prompts to 1e-4, relative to their norm:
-    only the order of sums differs. In bfloat16 the error is that of rounding once per sum, and at most twice that of
-    the library under autocast. In `tests/encoders/` test_speed_equality.py and, on a GPU, test_gpu.py hold these
-    bounds.
+    only the order of sums differs. In bfloat16 the error is that of rounding once per sum, and for clips at most twice
+    that of the library under autocast. In `tests/encoders/` test_speed_equality.py and, on a GPU, test_gpu.py hold
+    these bounds.
     """
     make = FORMS.get(tower.kind)
     return None if make is None else make(tower, dtype)

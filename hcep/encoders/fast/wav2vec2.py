@@ -31,10 +31,15 @@ class AudioForm(NamedTuple):
     def __call__(self, waveform: Tensor, read: Sequence[int], learned: slice | None = None) -> list[Tensor]:
         """Hidden states ``(B, T, D)`` of waveforms ``(B, A)``, those whose numbers are `read`.
 
-        0 is what enters the first block. Blocks behind the last one that is read do not run. Gradients reach the
-        samples `learned`, or all.
+        Gradients reach the samples `learned`, or all.
         """
-        x = self.project(self.first_norm(self.convolutions(waveform, learned)))
+        return self.encode(self.project(self.first_norm(self.convolutions(waveform, learned))), read)
+
+    def encode(self, x: Tensor, read: Sequence[int]) -> list[Tensor]:
+        """Hidden states of what the projection gives, ``(B, T, D)``, those whose numbers are `read`.
+
+        0 is what enters the first block. Blocks behind the last one that is read do not run.
+        """
         x = self.second_norm(x + functional.gelu(self.position(x)).to(x.dtype))
         states, same = {0: x} if 0 in read else {}, x
         for number, block in enumerate(self.blocks[: max(read)], 1):
