@@ -116,15 +116,31 @@ class AudioEncoder(FrozenModule):
 
     def _library_states(self, module: Any, x: Tensor) -> list[Tensor]:
         """The hidden states ``(B, T, D)`` that are read, by the library's model or its part behind the convolutions."""
-        blocks = self.model.config.num_hidden_layers
-        if self.read == (blocks,):
-            return [module(x).last_hidden_state]
-        found = module(x, output_hidden_states=True)
-        # some versions of transformers hand out the last one as it is before the final norm
-        states = (*found.hidden_states[:blocks], found.last_hidden_state)
+        model: Any = self.model
+        blocks = list(model.encoder.layers)
+        states: dict[int, Tensor] = {}
+        # collected by hooks, since the part by itself hands out no hidden states for some kinds of models
+        hooks = [blocks[0].register_forward_pre_hook(lambda block, given: states.update({0: given[0]}))]
+        for number, block in enumerate(blocks[:-1], 1):
+            hooks.append(block.register_forward_hook(_keeps(states, number)))
+        try:
+            # the last one as the model hands it out, behind the final norm
+            states[len(blocks)] = module(x).last_hidden_state
+        finally:
+            for hook in hooks:
+                hook.remove()
         return [states[number] for number in self.read]
 
     def _feature(self, hidden: list[Tensor]) -> Tensor:
         """The feature ``(B, D)`` of hidden states that are read; ``(B, L, D)`` where a method weights them."""
         features = torch.stack([each.mean(dim=1, dtype=torch.float32) for each in hidden], dim=1)
         return features if self.states else features.mean(dim=1)
+
+
+def _keeps(states: dict[int, Tensor], number: int) -> Any:
+    """A hook that keeps what a block gives, which is a tensor, or a tuple that begins with it."""
+
+    def hook(block: Any, given: Any, found: Any) -> None:
+        states[number] = found if isinstance(found, Tensor) else found[0]
+
+    return hook
