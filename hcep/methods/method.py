@@ -118,6 +118,8 @@ class Method(nn.Module):
     # recorded once and replayed
     recordable: bool = False
     reduction: Literal["mean", "sum"] = "mean"
+    # False while `selection` must not keep the present state, as in the first stage of a method of two
+    selectable: bool = True
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__()
