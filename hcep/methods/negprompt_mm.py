@@ -84,8 +84,8 @@ class NegPromptMM(Method):
     ----------
     positive, negative : Parameter (16, W), (2, 16, W)
         Contexts of W-dimensional tokens.
-    stage : int64 Tensor ()
-        Stage of the next step, 1 or 2.
+    steps : int64 Tensor ()
+        Steps taken so far.
 
     Raises
     ------
@@ -105,7 +105,7 @@ class NegPromptMM(Method):
         self.positive = nn.Parameter(PROMPT_STD * torch.randn(CLASS_TOKENS, width))
         self.negative = nn.Parameter(self.positive.detach().repeat(NEGATIVES, 1, 1))
         self.tokens = nn.Buffer(encoders.text.tokenize(self.words), persistent=False)
-        self.stage = nn.Buffer(torch.tensor(1))
+        self.steps = nn.Buffer(torch.tensor(0))
         self.positive_steps = 1
         self.start = {name: value.detach().clone() for name, value in self.named_parameters()}
         self._known_images: dict[int, Tensor] = {}
@@ -114,7 +114,7 @@ class NegPromptMM(Method):
     @property
     def selectable(self) -> bool:
         """No epoch of stage 1 is kept, whose negative contexts have learned nothing."""
-        return int(self.stage) == 2
+        return int(self.steps) > self.positive_steps
 
     def parameter_groups(self, settings: dict[str, Any]) -> list[OptimiserGroup]:
         """The run's SGD for the positive context, plain SGD with `negative_lr` for the negative ones."""
@@ -133,14 +133,14 @@ class NegPromptMM(Method):
     def after_step(self, step: int) -> None:
         """Text features are stale; after the last step of stage 1 the negative contexts start from the positive one.
 
-        The stage is kept as a buffer, and the noise comes from the generator that the loop restores, so that a resumed
-        run is the same.
+        The steps are counted in a buffer, and the noise comes from the generator that the loop restores, so that a
+        resumed run is the same.
         """
         self._texts = None
-        if int(self.stage) == 1 and step + 1 >= self.positive_steps:
+        self.steps.fill_(step + 1)
+        if step + 1 == self.positive_steps:
             noise = torch.empty(self.negative.shape).uniform_(-START_NOISE, START_NOISE)
             self.negative.copy_(self.positive + noise.to(self.negative.device))
-            self.stage.fill_(2)
 
     @torch.no_grad()
     def images(self, batch: Batch) -> Tensor:
@@ -167,7 +167,7 @@ class NegPromptMM(Method):
         """The terms of both stages, those of the other stage 0; with their weights."""
         image, scale = self.images(batch), self.settings["cosine_scale"]
         terms = {f"loss_{name}": image.new_zeros(()) for name in ("positive", "image", "distance", "spread")}
-        if int(self.stage) == 1:
+        if int(self.steps) < self.positive_steps:
             logits = emotion_logits(image, self.texts(self.positive[None])[0], scale)
             terms["loss_positive"] = functional.cross_entropy(logits, batch.label)
             return terms | {"accuracy": accuracy(logits, batch.label)}
