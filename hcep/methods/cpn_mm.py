@@ -51,8 +51,8 @@ class CpnMM(FeatureMethod):
     Logits ``l_k = T (tau_k - |x - c_k|^2)``. With a further logit 0 for "none of them" their softmax P is the
     combination of the K one-versus-all decisions (Dempster-Shafer). The authors' prototype loss has weight 0 here.
 
-    The authors' score is the smaller of ``1 - P(none)`` and ``max P(k) - delta``. With the delta 0.5 of this recipe (and
-    with the 0 of their ImageNet-200 networks) the second is always the smaller, with the -0.95 of their CIFAR-10
+    The authors' score is the smaller of ``1 - P(none)`` and ``max P(k) - delta``. With the delta 0.5 of this recipe, as
+    with the 0 of their ImageNet-200 networks, the second is always the smaller, with the -0.95 of their CIFAR-10
     networks the first, up to 20 classes. The first alone calls known whatever lies between the prototypes, where
     several classes accept a clip.
 
