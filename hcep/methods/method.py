@@ -118,8 +118,6 @@ class Method(nn.Module):
     # recorded once and replayed
     recordable: bool = False
     reduction: Literal["mean", "sum"] = "mean"
-    # False while `selection` must not keep the present state, as in the first stage of a method of two
-    selectable: bool = True
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__()
@@ -127,6 +125,11 @@ class Method(nn.Module):
         # "happiness" -> "happy", as in the paper's example sentence, for methods that put classes into sentences
         self.words = [settings.get("words", {}).get(name, name) for name in classes]
         self.sizes, self.encoders, self.settings = sizes, encoders, settings
+
+    @property
+    def selectable(self) -> bool:
+        """False while `selection` must not keep the present state, as in the first stage of a method of two."""
+        return True
 
     def parameter_groups(self, settings: dict[str, Any]) -> list[OptimiserGroup]:
         """Learnable parameters with their step rule; default: all of them by SGD with the run's settings."""
