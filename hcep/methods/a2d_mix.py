@@ -14,9 +14,8 @@ Our own, since their networks are not frozen features or since no source that we
 the three maps of the fusion head (theirs: the last block of each network), and its joint feature stands before the
 joint layer (theirs: the joined embeddings); half of the dimensions are swapped; all three modalities take part, each
 giving its values to the next; one draw of dimensions for a whole batch; entropy is raised in all four heads (theirs
-with NP-Mix: in the three single ones, where the outliers pass no gradient to the embeddings; Feature Mixing: in the
-joint one). The last epoch is kept; the release keeps the one that is best on known validation clips, which is
-``selection: val_known``.
+with NP-Mix: in the three single ones, and its outliers pass no gradient to the embeddings). The last epoch is kept; the
+release keeps the one that is best on known validation clips, which is ``selection: val_known``.
 """
 
 from __future__ import annotations

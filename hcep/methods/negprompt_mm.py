@@ -10,10 +10,12 @@ the learned positive context plus uniform noise of 1e-5; in stage 2 the positive
 their weights 1, 0.1 and 0.05; SGD with rate 0.1 and neither momentum nor decay; batch 64; 100 epochs, then 15. (The
 release sets the 15 under a name that its loop does not read.) CoOp's: 16 tokens from N(0, 0.02^2), rate 0.002,
 momentum 0.9, decay 5e-4; the release runs stage 1, too, at 0.1, and, where a template gives words, with its 4 words.
+Of what the paper itself prints, only its abstract could be read.
 
-Our own: rates stay as they are within a stage (theirs follow a cosine, which the release advances with every batch); no
-random crops, since the cache holds frames at fixed places; the last epoch is kept. The release keeps the epoch with the
-best AUROC on test clips: ``negprompt_mm_released`` does the like among the epochs of stage 2, by AUROC + OSCR.
+Our own: rates stay as they are within a stage (theirs follow a cosine, which the release advances with every batch, and
+CoOp's begins with an epoch at 1e-5); no random crops, since the cache holds frames at fixed places; the last epoch is
+kept. The release keeps the epoch with the best AUROC on test clips: ``negprompt_mm_released`` does the like among the
+epochs of stage 2, by AUROC + OSCR.
 """
 
 from __future__ import annotations
