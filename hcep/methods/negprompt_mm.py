@@ -88,11 +88,6 @@ class NegPromptMM(Method):
         Contexts of W-dimensional tokens.
     steps : int64 Tensor ()
         Steps taken so far.
-
-    Raises
-    ------
-    HcepError
-        When `negative_epochs` leaves no epoch for stage 1.
     """
 
     inputs: ClassVar[Literal["media", "features"]] = "media"
@@ -100,9 +95,6 @@ class NegPromptMM(Method):
 
     def __init__(self, classes: Sequence[str], sizes: Sizes, encoders: Any, settings: dict[str, Any]) -> None:
         super().__init__(classes, sizes, encoders, settings)
-        if settings["negative_epochs"] >= settings["epochs"]:
-            cause = f"negative_epochs: {settings['negative_epochs']} of epochs: {settings['epochs']}"
-            raise HcepError(cause, remedy="leave at least one epoch to the positive context")
         width = encoders.text.width
         self.positive = nn.Parameter(PROMPT_STD * torch.randn(CLASS_TOKENS, width))
         self.negative = nn.Parameter(self.positive.detach().repeat(NEGATIVES, 1, 1))
@@ -127,9 +119,19 @@ class NegPromptMM(Method):
 
     @torch.no_grad()
     def begin(self, batches: Iterable[Batch]) -> None:
-        """Encode all clips once, in a fixed order, and count the steps of stage 1."""
+        """Encode all clips once, in a fixed order, and count the steps of stage 1.
+
+        Raises
+        ------
+        HcepError
+            When `negative_epochs` leaves no epoch for stage 1.
+        """
+        epochs, negative = self.settings["epochs"], self.settings["negative_epochs"]
+        if negative >= epochs:
+            cause = f"negative_epochs: {negative} of epochs: {epochs}"
+            raise HcepError(cause, remedy="leave at least one epoch to the positive context")
         steps = sum(1 for batch in batches if len(self.images(batch)))
-        self.positive_steps = steps * (self.settings["epochs"] - self.settings["negative_epochs"])
+        self.positive_steps = steps * (epochs - negative)
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 from rivals import build, check_clip_untouched, check_resumed_run, full_size_count, one_step, trainer
-from small import MemoryFeed, media_batch, note_images, small_encoders
+from small import MemoryFeed, media_batch, note_images, settings_for, small_encoders
 
+from hcep.config.methods import Learning
+from hcep.encoders.fetch import full_size_info
 from hcep.errors import HcepError
-from hcep.methods.negprompt_mm import START_NOISE, distance_loss, image_loss, spread_loss
+from hcep.methods.negprompt_mm import START_NOISE, NegPromptMM, distance_loss, image_loss, spread_loss
+from hcep.training.complexity import Counted, complexity
 from hcep.training.loop import Trainer
 
 
@@ -164,7 +167,15 @@ def test_a_run_broken_off_ends_with_the_same_bits(encoders, tmp_path):
 
 @pytest.mark.parametrize("known", [8, 2])
 def test_parameter_count(known):
-    assert full_size_count("negprompt_mm", known, epochs=3) == 3 * 16 * 512
+    assert full_size_count("negprompt_mm", known) == 3 * 16 * 512
+
+
+def test_its_cost_is_counted_without_settings_of_learning():
+    # as `hcep complexity` is called, since epochs and rates change no count
+    settings = {key: value for key, value in settings_for("negprompt_mm").items() if key not in Learning.model_fields}
+    counted = Counted(NegPromptMM, settings | {"precision": "fp32"})
+    (row,) = complexity(full_size_info(), 8, 80_000, {"negprompt_mm": counted}, [4], None)
+    assert row["learnable"] == 24_576 and float(row["gflop_per_clip"]) > 10
 
 
 def test_clip_is_untouched():
