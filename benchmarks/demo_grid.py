@@ -1,6 +1,8 @@
 """The demo's learning rates and epochs: a grid for every method, judged on held-out known clips alone.
 
-python benchmarks/demo_grid.py [demo|rivals] [--cores 2]    trains in ./work_grid, then writes the page in docs/
+python benchmarks/demo_grid.py [demo|rivals] [--cores 2] [--only METHOD ...]
+
+It trains in ./work_grid, then writes the page in docs/; with --only, other methods keep what the page says of them.
 
 `demo` is the four methods of `make demo`, one grid for all; `rivals` the rivals of `make demo-all`, each with its own.
 Every method runs every rate of its grid at a constant rate; the accuracy on held-out training speakers (known classes
@@ -45,6 +47,8 @@ WHOLE = Grid([0.0005, 0.005, 0.02], [10, 20])
 # a hundred clips and a few hundred steps are too few for what their authors do against overfitting, and for HESP's
 # steps of fixed size: without these settings they stay near chance (docs/methods.md)
 HESP = {"augmentation": "none", "batch_size": 8, "cosine_scale": 10, "hesp_step_norm": 1}
+# the demo's scale of 1 leaves cosines no room to tell classes apart
+NEGPROMPT = {"cosine_scale": 10}
 PAGES = {
     "demo": Page(
         ROOT / "docs/demo_grid.md",
@@ -67,6 +71,10 @@ PAGES = {
             "cpn_mm": Grid([0.0005, 0.005, 0.02], [20, 40]),
             "lpl_mm": Grid([0.005, 0.02, 0.05], [20, 40]),
             "cssr_mm": Grid([0.005, 0.02, 0.05], [20, 40]),
+            "a2d_mix": Grid([0.0001, 0.001, 0.005], [20, 40]),
+            # accuracy says nothing of the negative contexts: their 15 epochs and their rate stay as they are, and
+            # `negprompt_mm_released` is the same run with another epoch kept
+            "negprompt_mm": Grid([0.002, 0.02, 0.1], [55], NEGPROMPT),
             "momke": Grid([0.0001, 0.001, 0.005], [20, 40]),
             "linear_maxlogit": Grid([0.0005, 0.005, 0.02], [20, 40]),
         },
@@ -109,8 +117,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("page", nargs="?", choices=list(PAGES), default="demo")
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--only", nargs="+", default=[])
     args = parser.parse_args()
     page, cores = PAGES[args.page], args.cores
+    grids = {name: grid for name, grid in page.grids.items() if name in (args.only or page.grids)}
+    kept = page.path.read_text().splitlines() if args.only else []
     folder = Path("work_grid")
     folder.mkdir(exist_ok=True)
     for name in ("Snakefile", "workflow", "config", "profiles", "envs"):
@@ -119,8 +130,8 @@ def main() -> None:
             shutil.copytree(ROOT / name, target, dirs_exist_ok=True)
         else:
             shutil.copy(ROOT / name, target)
-    (folder / "grid.yaml").write_text(yaml.safe_dump(overlay(page.grids), sort_keys=False))
-    names = [f"{name}_{i}" for name, grid in page.grids.items() for i in range(len(grid.rates))]
+    (folder / "grid.yaml").write_text(yaml.safe_dump(overlay(grids), sort_keys=False))
+    names = [f"{name}_{i}" for name, grid in grids.items() for i in range(len(grid.rates))]
     runs = {
         (name, level): f"results/demo_grid/{name}/{level}/split1/seed0/history.csv"
         for name in names
@@ -130,8 +141,12 @@ def main() -> None:
     # a diverged run fails by design: its cell says so
     subprocess.run([*snakemake, *runs.values(), "--configfile", "grid.yaml"], cwd=folder, check=False)
     lines = ["| method | lr | epochs | " + " | ".join(LEVELS) + " | mean |", "|---|---|---|---|---|---|"]
-    chosen = {}
+    choice = []
     for method, grid in page.grids.items():
+        if method not in grids:
+            lines += [line for line in kept if line.startswith(f"| {method} |")]
+            choice += [line for line in kept if line.startswith(f"- `{method}`:")]
+            continue
         best = None
         for i, lr in enumerate(grid.rates):
             for epoch in grid.epochs:
@@ -144,11 +159,8 @@ def main() -> None:
                     best = ((mean, -epoch, -lr), lr, epoch)
         if best is None:
             raise SystemExit(f"every run of {method} failed: see {folder}/logs/train/demo_grid/{method}_*")
-        chosen[method] = best[1:]
-    choice = []
-    for name, (lr, epochs) in chosen.items():
-        others = "".join(f", {key} {value}" for key, value in page.grids[name].settings.items())
-        choice.append(f"- `{name}`: lr {lr}, {epochs} epochs{others}")
+        others = "".join(f", {key} {value}" for key, value in grid.settings.items())
+        choice.append(f"- `{method}`: lr {best[1]}, {best[2]} epochs{others}")
     text = [
         f"# {page.title}",
         "",

@@ -114,8 +114,8 @@ class RivalOptimiser(Settings):
 
     rival_optimiser: Literal["official", "shared"] = Field(
         "official",
-        description="of `cpn_mm` and `momke`: their authors' (AdamW, Adam), or `shared`: SGD as everybody, with the "
-        "rate and weight decay of the method's entry",
+        description="of `a2d_mix`, `cpn_mm` and `momke`: their authors' (AdamW, Adam), or `shared`: SGD as everybody, "
+        "with the rate and weight decay of the method's entry",
     )
 
 
@@ -308,10 +308,27 @@ class CpnMM(Learning, AudioLayers, Head, Missing, RivalOptimiser, RivalScore):
     inputs = "features"
 
     cpn_delta: Annotated[float, one_of(0.5, -0.95)] = Field(
-        -0.95,
-        description="δ in CPN's score min(1 − P(ood), max P − δ): with -0.95 the posterior of any class ranks, with "
-        "0.5 that of the likeliest",
+        0.5,
+        description="δ in CPN's score min(1 − P(ood), max P − δ): with 0.5, as in the authors' recipe for frozen "
+        "features, the posterior of the likeliest class ranks; with -0.95, as for their CIFAR-10 networks, that of any",
     )
+
+
+class A2dMix(Learning, AudioLayers, Head, Missing, RivalOptimiser, Score):
+    """A2D with Feature Mixing: heads that disagree, and outliers made of the clips."""
+
+    target = "hcep.methods.a2d_mix:A2dMix"
+    inputs = "features"
+
+    swap_share: float = Field(
+        0.5, gt=0, lt=1, description="share of the embedding's dimensions that the modalities of an outlier swap"
+    )
+    outlier_start: int = Field(10, ge=0, description="epochs before the first with outliers")
+    a2d_weight: float = Field(
+        0.5, ge=0, description="of the disagreement on the training clips, where their own class is left out"
+    )
+    outlier_weight: float = Field(0.5, ge=0, description="of the disagreement on outliers")
+    entropy_weight: float = Field(0.5, ge=0, description="of the entropy on outliers")
 
 
 class LplMM(Learning, AudioLayers, Head, Missing, RivalScore):
@@ -370,6 +387,18 @@ class Hesp(Learning, Augmentation, Cosine, RivalScore, Words):
     )
 
 
+class NegPromptMM(Learning, Cosine, RivalScore, Words):
+    """NegPrompt: positive and negative contexts of the class's word, with CLIP."""
+
+    target = "hcep.methods.negprompt_mm:NegPromptMM"
+    inputs = "media"
+
+    negative_epochs: int = Field(
+        15, ge=1, description="the last epochs of a run, which move NegPrompt's negative contexts alone"
+    )
+    negative_lr: float = Field(0.1, gt=0, description="rate of its negative contexts, plain SGD")
+
+
 class OpenVclip(Learning, Augmentation, Cosine, Score, Words):
     """Open-VCLIP on frames, with CLIP."""
 
@@ -394,11 +423,13 @@ METHODS: dict[str, type[Common]] = {
     "distance_mm": DistanceMM,
     "distance_lexicon": DistanceLexicon,
     "cpn_mm": CpnMM,
+    "a2d_mix": A2dMix,
     "lpl_mm": LplMM,
     "cssr_mm": CssrMM,
     "arpl": Arpl,
     "cssr": Cssr,
     "hesp": Hesp,
+    "negprompt_mm": NegPromptMM,
     "open_vclip": OpenVclip,
     "momke": Momke,
 }

@@ -2,11 +2,12 @@
 
 Cheng, Zhang, Liu: "Unified Classification and Rejection: A One-versus-All Framework", Machine Intelligence Research
 2024. Constants are those of the authors' recipe for a frozen transformer (zhen-cheng121/CPN_OVA_unified@f9de423,
-``ImageNet500-DeiT/main_tempWarm.py``, ``engine.py``, ``train.sh``).
+``ImageNet500-DeiT/main_tempWarm.py``, ``engine.py``, ``train.sh``, ``test_ood_ova.py``).
 
 Theirs: prototypes start at class means, thresholds at 6 times the mean within-class squared distance, temperature
-warm-up, loss weights, AdamW and its decay. Of the shared recipe: the fusion head, batch, epochs, rate (5e-4 in both,
-theirs scaled by batch / 512) and its steps. One threshold per class is their other option ``multi``.
+warm-up, loss weights, AdamW and its decay, delta 0.5 in the score. Of the shared recipe: the fusion head, batch,
+epochs, rate (5e-4 in both, theirs scaled by batch / 512) and its steps. One threshold per class is their other option
+``multi``. Distances are scored at the last temperature of ``train.sh``, 1; the test script has 0.2 where none is given.
 """
 
 from __future__ import annotations
@@ -50,9 +51,10 @@ class CpnMM(FeatureMethod):
     Logits ``l_k = T (tau_k - |x - c_k|^2)``. With a further logit 0 for "none of them" their softmax P is the
     combination of the K one-versus-all decisions (Dempster-Shafer). The authors' prototype loss has weight 0 here.
 
-    The authors' score is the smaller of ``1 - P(none)`` and ``max P(k) - delta``. With the delta 0.5 of this recipe the
-    second is always the smaller, with the -0.95 of their CIFAR-10 networks the first, up to 20 classes. The first alone
-    calls known whatever lies between the prototypes, where several classes accept a clip.
+    The authors' score is the smaller of ``1 - P(none)`` and ``max P(k) - delta``. With the delta 0.5 of this recipe, as
+    with the 0 of their ImageNet-200 networks, the second is always the smaller, with the -0.95 of their CIFAR-10
+    networks the first, up to 20 classes. The first alone calls known whatever lies between the prototypes, where
+    several classes accept a clip.
 
     Settings of its own: ``rival_score`` (``official``; ``msp`` = log max-softmax of the K logits), ``cpn_delta`` (of
     the official score: 0.5 = log max P(k), -0.95 = log-sum-exp of the logits, in the order of ``1 - P(none)``),

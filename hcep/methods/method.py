@@ -131,6 +131,11 @@ class Method(nn.Module):
         self.words = [settings.get("words", {}).get(name, name) for name in classes]
         self.sizes, self.encoders, self.settings = sizes, encoders, settings
 
+    @property
+    def selectable(self) -> bool:
+        """False while `selection` must not keep the present state, as in the first stage of a method of two."""
+        return True
+
     def parameter_groups(self, settings: dict[str, Any]) -> list[OptimiserGroup]:
         """Learnable parameters with their step rule; default: all of them by SGD with the run's settings."""
         if not self.learns:

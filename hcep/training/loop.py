@@ -140,7 +140,8 @@ class Trainer:
             seen = self.monitor(self.method)
             chosen = seen.pop("selected", None)
             row |= seen
-            if chosen is not None and (self.best is None or chosen > self.best["value"]):
+            allowed = chosen is not None and self.method.selectable
+            if allowed and (self.best is None or chosen > self.best["value"]):
                 self.best = {"value": chosen, "epoch": epoch + 1, "method": copy.deepcopy(self.method.state_dict())}
         self.history.append(row)
 

@@ -16,8 +16,8 @@ from hcep.methods.class_means import class_means
 from hcep.methods.optimiser import Optimiser, OptimiserGroup
 from hcep.training.loop import Trainer
 
-RIVALS = ("cpn_mm", "lpl_mm", "cssr_mm", "momke")
-ON_THE_HEAD = ("arpl_mm", "linear", "cpn_mm", "cssr_mm")
+RIVALS = ("cpn_mm", "lpl_mm", "cssr_mm", "momke", "a2d_mix")
+ON_THE_HEAD = ("arpl_mm", "linear", "cpn_mm", "cssr_mm", "a2d_mix")
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +36,7 @@ def total(method, batch):
         ("cpn_mm", 1_705_984, 513, 0),
         ("lpl_mm", 0, 1_795, 0),
         ("cssr_mm", 1_705_984, 65_536, 0),
+        ("a2d_mix", 1_705_984, 2_052, 0),
         ("arpl_mm", 1_705_985, 512, 0),
     ],
 )

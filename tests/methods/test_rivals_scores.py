@@ -10,6 +10,7 @@ import torch
 from rivals import build_on_features
 from small import feature_batch
 
+from hcep.config.methods import base_method
 from hcep.methods.cpn_mm import warm_up
 from hcep.methods.lpl_mm import fuse
 from hcep.methods.method import Batch, Sizes
@@ -71,6 +72,21 @@ def test_cpn_scores_stand_for_the_authors_rule(delta):
     posterior = odds / (1 + odds.sum(1, keepdims=True))
     rule = np.minimum(posterior.sum(1), posterior.max(1) - delta)
     assert np.array_equal(np.argsort(rule), np.argsort(out.score.numpy()))
+
+
+def test_cpn_takes_the_delta_of_the_recipe_that_it_is_trained_by():
+    assert base_method("cpn_mm").model_fields["cpn_delta"].default == 0.5
+    # midway between the prototypes both accept a clip (logits 3.75 and 3.75), beside one it is one alone (3 and -6)
+    batch, scores = clip((1.5, 0.0), (0.0, 1.7320508)), {}
+    for delta in (0.5, -0.95):
+        method = cpn(cpn_delta=delta)
+        method.thresholds.data = torch.tensor([6.0, 6.0])
+        scores[delta] = method.predict(batch).score.tolist()
+    between, own = math.exp(3.75), math.exp(3)
+    likeliest = [math.log(between / (1 + 2 * between)), math.log(own / (1 + own + math.exp(-6)))]
+    assert scores[0.5] == pytest.approx(likeliest, abs=1e-6) and scores[0.5][0] < scores[0.5][1]
+    assert scores[-0.95] == pytest.approx([math.log(2 * between), math.log(own + math.exp(-6))], abs=1e-6)
+    assert scores[-0.95][0] > scores[-0.95][1]
 
 
 def test_cpn_score_neither_saturates_nor_overflows():
