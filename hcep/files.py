@@ -54,6 +54,11 @@ def write_table(
         writer.writerows(rows)
 
 
+def shown_columns(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Columns of a table of results: `faces` stands in it only where a row has faces."""
+    return [name for name in columns if name != "faces" or any(row.get(name) for row in rows)]
+
+
 def read_table(path: str | Path, *, delimiter: str = ",") -> list[dict[str, str]]:
     """Read a table written by `write_table`; every cell is a string."""
     with Path(path).open(encoding="utf-8", newline="") as handle:

@@ -6,7 +6,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -81,7 +81,7 @@ def check_names(path: Path, others: Mapping[str, int], lacking: Iterable[str]) -
 
     Names with other numbers are other clips: a table may be of a whole corpus, and the dataset only a part of it.
     """
-    by_numbers: dict[list[int] | tuple[int, ...], list[str]] = defaultdict(list)
+    by_numbers: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for clip in lacking:
         by_numbers[_numbers(clip)].append(clip)
     for name, row in others.items():
@@ -142,7 +142,8 @@ def _number(name: str, text: str, path: Path, row: int) -> float:
 
 def check_table_name(adapter: str, name: object) -> None:
     """Refuse a setting `boxes` that is no name of a table below the root."""
-    if not isinstance(name, str) or Path(name).suffix.lower() not in SUFFIXES:
+    table = PurePosixPath(name) if isinstance(name, str) else PurePosixPath()
+    if table.suffix.lower() not in SUFFIXES or table.is_absolute() or ".." in table.parts:
         endings = " or ".join(f"{suffix} ({SEPARATORS[sign]}s between cells)" for suffix, sign in SUFFIXES.items())
         cause = f"setting 'boxes' of the {adapter} adapter is {name!r}"
         raise HcepError(cause, remedy=f"name a table below the root that ends in {endings}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hcep.datasets.boxes import check_names, check_table_name, read_boxes
-from hcep.datasets.faces import FACES, is_picture
+from hcep.datasets.faces import SOURCES, is_picture
 from hcep.datasets.manifest_file import Clip
 from hcep.datasets.settings import choose, fill
 from hcep.datasets.spellings import names_in
@@ -18,6 +18,7 @@ from hcep.files import digest, sha256_file
 
 TEXTS = ("manifest", "none", "asr")
 BOXES = "boxes.csv"
+UNKNOWN = "names in the table of boxes that are no clip (not used)"
 FACELESS = "clips without a face (kept, flagged no_video, zeros in the cache, never their whole pictures)"
 
 
@@ -38,7 +39,7 @@ class Corpus:
 
     def __init__(self, root: Path, settings: dict[str, Any]) -> None:
         self.root = Path(root)
-        sources = [source for source in FACES if source != "release" or self.ships_faces]
+        sources = [source for source in SOURCES if source != "release" or self.ships_faces]
         choices = {**self.choices, "faces": sources}
         defaults = {setting: allowed[0] for setting, allowed in choices.items()}
         self.settings = fill(self.name, settings, {**defaults, **self.others, "boxes": BOXES})
@@ -81,12 +82,9 @@ class Corpus:
         if self.settings["faces"] == "none":
             return list(clips)
         if self.settings["faces"] == "release":
-            place = self._face_place()
-            paths = self.face_paths(place)
-            source, sources = (
-                place,
-                {clip.clip: paths.get(clip.clip, f"{self.below(place)}/{clip.clip}") for clip in clips},
-            )
+            source = self._face_place()
+            paths = self.face_paths(source)
+            sources = {clip.clip: f"{self.below(source)}/{clip.clip}" for clip in clips} | paths
             lacking = [clip.clip for clip in clips if clip.clip not in paths]
         else:
             source = self.root / self.settings["boxes"]
@@ -129,7 +127,8 @@ class Corpus:
         except HcepError as error:
             return [f"faces: {error.cause}"]
         status = place.stat()
-        within = digest(sorted(names_in(place))) if place.is_dir() else f"{status.st_size} {status.st_mtime_ns}"
+        # a list of all names in an archive takes seconds to read
+        within = digest(sorted(self.face_paths(place))) if place.is_dir() else f"{status.st_size} {status.st_mtime_ns}"
         return [f"faces: {self.below(place)} {within}"]
 
     def survey_faces(self, clips: Sequence[Clip]) -> tuple[dict[str, str], list[Fault]]:
@@ -141,10 +140,7 @@ class Corpus:
         found |= {"faces used": used} if found or used != "none" else {}
         if used == "boxes":
             lacking, others = self._boxes(clips)
-            return found, [
-                *warning(FACELESS, lacking),
-                *warning("names in the table of boxes that are no clip", others),
-            ]
+            return found, warning(FACELESS, lacking) + warning(UNKNOWN, others)
         if used == "none" or place is None:
             return found, []
         paths = self.face_paths(place)

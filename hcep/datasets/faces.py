@@ -15,13 +15,13 @@ from hcep.datasets.boxes import SUFFIXES
 from hcep.datasets.manifest_file import Clip
 from hcep.errors import HcepError
 
-FACES = ("none", "release", "boxes")
+SOURCES = ("none", "release", "boxes")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 AGAIN = "get the archive anew, or unpack it"
 
 
 def face_source(clips: Iterable[Clip]) -> str:
-    """Which of `FACES` the clips of a manifest use; clips that use different ones are an HcepError."""
+    """Which of `SOURCES` the clips of a manifest use; clips that use different ones are an HcepError."""
     kinds = {_source(clip.faces): clip.clip for clip in clips}
     if len(kinds) > 1:
         told = ", ".join(f"{clip!r} {kind}" for kind, clip in sorted(kinds.items()))

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hcep.datasets.corpus import TEXTS, Corpus
-from hcep.datasets.manifest_file import COLUMNS, OPTIONAL, Clip, check_clips, open_table, read_numbers
+from hcep.datasets.manifest_file import COLUMNS, Clip, check_clips, open_table, read_numbers
 from hcep.datasets.settings import nearest
 from hcep.datasets.spellings import other_spelling
 from hcep.errors import HcepError, not_text
 from hcep.files import sha256_file
 
 REQUIRED = ("clip", "video", "label")
-OWN = [name for name in COLUMNS if name != OPTIONAL]
 
 
 class Manifest(Corpus):
@@ -66,9 +65,9 @@ class Manifest(Corpus):
         clips: dict[int, Clip] = {}
         for row, cells in open_table(self.table, "," if self.table.suffix.lower() == ".csv" else "\t", REQUIRED):
             for name in cells:
-                if name not in OWN:
-                    cause = f"unknown column {name!r}{nearest(name, OWN)}"
-                    raise HcepError(cause, file=self.table, row=1, remedy=f"the columns are {', '.join(OWN)}")
+                if name not in COLUMNS:
+                    cause = f"unknown column {name!r}{nearest(name, COLUMNS)}"
+                    raise HcepError(cause, file=self.table, row=1, remedy=f"the columns are {', '.join(COLUMNS)}")
             clips[row] = self._clip(row, cells)
         if not clips:
             raise HcepError("lists no clips", file=self.table, remedy="add one row per clip")

@@ -50,9 +50,9 @@ class Clip(NamedTuple):
     faces: str = ""
 
 
-COLUMNS = Clip._fields
-# a manifest has this column only where faces are used
-OPTIONAL = "faces"
+# the last column, which a manifest has only where faces are used
+FACES = "faces"
+COLUMNS = tuple(name for name in Clip._fields if name != FACES)
 
 
 def join_flags(flags: Iterable[str]) -> str:
@@ -271,11 +271,11 @@ def read_manifest(path: str | Path) -> list[Clip]:
     clips: dict[int, Clip] = {}
     for row, cells in open_table(path):
         if not clips:
-            if {*COLUMNS} - {*cells} - {OPTIONAL} == {"seconds"}:
+            if {*COLUMNS} - {*cells} == {"seconds"}:
                 cause = "lacks the column seconds: an older version of hcep wrote it"
                 raise HcepError(cause, file=path, row=1, remedy="run the workflow again, or `hcep manifest`")
-            check_columns(path, {*cells, OPTIONAL}, COLUMNS)
-        texts = {name: cells.get(name, "") for name in COLUMNS if name not in NUMBERS}
+            check_columns(path, cells, COLUMNS)
+        texts = {name: cells[name] for name in COLUMNS if name not in NUMBERS} | {FACES: cells.get(FACES, "")}
         clips[row] = Clip(**texts, **read_numbers(cells, path, row))  # type: ignore[arg-type]
     if not clips:
         raise HcepError("holds no clips", file=path, remedy="rebuild it with `hcep manifest`")
@@ -293,5 +293,5 @@ def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
         values = clip._asdict()
         numbers = {name: "" if values[name] is None else repr(float(values[name])) for name in NUMBERS}
         rows.append({**values, **numbers})
-    shown = [name for name in COLUMNS if name != OPTIONAL or any(clip.faces for clip in clips)]
+    shown = [*COLUMNS, FACES] if any(clip.faces for clip in clips) else COLUMNS
     write_table(path, shown, [{name: row[name] for name in shown} for row in rows], delimiter="\t")

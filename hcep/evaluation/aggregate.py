@@ -12,7 +12,7 @@ from hcep.evaluation.metrics import METRICS
 from hcep.evaluation.runs import Cell, Run, level_cell, mean_cell, read_runs
 from hcep.evaluation.scores import IDENTITY
 from hcep.evaluation.versus_paper import MEAN, Paper, number, of_task, read_printed, same_levels
-from hcep.files import write_table
+from hcep.files import shown_columns, write_table
 from hcep.protocol.openness import openness_value, parse_openness
 
 # with fewer than about thirty groups, a percentile interval contains the truth less often than its confidence says; the
@@ -27,24 +27,24 @@ RUN_COLUMNS = (
     *(*IDENTITY, *LEVEL_COLUMNS),
     *("n_known", "n_unknown", "n_groups", "replicates_dropped"),
     *(f"{name}{part}" for name in METRICS for part in ("", "_lo", "_hi")),
-    *("text_kind", "stand_in", "selection", "left_out", "corpora", "corpus_positive"),
+    *("text_kind", "faces", "stand_in", "selection", "left_out", "corpora", "corpus_positive"),
     *(f"{APART}{part}" for part in ("", "_lo", "_hi")),
 )
 SUMMARY_COLUMNS = (
     *("task", "method", "openness", *LEVEL_COLUMNS, "splits", "seeds"),
     *(f"{name}{part}" for name in METRICS for part in ("", "_sd", "_lo", "_hi")),
-    *("paper_auroc", "paper_oscr", "text_kind", "stand_in", "selection", "left_out", "protocol", "note"),
+    *("paper_auroc", "paper_oscr", "text_kind", "faces", "stand_in", "selection", "left_out", "protocol", "note"),
 )
 COMPARISON_COLUMNS = (
     *("task", "method", "reference", "openness", "metric", "difference", "lo", "hi", "p"),
-    *("splits", "seeds", "text_kind", "stand_in", "selection"),
+    *("splits", "seeds", "text_kind", "faces", "stand_in", "selection"),
 )
 CORPORA_COLUMNS = (
     *("task", "method", "openness", "corpus", "splits", "seeds"),
     *(f"{name}{part}" for name in PER_CORPUS for part in ("", "_sd", "_lo", "_hi")),
     "corpus_positive",
     *(f"{APART}{part}" for part in ("", "_sd", "_lo", "_hi")),
-    *("text_kind", "stand_in", "selection"),
+    *("text_kind", "faces", "stand_in", "selection"),
 )
 
 Cells = dict[str, dict[str, Cell]]
@@ -100,11 +100,15 @@ def aggregate(
     history = list(dict.fromkeys(name for run in read for name in run.history))
     extra = [name for name in dict.fromkeys(name for run in read for name in run.replicates) if name not in METRICS]
     per_corpus = [f"{name}{part}" for name in extra if name != APART for part in ("", "_lo", "_hi")]
-    write_table(runs_csv, (*RUN_COLUMNS, *per_corpus, *history), [_run_row(run) for run in read])
-    write_table(summary_csv, SUMMARY_COLUMNS, _summary_rows(task, cells, printed, confidence, protocol))
-    write_table(comparisons_csv, COMPARISON_COLUMNS, _comparison_rows(task, cells, confidence))
+    _write(runs_csv, (*RUN_COLUMNS, *per_corpus, *history), [_run_row(run) for run in read])
+    _write(summary_csv, SUMMARY_COLUMNS, _summary_rows(task, cells, printed, confidence, protocol))
+    _write(comparisons_csv, COMPARISON_COLUMNS, _comparison_rows(task, cells, confidence))
     corpora_csv = corpora_csv or Path(summary_csv).with_name("corpora.csv")
-    write_table(corpora_csv, CORPORA_COLUMNS, _corpora_rows(task, cells, confidence))
+    _write(corpora_csv, CORPORA_COLUMNS, _corpora_rows(task, cells, confidence))
+
+
+def _write(path: str | Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    write_table(path, shown_columns(columns, rows), rows)
 
 
 def _cells(runs: Sequence[Run]) -> Cells:
@@ -134,8 +138,10 @@ def _distinct(values: Iterable[str]) -> str:
 
 
 def _marks(runs: Sequence[Run]) -> dict[str, str]:
+    faces = _distinct(run.metrics.get("faces", "") for run in runs)
     return {
         "text_kind": _distinct(run.metrics["text_kind"] for run in runs),
+        **({"faces": faces} if faces else {}),
         "stand_in": "true" if any(run.metrics["stand_in"] for run in runs) else "false",
         "selection": _distinct(run.metrics["selection"] for run in runs),
     }

@@ -89,6 +89,7 @@ def summarise(
         "n_groups": draws.n_groups,
         "n_train": int((run.part == "train").sum()),
         "text_kind": run.text_kind,
+        **({"faces": run.faces} if run.faces else {}),
         "stand_in": run.stand_in,
         "selection": str(run.settings.get("selection", "")),
         "epoch": run.settings.get("epoch"),

@@ -20,14 +20,14 @@ from hcep.errors import HcepError
 from hcep.evaluation.bootstrap import CONFIDENCE, REPLICATES, bootstrap, interval
 from hcep.evaluation.metrics import Floats, log_max_softmax, open_set, open_set_metrics
 from hcep.evaluation.scores import FEATURES, IDENTITY, Scores, group_keys, read_scores
-from hcep.files import write_table
+from hcep.files import shown_columns, write_table
 
 METRICS = ("auroc", "oscr", "fpr95")
 OWN = "own"
 COLUMNS = (
     *(*IDENTITY, "score", "feature"),
     *(f"{name}{part}" for name in METRICS for part in ("", "_lo", "_hi")),
-    *("note", "text_kind", "stand_in", "selection"),
+    *("note", "text_kind", "faces", "stand_in", "selection"),
 )
 # Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022: 50 for CIFAR-10
 NEIGHBOURS = 50
@@ -81,7 +81,7 @@ def posthoc(
     groups = group_keys(run)[test]
     identity: dict[str, Any] = {name: getattr(run, name) for name in IDENTITY}
     identity |= {"text_kind": run.text_kind, "stand_in": "true" if run.stand_in else "false"}
-    identity["selection"] = run.settings.get("selection", "")
+    identity |= {"selection": run.settings.get("selection", ""), **({"faces": run.faces} if run.faces else {})}
     rows = []
     for name, feature, values, note in _all_scores(run, source):
         row = identity | {"score": name, "feature": feature, "note": note}
@@ -98,7 +98,7 @@ def posthoc(
                 shown = {"": found[metric], "_lo": low, "_hi": high}
                 row |= {f"{metric}{part}": f"{100 * value:.4f}" for part, value in shown.items()}
         rows.append(row)
-    write_table(output, COLUMNS, rows)
+    write_table(output, shown_columns(COLUMNS, rows), rows)
 
 
 def _all_scores(run: Scores, source: Path) -> Iterator[tuple[str, str, Floats | None, str]]:

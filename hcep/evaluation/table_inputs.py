@@ -85,4 +85,7 @@ def marks(rows: Sequence[Row]) -> Row:
     """What a reader must know about the rows that a cell is made of."""
     kept = {name: dict.fromkeys(value for row in rows for value in row[name].split(";") if value) for name in JOINED}
     stand_in = "true" if any(row["stand_in"] == "true" for row in rows) else "false" if rows else ""
-    return {name: ";".join(values) for name, values in kept.items()} | {"stand_in": stand_in}
+    # a summary has this column only where faces were used
+    faces = ";".join(dict.fromkeys(value for row in rows if (value := row.get("faces", ""))))
+    found = {name: ";".join(values) for name, values in kept.items()} | {"stand_in": stand_in}
+    return found | ({"faces": faces} if faces else {})

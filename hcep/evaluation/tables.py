@@ -15,13 +15,13 @@ from hcep.config.tables import Headline, PaperTable
 from hcep.evaluation.headline import METRICS, headline_cells
 from hcep.evaluation.table_inputs import NOT_RUN, TableInputs, marks, read_table_inputs
 from hcep.evaluation.versus_paper import MEAN, Row, difference, number
-from hcep.files import write_table, write_text
+from hcep.files import shown_columns, write_table, write_text
 from hcep.protocol.openness import parse_openness
 
 COLUMNS = (
     *("table", "section", "row", "column", "method", "task", "paper_task", "openness", "metric"),
     *("ours", "lo", "hi", "paper", "difference", "status"),
-    *("stand_in", "text_kind", "selection", "left_out", "note"),
+    *("stand_in", "text_kind", "faces", "selection", "left_out", "note"),
 )
 NOT_MEASURED = "not measured"
 DASH = "–"
@@ -74,7 +74,7 @@ def write_paper_table(
         metrics = {f"relative_gain_{metric}": f"{metric.upper()} gain (%)" for metric in METRICS}
     else:
         cells, metrics = _cells(name, table, inputs), table.metrics
-    write_table(output_csv, COLUMNS, [{"table": name, **cell} for cell in cells])
+    write_table(output_csv, shown_columns(COLUMNS, cells), [{"table": name, **cell} for cell in cells])
     write_text(output_md, _markdown(table, metrics, cells, inputs))
 
 
@@ -182,6 +182,9 @@ def _facts(cells: Sequence[Row], inputs: TableInputs) -> list[str]:
     words = dict.fromkeys(kind for cell in cells for kind in cell["text_kind"].split(";") if kind)
     if words:
         facts.append(f"Words: {', '.join(words)}.")
+    faces = dict.fromkeys(source for cell in cells for source in cell.get("faces", "").split(";") if source)
+    if faces:
+        facts.append(f"Faces: {', '.join(faces)}.")
     on_test = dict.fromkeys(cell["row"] for cell in cells if "best_on_test" in cell["selection"])
     if on_test:
         facts.append(f"Epoch selected on test clips: {', '.join(on_test)}.")

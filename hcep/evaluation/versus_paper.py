@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hcep.errors import HcepError
-from hcep.files import read_table, write_table
+from hcep.files import read_table, shown_columns, write_table
 
 MEAN = "mean"
 TABLES = ("table2", "table3", "table4")
 PAPER_COLUMNS = ("source", "task", "method", "openness", "metric", "value")
 COLUMNS = (
     *("task", "method", "openness", "metric", "ours", "lo", "hi", "paper", "difference"),
-    *("stand_in", "text_kind", "selection"),
+    *("stand_in", "text_kind", "faces", "selection"),
 )
 
 Row = dict[str, str]
@@ -121,5 +121,6 @@ def versus_paper(summary: str | Path, paper: str | Path, task: str, output: str 
             row |= {"difference": difference(number(found, metric), printed), "ours": found[metric]}
             row |= {part: found.get(f"{metric}_{part}", "") for part in ("lo", "hi")}
             row |= {name: found.get(name, "") for name in ("stand_in", "text_kind", "selection")}
+            row |= {"faces": found["faces"]} if found.get("faces") else {}
         rows.append(row)
-    write_table(output, COLUMNS, rows)
+    write_table(output, shown_columns(COLUMNS, rows), rows)

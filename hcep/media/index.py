@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import h5py
 
-from hcep.datasets.manifest_file import OPTIONAL, Clip, join_flags, lengths_differ, read_manifest
+from hcep.datasets.manifest_file import FACES, Clip, join_flags, lengths_differ, read_manifest
 from hcep.errors import HcepError
 from hcep.files import atomic_path, digest, write_table
 from hcep.media.shards import ABSENT, ARRAYS, REMAKE, SILENT, Shard, shard_of, verify_shard
@@ -69,7 +69,7 @@ def index_cache(
     odd = _odd_shards(read)
     rows = [_qc_row(clip, places[clip.clip], odd) for clip in clips]
     # where faces are used, what the frames of a clip were taken from
-    columns = (*QC_COLUMNS, OPTIONAL) if any(clip.faces for clip in clips) else QC_COLUMNS
+    columns = (*QC_COLUMNS, FACES) if any(clip.faces for clip in clips) else QC_COLUMNS
     failed = [row for row in rows if "failed" in [row[kind] for kind in ARRAYS]]
     silent = sum(SILENT in row["flags"].split(";") for row in rows)
     counts = f"{len(rows)} clips, {len(failed)} with a modality that failed, {silent} with silent sound"
@@ -123,7 +123,7 @@ def _qc_row(clip: Clip, place: Place, odd: Mapping[tuple[str, str], str]) -> dic
         status |= {kind: "note" for kind in kinds if status[kind] == "ok"}
     told = (clip.clip, clip.dataset, clip.label, clip.fold, join_flags(place.flags.values()), "; ".join(reasons))
     row = dict(zip(QC_COLUMNS, (*told, *status.values()), strict=True))
-    return row | ({OPTIONAL: clip.faces} if clip.faces else {})
+    return row | ({FACES: clip.faces} if clip.faces else {})
 
 
 def _length_notes(clip: Clip, place: Place) -> Iterator[tuple[tuple[str, ...], str]]:
