@@ -55,8 +55,9 @@ def write_table(
 
 
 def shown_columns(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Columns of a table of results: `faces` stands in it only where a row has faces."""
-    return [name for name in columns if name != "faces" or any(row.get(name) for row in rows)]
+    """Columns of a table of results, with `faces` behind `text_kind` where a row shows faces."""
+    place = columns.index("text_kind") + 1
+    return [*columns[:place], *(["faces"] if any("faces" in row for row in rows) else []), *columns[place:]]
 
 
 def read_table(path: str | Path, *, delimiter: str = ",") -> list[dict[str, str]]:

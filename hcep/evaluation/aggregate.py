@@ -27,24 +27,24 @@ RUN_COLUMNS = (
     *(*IDENTITY, *LEVEL_COLUMNS),
     *("n_known", "n_unknown", "n_groups", "replicates_dropped"),
     *(f"{name}{part}" for name in METRICS for part in ("", "_lo", "_hi")),
-    *("text_kind", "faces", "stand_in", "selection", "left_out", "corpora", "corpus_positive"),
+    *("text_kind", "stand_in", "selection", "left_out", "corpora", "corpus_positive"),
     *(f"{APART}{part}" for part in ("", "_lo", "_hi")),
 )
 SUMMARY_COLUMNS = (
     *("task", "method", "openness", *LEVEL_COLUMNS, "splits", "seeds"),
     *(f"{name}{part}" for name in METRICS for part in ("", "_sd", "_lo", "_hi")),
-    *("paper_auroc", "paper_oscr", "text_kind", "faces", "stand_in", "selection", "left_out", "protocol", "note"),
+    *("paper_auroc", "paper_oscr", "text_kind", "stand_in", "selection", "left_out", "protocol", "note"),
 )
 COMPARISON_COLUMNS = (
     *("task", "method", "reference", "openness", "metric", "difference", "lo", "hi", "p"),
-    *("splits", "seeds", "text_kind", "faces", "stand_in", "selection"),
+    *("splits", "seeds", "text_kind", "stand_in", "selection"),
 )
 CORPORA_COLUMNS = (
     *("task", "method", "openness", "corpus", "splits", "seeds"),
     *(f"{name}{part}" for name in PER_CORPUS for part in ("", "_sd", "_lo", "_hi")),
     "corpus_positive",
     *(f"{APART}{part}" for part in ("", "_sd", "_lo", "_hi")),
-    *("text_kind", "faces", "stand_in", "selection"),
+    *("text_kind", "stand_in", "selection"),
 )
 
 Cells = dict[str, dict[str, Cell]]

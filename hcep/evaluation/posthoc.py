@@ -27,7 +27,7 @@ OWN = "own"
 COLUMNS = (
     *(*IDENTITY, "score", "feature"),
     *(f"{name}{part}" for name in METRICS for part in ("", "_lo", "_hi")),
-    *("note", "text_kind", "faces", "stand_in", "selection"),
+    *("note", "text_kind", "stand_in", "selection"),
 )
 # Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022: 50 for CIFAR-10
 NEIGHBOURS = 50

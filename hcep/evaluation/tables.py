@@ -21,7 +21,7 @@ from hcep.protocol.openness import parse_openness
 COLUMNS = (
     *("table", "section", "row", "column", "method", "task", "paper_task", "openness", "metric"),
     *("ours", "lo", "hi", "paper", "difference", "status"),
-    *("stand_in", "text_kind", "faces", "selection", "left_out", "note"),
+    *("stand_in", "text_kind", "selection", "left_out", "note"),
 )
 NOT_MEASURED = "not measured"
 DASH = "–"

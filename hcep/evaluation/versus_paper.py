@@ -13,7 +13,7 @@ TABLES = ("table2", "table3", "table4")
 PAPER_COLUMNS = ("source", "task", "method", "openness", "metric", "value")
 COLUMNS = (
     *("task", "method", "openness", "metric", "ours", "lo", "hi", "paper", "difference"),
-    *("stand_in", "text_kind", "faces", "selection"),
+    *("stand_in", "text_kind", "selection"),
 )
 
 Row = dict[str, str]
