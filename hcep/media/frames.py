@@ -216,12 +216,14 @@ def _read_boxed(
         distance = np.abs(media.times[track.frames] - media.times[needed][:, None])
         nearest, far = distance.argmin(axis=1).tolist(), float(distance.min(axis=1).max())
         boxes = [track.boxes[number] for number in nearest]
-        for number, box in zip(nearest, boxes, strict=True):
-            try:
+        rows = ", ".join(str(row) for row in sorted({track.rows[number] for number in nearest}))
+        try:
+            for box in boxes:
                 _check_box(",".join(map(str, box)), media)
-            except MediaError as error:
-                raise MediaError(f"row {track.rows[number]} of {clip.faces}: {error.reason}") from error
-        taken = read_frames(path, media, needed.tolist(), size=size, boxes=boxes, timeout=timeout)
+            taken = read_frames(path, media, needed.tolist(), size=size, boxes=boxes, timeout=timeout)
+        except MediaError as error:
+            # ffmpeg says so of a box outside the picture where the video may be a rotated one
+            raise MediaError(f"{error.reason} (boxes of {clip.faces}, row {rows})") from error
     except MediaError as error:
         return Row(None, f"failed: {error.reason}")
     note = f"a frame is cut by a face box of {far:.1f} s before or after it" if far > FAR else ""
