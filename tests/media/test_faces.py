@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import zipfile
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,10 @@ from releases import mafw, ov_merd
 from releases.faces import face, write_archive, write_array, write_folder
 from sample_media import make_clip, make_still, run_ffmpeg, write_list
 
+from hcep.container import MediaError
 from hcep.datasets.boxes import Track
 from hcep.datasets.build import build_manifest
-from hcep.datasets.manifest_file import Clip, read_manifest
+from hcep.datasets.manifest_file import Clip, read_manifest, write_manifest
 from hcep.errors import HcepError
 from hcep.media.audio import decode_audio
 from hcep.media.faces import natural, read_faces
@@ -157,8 +157,6 @@ def read(root: Path, faces: str, size: int = S) -> np.ndarray:
 
 
 def reason(root: Path, faces: str) -> str:
-    from hcep.container import MediaError
-
     with pytest.raises(MediaError) as caught:
         read(root, faces)
     assert str(root) not in caught.value.reason
@@ -452,15 +450,6 @@ def test_boxes_of_any_adapter_end_to_end(tmp_path, still):
 
 def test_a_manifest_that_mixes_sources_is_refused(tmp_path, still):
     manifest = tmp_path / "manifest.tsv"
-    from hcep.datasets.manifest_file import write_manifest
-
     write_manifest(manifest, [Clip(clip="a", video="a.mkv"), Clip(clip="b", video="a.mkv", faces="boxes.csv")])
     with pytest.raises(HcepError, match="take their frames from different sources: 'b' boxes, 'a' none"):
         decode_frames(manifest, still[0].parent, "000-of-001", tmp_path / "out.h5", frames=F, size=S)
-
-
-def test_times_of_the_sample_are_those_meant(still):
-    from hcep.probe import probe
-
-    media = probe(still[0])
-    assert media.frames == 25 and media.time_base == Fraction(1, 1000)
