@@ -23,6 +23,7 @@ from hcep.media.sources import Rows
 from hcep.probe import MAX_PIXELS
 
 FORMATS = ("PNG", "JPEG", "BMP")
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 # no picture of a face takes more on disk
 MAX_BYTES = 2**26
 NO_FACE = "the release has no face picture of this clip"
@@ -149,9 +150,9 @@ def _decode(content: bytes) -> Image.Image:
             picture = Image.open(io.BytesIO(content), formats=FORMATS)
             if picture.width * picture.height > MAX_PIXELS:
                 raise MediaError(f"claims {picture.width}x{picture.height} pixels, above the limit")
-            # Pillow would cut 16 bits of grey to 8 and make all of it white
-            if picture.mode.startswith(("I", "F")):
-                raise MediaError(f"has pixels of kind {picture.mode}, not 8 bits per channel")
+            # Pillow makes 16 bits of grey all white, and does not know whether the inks of a print are inverted
+            if picture.mode not in MODES:
+                raise MediaError(f"has pixels of kind {picture.mode}, not grey or colours of 8 bits")
             return picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         # the message may hold the address of a buffer
@@ -164,7 +165,8 @@ def _fit(picture: Image.Image, size: int) -> np.ndarray:
 
 def natural(name: str) -> list[str | int]:
     """Sorting key by which 2 stands before 10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", name)]
+    # every second part is a number
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
 def _gaps(names: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ from hcep.media.faces import natural, read_faces
 from hcep.media.frames import decode_frames, read_video
 from hcep.media.index import index_cache
 from hcep.media.shards import shard_names, verify_shard
-from hcep.media.store import ClipStore
+from hcep.media.store import ClipStore, JoinedStore
 from hcep.media.transcribe import transcribe
 
 F, S = 4, 16
@@ -164,9 +164,8 @@ def reason(root: Path, faces: str) -> str:
 
 
 def test_numbers_have_the_order_of_numbers():
-    assert sorted(["a10.png", "a2.png", "a1b10.png", "a1b9.png"], key=natural) == [
-        *("a1b9.png", "a1b10.png", "a2.png", "a10.png")
-    ]
+    names = ["²3.png", "a10.png", "a2.png", "a1b10.png", "a1b9.png", "3.png", "20.png"]
+    assert sorted(names, key=natural) == [*("3.png", "20.png", "a1b9.png", "a1b10.png", "a2.png", "a10.png", "²3.png")]
 
 
 def test_few_pictures_are_taken_more_than_once(tmp_path):
@@ -217,7 +216,11 @@ def test_a_picture_that_cannot_be_read_fails_its_clip_by_name(tmp_path):
 def test_pictures_that_would_be_read_wrongly_or_without_end_are_refused(tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     Image.fromarray(np.full((16, 16), 40_000, np.uint16)).save(tmp_path / "a/1.png")
-    assert "not 8 bits per channel" in reason(tmp_path, "a")
+    assert "not grey or colours of 8 bits" in reason(tmp_path, "a")
+    (tmp_path / "a/1.png").unlink()
+    Image.new("CMYK", (16, 16)).save(tmp_path / "a/1.jpg")
+    assert "has pixels of kind CMYK" in reason(tmp_path, "a")
+    (tmp_path / "a/1.jpg").unlink()
     Image.new("1", (40_000, 40_000)).save(tmp_path / "a/1.png")
     assert (tmp_path / "a/1.png").stat().st_size < 10**6
     assert "is no whole PNG" in reason(tmp_path, "a") or "above the limit" in reason(tmp_path, "a")
@@ -264,13 +267,16 @@ def arrays(tmp_path_factory):
     return root, names
 
 
-def test_arrays_of_the_release_turn_blue_green_red_to_red_green_blue(arrays, tmp_path):
+def test_arrays_of_the_release_turn_blue_green_red_to_red_green_blue(arrays, faces, whole, tmp_path):
     root, names = arrays
     cache = Cache(tmp_path, "ov_merd", root, {"faces": "release"})
     for number, name in enumerate(names[2:], start=2):
         expected = [face(number, index) for index in centres([*range(5 + number)])]
         assert np.array_equal(cache.frames(name), expected)
         assert cache.qc[name]["reason"] == "" and cache.store.flags([name]) == [""]
+    # datasets that are pooled say each what they show
+    assert JoinedStore([cache.store, faces.store]).faces == "release"
+    assert JoinedStore([whole.store, cache.store]).faces == "none;release"
     for name in names[:2]:
         assert not cache.frames(name).any() and cache.store.flags([name]) == ["no_video"]
         assert cache.qc[name]["frames"] == "absent"
