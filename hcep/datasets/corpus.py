@@ -124,12 +124,14 @@ class Corpus:
             return []
         try:
             place = self._face_place()
+            status = place.stat()
+            # a list of all names in an archive takes seconds to read
+            archive = f"{status.st_size} {status.st_mtime_ns}"
+            return [
+                f"faces: {self.below(place)} {digest(sorted(self.face_paths(place))) if place.is_dir() else archive}"
+            ]
         except HcepError as error:
             return [f"faces: {error.cause}"]
-        status = place.stat()
-        # a list of all names in an archive takes seconds to read
-        within = digest(sorted(self.face_paths(place))) if place.is_dir() else f"{status.st_size} {status.st_mtime_ns}"
-        return [f"faces: {self.below(place)} {within}"]
 
     def survey_faces(self, clips: Sequence[Clip]) -> tuple[dict[str, str], list[Fault]]:
         """Where faces were found, and for those in use which clips have none."""
