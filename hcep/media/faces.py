@@ -46,7 +46,7 @@ def read_faces(root: Path, faces: str, positions: list[int], *, frames: int, siz
     -------
     list of (int, Row)
         Values uint8 (F, S, S, 3), RGB: the short side resized to S (bicubic), the centre cropped. Their length in
-        seconds is NaN. A clip with a tenth of its numbered pictures missing gets a note.
+        seconds is NaN. A clip gets a note where more than a tenth of the numbers is missing.
 
     Raises
     ------
