@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from releases import mafw
 from releases.faces import write_folder
+from workspace import RUN
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +43,10 @@ def test_faces_decode_frames_and_nothing_else_anew(fresh):
     assert fresh.dates("resources/tiny/audio") == sound
     header, first, *_ = fresh.path("resources/tiny/qc.tsv").read_text().splitlines()
     assert header.split("\t")[-1] == "faces" and "frames absent: boxes.csv has no box of this clip" in first
+    # from the cache into what a run says of itself
+    metrics = f"results/tiny/linear_msp/{RUN}/metrics.json"
+    fresh.snakemake(metrics, config=FACES)
+    assert json.loads(fresh.path(metrics).read_text())["faces"] == "boxes"
     # and back
     assert "decode frames" in decoded(fresh.snakemake(INDEX))
     assert fresh.dates("resources/tiny/audio") == sound
