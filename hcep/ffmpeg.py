@@ -38,6 +38,8 @@ MAPPING = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
 TOLD_BY_HEADER = frozenset({"mov"})
 # what differs from file to file in a kept command
 PATH, SELECT, COUNT, SECONDS, TIMES, BASE = "<path>", "<select>", "<count>", "<seconds>", "<times>", "<base>"
+# x, y, width and height in pixels of the source
+Box = tuple[int, int, int, int]
 
 
 class OtherFrames(MediaError):
@@ -163,20 +165,44 @@ def _both(form: str) -> str:
     return f"[f={form}]pipe\\:1|[f=framecrc]pipe\\:{TIMES}"
 
 
-# kept: ffmpeg-python takes half a millisecond to put one together
-@functools.lru_cache(maxsize=256)
-def _frames_command(container: str, decoders: str, size: int, box: tuple[int, int, int, int] | None) -> tuple[str, ...]:
-    limits = {"codec_whitelist": decoders} if decoders else {}
-    stream = _input(container, **limits)["V:0"].filter("select", SELECT)
+def _square(stream: Any, size: int, box: Box | None) -> Any:
+    """Cut out the box, bring the short side to `size` and crop the centre."""
     if box is not None:
         x, y, width, height = box
         stream = stream.filter("crop", f"min({width},iw-{x})", f"min({height},ih-{y})", x, y, exact=1)
     # dar and not iw/ih: pixels need not be square
     across, down = f"if(gte(dar,1),round({size}*dar),{size})", f"if(gte(dar,1),{size},round({size}/dar))"
     # the crop is placed to the pixel only in a format without subsampled planes
-    stream = stream.filter("scale", across, down, flags="bicubic").filter("format", "rgb24").filter("crop", size, size)
+    return stream.filter("scale", across, down, flags="bicubic").filter("format", "rgb24").filter("crop", size, size)
+
+
+def _frames_of(container: str, decoders: str) -> Any:
+    limits = {"codec_whitelist": decoders} if decoders else {}
+    return _input(container, **limits)["V:0"]
+
+
+def _compile_frames(stream: Any) -> tuple[str, ...]:
     options = {"format": "tee", "vcodec": "rawvideo", "pix_fmt": "rgb24", "frames:v": COUNT}
     return _compile(stream, _both("rawvideo"), fps_mode="passthrough", enc_time_base=BASE, **options)
+
+
+# kept: ffmpeg-python takes half a millisecond to put one together
+@functools.lru_cache(maxsize=256)
+def _frames_command(container: str, decoders: str, size: int, box: Box | None) -> tuple[str, ...]:
+    return _compile_frames(_square(_frames_of(container, decoders).filter("select", SELECT), size, box))
+
+
+def _boxes_command(container: str, decoders: str, size: int, taken: Mapping[Box, Sequence[int]]) -> tuple[str, ...]:
+    """One pass with a branch for every box, which has its own frames; `taken` maps a box to their ticks."""
+    # without an end of the stream the branches would wait for each other until the file ends
+    last = max(tick for ticks in taken.values() for tick in ticks)
+    parts = _frames_of(container, decoders).filter("trim", end_pts=last + 1).filter_multi_output("split", len(taken))
+    branches = [
+        # rounding leaves pixels of slightly different shapes, which the next filter would not put together
+        _square(parts[number].filter("select", _select(ticks)), size, box).filter("setsar", 1)
+        for number, (box, ticks) in enumerate(taken.items())
+    ]
+    return _compile_frames(ffmpeg.filter(branches, "interleave", nb_inputs=len(branches)))
 
 
 @functools.lru_cache(maxsize=256)
@@ -214,7 +240,8 @@ def read_frames(
     indices: Sequence[int],
     *,
     size: int,
-    box: tuple[int, int, int, int] | None = None,
+    box: Box | None = None,
+    boxes: Sequence[Box] = (),
     timeout: float = 60.0,
 ) -> np.ndarray:
     """Decode chosen frames in one pass, the short side resized to `size` (bicubic), then cropped at the centre.
@@ -231,6 +258,8 @@ def read_frames(
         Side S of the returned frames in pixels.
     box : tuple of int, optional
         x, y, width, height in source pixels, cut out before resizing.
+    boxes : sequence of tuple of int, optional
+        In place of `box`, one for each of `indices`.
     timeout : float
         Seconds after which ffmpeg is stopped.
 
@@ -252,9 +281,16 @@ def read_frames(
         raise MediaError(media.picture_fault, file=path)
     # no decoder of sound starts, which ffmpeg would do only to describe the file
     decoders = _picture_decoders(ffmpeg_executable()) if media.container in TOLD_BY_HEADER else ""
-    command = _frames_command(media.container, decoders, size, box)
     ticks = media.ticks[list(indices)]
-    places = {SELECT: _select(ticks.tolist()), COUNT: str(len(ticks)), BASE: str(media.time_base)}
+    places = {COUNT: str(len(ticks)), BASE: str(media.time_base)}
+    if boxes:
+        of_box: dict[Box, list[int]] = {}
+        for own, tick in zip(boxes, ticks.tolist(), strict=True):
+            of_box.setdefault(own, []).append(tick)
+        command = _boxes_command(media.container, decoders, size, of_box)
+    else:
+        command = _frames_command(media.container, decoders, size, box)
+        places[SELECT] = _select(ticks.tolist())
     taken = _run(path, command, places, timeout)
     if len(taken.times) != len(ticks):  # ffmpeg exits 0 on a file that ends early
         raise OtherFrames(f"gave {len(taken.times)} of {len(ticks)} frames", file=path)

@@ -23,8 +23,15 @@ def build_manifest(adapter: str, root: Path, dataset: str, settings: dict[str, A
     """
     kind = registry.load(registry.dataset(adapter))
     root = require_root(root, dataset)
-    clips = [clip._replace(dataset=dataset, flags=known_flags(clip)) for clip in kind(root, settings).clips()]
+    listed = list_clips(kind(root, settings))
+    clips = [clip._replace(dataset=dataset, flags=known_flags(clip)) for clip in listed]
     write_manifest(output, sorted(clips, key=lambda clip: clip.clip))
+
+
+def list_clips(reader: Any) -> list[Clip]:
+    """The clips of an adapter, with the source of their faces where it knows of faces."""
+    clips: list[Clip] = reader.clips()
+    return reader.with_faces(clips) if hasattr(reader, "with_faces") else clips
 
 
 def require_root(root: Path, dataset: str) -> Path:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from hcep import registry
 from hcep.container import MediaError
-from hcep.datasets.build import require_root
+from hcep.datasets.build import list_clips, require_root
 from hcep.datasets.manifest_file import FLAGS, Clip, check_clips, lengths_differ, open_table
 from hcep.datasets.spellings import names_in, other_spelling
 from hcep.datasets.survey import EXAMPLES, Fault, Survey, warning
@@ -82,13 +82,14 @@ def check_release(
     """
     root = require_root(root, dataset)
     reader = registry.load(registry.dataset(adapter))(root, dict(settings))
-    clips: list[Clip] = reader.clips()
+    clips = list_clips(reader)
     check_clips(clips, root)
     survey = reader.survey(clips) if hasattr(reader, "survey") else Survey({}, {}, [])
-    faults = [*survey.faults, *_media_faults(root, clips, max_failures, workers), *_path_faults(clips)]
+    found, faceless = reader.survey_faces(clips) if hasattr(reader, "survey_faces") else ({}, [])
+    faults = [*survey.faults, *faceless, *_media_faults(root, clips, max_failures, workers), *_path_faults(clips)]
     faults += _decoded_faults(qc) if qc is not None else []
     table = Counter((clip.label, clip.fold) for clip in clips)
-    return Check(dataset, root, dict(survey.found), _counts(clips, survey, table, expected), table, faults)
+    return Check(dataset, root, {**survey.found, **found}, _counts(clips, survey, table, expected), table, faults)
 
 
 def _counts(

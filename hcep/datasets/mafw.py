@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from hcep.datasets.corpus import TEXTS, Corpus
+from hcep.datasets.faces import open_archive, picture_folders
 from hcep.datasets.mafw_lists import CLIP_NAME, DEPTH, SETS, FoldLists, Listed, list_files, list_folder, read_lists
 from hcep.datasets.mafw_tables import compare_tables, find_tables
 from hcep.datasets.manifest_file import Clip
-from hcep.datasets.spellings import walk
+from hcep.datasets.spellings import find, names_in, walk
 from hcep.datasets.survey import Fault, Survey, warning
 from hcep.errors import HcepError
 from hcep.files import digest, sha256_file
 
 # where a clip is expected when no clip at all is there
 CLIPS = "data/clips"
+CLIP_ID = re.compile("[0-9]{5}")
 
 
 class Mafw(Corpus):
@@ -29,10 +32,11 @@ class Mafw(Corpus):
     Settings: ``list``: single (dominant emotion) or compound. ``captions``: with (neutral clips have none and are not
     in these lists) or without. ``text``: manifest (the English caption), none or asr. ``clips``: all, or pure = only
     those that the compound lists give a single emotion too. ``keep_neutral``: whether neutral clips of the lists
-    without captions are kept.
+    without captions are kept. ``faces``: release = the folders of ``frames``, unpacked or in ``frames.zip``.
     """
 
     name = "mafw"
+    ships_faces = True
     choices: ClassVar = {
         "list": ("single", "compound"),
         "captions": ("with", "without"),
@@ -59,6 +63,23 @@ class Mafw(Corpus):
             if names:
                 found[self.below(folder)] = names
         return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+    def face_place(self) -> Path | None:
+        """The folder ``frames``, else ``frames.zip``."""
+        place = find(self.root, ["frames"], depth=DEPTH, kind="folder")
+        # unpacked into a folder of its own name
+        while place is not None and (inner := find(place, ["frames"], depth=1, kind="folder")) is not None:
+            place = inner
+        return place or find(self.root, ["frames.zip"], depth=DEPTH, kind="file")
+
+    def face_paths(self, place: Path) -> dict[str, str]:
+        """Folders of five digits in the folder, or anywhere in the archive, the shallowest first."""
+        if place.is_dir():
+            return {name: f"{self.below(place)}/{name}" for name in names_in(place) if CLIP_ID.fullmatch(name)}
+        with open_archive(place) as archive:
+            folders = sorted(picture_folders(archive), key=lambda folder: (-folder.count("/"), folder))
+        named = {folder.rpartition("/")[2]: folder for folder in folders}
+        return {name: f"{self.below(place)}/{folder}" for name, folder in named.items() if CLIP_ID.fullmatch(name)}
 
     def watch(self) -> list[str]:
         """Digests of the fold lists that are read, and of the names of all clips."""

@@ -27,7 +27,8 @@ class Clip(NamedTuple):
     `video` and `audio` are posix paths below the release root ('' = none), `start` and `end` seconds (None = the
     file's own), `text_kind` one of `TEXT_KINDS`, `label` a class name ('' = unlabelled), `labels` all names joined by
     ';', `group` what must not be split over train and test, `flags` a ';'-joined subset of `FLAGS`, `box` 'x,y,w,h' in
-    source pixels or '', `seconds` the length that the release's list states (None = it states none).
+    source pixels or '', `seconds` the length that the release's list states (None = it states none). `faces` is what
+    the frames are taken from in place of the whole pictures of `video` ('' = those), see `hcep.datasets.faces`.
     """
 
     clip: str
@@ -46,9 +47,12 @@ class Clip(NamedTuple):
     flags: str = ""
     box: str = ""
     seconds: float | None = None
+    faces: str = ""
 
 
-COLUMNS = Clip._fields
+# the last column, which a manifest has only where faces are used
+FACES = "faces"
+COLUMNS = tuple(name for name in Clip._fields if name != FACES)
 
 
 def join_flags(flags: Iterable[str]) -> str:
@@ -238,7 +242,7 @@ def _fault(clip: Clip) -> tuple[str, str]:
     unknown = [flag for flag in clip.flags.split(";") if flag and flag not in FLAGS]
     if unknown:
         return f"unknown flag {unknown[0]!r}", f"use a subset of {';'.join(FLAGS)}"
-    for name in ("video", "audio"):
+    for name in ("video", "audio", "faces"):
         media = PurePosixPath(getattr(clip, name))
         if media.is_absolute() or ".." in media.parts:
             return f"{name} {str(media)!r} leaves the release root", "give a path below the root"
@@ -271,7 +275,7 @@ def read_manifest(path: str | Path) -> list[Clip]:
                 cause = "lacks the column seconds: an older version of hcep wrote it"
                 raise HcepError(cause, file=path, row=1, remedy="run the workflow again, or `hcep manifest`")
             check_columns(path, cells, COLUMNS)
-        texts = {name: cells[name] for name in COLUMNS if name not in NUMBERS}
+        texts = {name: cells[name] for name in COLUMNS if name not in NUMBERS} | {FACES: cells.get(FACES, "")}
         clips[row] = Clip(**texts, **read_numbers(cells, path, row))  # type: ignore[arg-type]
     if not clips:
         raise HcepError("holds no clips", file=path, remedy="rebuild it with `hcep manifest`")
@@ -289,4 +293,5 @@ def write_manifest(path: str | Path, clips: Iterable[Clip]) -> None:
         values = clip._asdict()
         numbers = {name: "" if values[name] is None else repr(float(values[name])) for name in NUMBERS}
         rows.append({**values, **numbers})
-    write_table(path, COLUMNS, rows, delimiter="\t")
+    shown = [*COLUMNS, FACES] if any(clip.faces for clip in clips) else COLUMNS
+    write_table(path, shown, [{name: row[name] for name in shown} for row in rows], delimiter="\t")

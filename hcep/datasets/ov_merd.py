@@ -1,4 +1,7 @@
-"""OV-MERD: clips of Chinese films and series with open-vocabulary emotion words (Lian et al. 2024), MER2025 release."""
+"""OV-MERD: clips of Chinese films and series with open-vocabulary emotion words (Lian et al. 2024).
+
+Released for MER2025 (332 clips) and, with other clips and labels, for MER2026 (1,532, there called Human-OV).
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,14 @@ BASIC_WORDS = {
 EMOTION_OF_WORD = {word: emotion for emotion, words in BASIC_WORDS.items() for word in words}
 # label of a row none of whose words is basic; it stands for all other words together
 OPEN = "open"
-LABELS = "track2_train_ovmerd.csv"
+# label file of a release; all else lies at the same places
+LABELS = {"mer2025": "track2_train_ovmerd.csv", "mer2026": "track2_train_human.csv"}
 SUBTITLES = "subtitle_chieng.csv"
-SOURCE = "get it from huggingface.co/datasets/MERChallenge/MER2025 and set the dataset's `root` to its folder"
+FACE_FOLDER = "openface_face"
+SOURCE = (
+    "get it from huggingface.co/datasets/MERChallenge (MER2025 or MER2026, as the option `release`) and set the "
+    "dataset's `root` to its folder"
+)
 # two strings side by side, as numpy prints them: Python would join them to one word
 ADJACENT = re.compile(r"""['"]\s*['"]""")
 APOSTROPHE = re.compile(r"\w'\w")
@@ -122,7 +130,9 @@ def draw_folds(labels: Mapping[str, str], seed: int) -> dict[str, str]:
 
 
 class OvMerd(Corpus):
-    """The folder mer2025-dataset: label and subtitle file, ``video/<name>.mp4``, ``audio/<name>.wav``.
+    """The folder mer2025-dataset or mer2026-dataset.
+
+    It holds label and subtitle file, ``video/<name>.mp4``, ``audio/<name>.wav``, ``openface_face/<name>/<name>.npy``.
 
     A row has a list of emotion words, known and unknown ones side by side. Its label is the first word of it that names
     a basic emotion (`BASIC_WORDS`), or `OPEN` when no word does; a row without words has no label. `labels` holds all
@@ -130,11 +140,13 @@ class OvMerd(Corpus):
     told, so a clip is its own group. The words of a clip are the English subtitle, a machine translation. The root
     holds the label file, or is one of the folders above it.
 
-    Settings: ``text``: manifest, none or asr; ``seed``: whole number of the division into train and test.
+    Settings: ``release``: mer2025 or mer2026, whose label file is read; ``text``: manifest, none or asr; ``seed``:
+    whole number of the division into train and test; ``faces``: release = the arrays of ``openface_face``.
     """
 
     name = "ov_merd"
-    choices: ClassVar = {"text": TEXTS}
+    choices: ClassVar = {"release": tuple(LABELS), "text": TEXTS}
+    ships_faces = True
     others: ClassVar = {"seed": 0}
 
     def __init__(self, root: Path, settings: dict[str, Any]) -> None:
@@ -159,12 +171,26 @@ class OvMerd(Corpus):
         return lines
 
     def _places(self) -> Places:
-        labels = find(self.root, [LABELS], depth=3, kind="file")
+        name = LABELS[self.settings["release"]]
+        labels = find(self.root, [name], depth=3, kind="file")
         if labels is None:
-            raise HcepError(f"the label file {LABELS} is not below it", file=self.root, remedy=SOURCE)
+            others = {other: release for release, other in LABELS.items() if other != name}
+            there = [other for other in others if find(self.root, [other], depth=3, kind="file")]
+            instead = f"; or set `release: {others[there[0]]}`, whose {there[0]} is there" if there else ""
+            raise HcepError(f"the label file {name} is not below it", file=self.root, remedy=SOURCE + instead)
         base = labels.parent
         video, audio = (find(base, [name], depth=1, kind="folder") or base / name for name in ("video", "audio"))
         return Places(labels, find(base, [SUBTITLES], depth=1, kind="file"), video, audio)
+
+    def face_place(self) -> Path | None:
+        """The folder ``openface_face`` beside the label file."""
+        return find(self._places().labels.parent, [FACE_FOLDER], depth=1, kind="folder")
+
+    def face_paths(self, place: Path) -> dict[str, str]:
+        """One array per clip, in a folder of its name."""
+        names = sorted(row.name for row in read_rows(self._places().labels))
+        there = [name for name in names if (place / name / f"{name}.npy").is_file()]
+        return {name: f"{self.below(place)}/{name}/{name}.npy" for name in there}
 
     def clips(self) -> list[Clip]:
         """One clip per row of the label file.

@@ -8,6 +8,7 @@ from typing import Any
 
 from hcep.evaluation.bootstrap import interval, paired_p
 from hcep.evaluation.corpora import APART, PER_CORPUS, known_name
+from hcep.evaluation.marks import joined_marks, shown_columns
 from hcep.evaluation.metrics import METRICS, Floats
 from hcep.evaluation.runs import Cell, Run, level_cell, mean_cell, read_runs
 from hcep.evaluation.scores import IDENTITY
@@ -100,11 +101,15 @@ def aggregate(
     history = list(dict.fromkeys(name for run in read for name in run.history))
     extra = [name for name in dict.fromkeys(name for run in read for name in run.replicates) if name not in METRICS]
     per_corpus = [f"{name}{part}" for name in extra if name != APART for part in ("", "_lo", "_hi")]
-    write_table(runs_csv, (*RUN_COLUMNS, *per_corpus, *history), [_run_row(run) for run in read])
-    write_table(summary_csv, SUMMARY_COLUMNS, _summary_rows(task, cells, printed, confidence, protocol))
-    write_table(comparisons_csv, COMPARISON_COLUMNS, _comparison_rows(task, cells, confidence, references))
+    _write(runs_csv, (*RUN_COLUMNS, *per_corpus, *history), [_run_row(run) for run in read])
+    _write(summary_csv, SUMMARY_COLUMNS, _summary_rows(task, cells, printed, confidence, protocol))
+    _write(comparisons_csv, COMPARISON_COLUMNS, _comparison_rows(task, cells, confidence, references))
     corpora_csv = corpora_csv or Path(summary_csv).with_name("corpora.csv")
-    write_table(corpora_csv, CORPORA_COLUMNS, _corpora_rows(task, cells, confidence))
+    _write(corpora_csv, CORPORA_COLUMNS, _corpora_rows(task, cells, confidence))
+
+
+def _write(path: str | Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    write_table(path, shown_columns(columns, rows), rows)
 
 
 def cells_of(runs: Sequence[Run]) -> Cells:
@@ -141,6 +146,7 @@ def marks(runs: Sequence[Run]) -> dict[str, str]:
     """The columns that say how comparable a row is."""
     return {
         "text_kind": distinct(run.metrics["text_kind"] for run in runs),
+        **joined_marks([run.metrics for run in runs]),
         "stand_in": "true" if any(run.metrics["stand_in"] for run in runs) else "false",
         "selection": distinct(run.metrics["selection"] for run in runs),
     }

@@ -11,6 +11,7 @@ import numpy as np
 from hcep.errors import HcepError
 from hcep.evaluation.bootstrap import CONFIDENCE, REPLICATES, Replicates, bootstrap, interval
 from hcep.evaluation.corpora import corpora_of, corpus_metrics
+from hcep.evaluation.marks import marks_of
 from hcep.evaluation.metrics import Floats, open_set, open_set_curve, open_set_metrics
 from hcep.evaluation.replicates import digests, write_replicates
 from hcep.evaluation.scores import IDENTITY, Scores, group_keys, read_scores
@@ -103,6 +104,7 @@ def facts(run: Scores, draws: Replicates, *, replicates: int, confidence: float,
         "n_groups": draws.n_groups,
         "n_train": int((run.part == "train").sum()),
         "text_kind": run.text_kind,
+        **marks_of(run),
         "stand_in": run.stand_in,
         "selection": str(run.settings.get("selection", "")),
         "epoch": run.settings.get("epoch"),

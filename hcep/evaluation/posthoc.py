@@ -15,6 +15,7 @@ from hcep.evaluation.bootstrap import CONFIDENCE, REPLICATES, bootstrap, interva
 from hcep.evaluation.detectors import FEATURE_SCORES, LOGIT_SCORES, Parts, max_logit
 from hcep.evaluation.distance import Options, centre_and_scale, fit_distance
 from hcep.evaluation.evaluate import facts
+from hcep.evaluation.marks import marks_of, shown_columns
 from hcep.evaluation.metrics import Floats, open_set, open_set_metrics
 from hcep.evaluation.replicates import digests, write_replicates
 from hcep.evaluation.scores import FEATURES, IDENTITY, Scores, group_keys, read_scores
@@ -80,7 +81,7 @@ def posthoc(
     groups = group_keys(run)[test]
     identity: dict[str, Any] = {name: getattr(run, name) for name in IDENTITY}
     identity |= {"text_kind": run.text_kind, "stand_in": "true" if run.stand_in else "false"}
-    identity["selection"] = run.settings.get("selection", "")
+    identity |= {"selection": run.settings.get("selection", ""), **marks_of(run)}
     rows, content, drawn = [], dict[str, Any](), dict[str, Floats]()
     for name, feature, values, note in _all_scores(run, source, Options(distance_power, ridge, None, score_folds)):
         row = identity | {"score": name, "feature": feature, "note": note}
@@ -104,7 +105,7 @@ def posthoc(
     content["scores"] = [{key: row[key] for key in ("score", "feature", "note")} for row in rows]
     content["digests"] = digests(run, source, drawn)
     write_replicates(replicates_h5, content, drawn)
-    write_table(output, COLUMNS, rows)
+    write_table(output, shown_columns(COLUMNS, rows), rows)
 
 
 def _all_scores(run: Scores, source: Path, options: Options) -> Iterator[Found]:

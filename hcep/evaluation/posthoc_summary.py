@@ -16,6 +16,7 @@ from hcep.evaluation.aggregate import (
     paired_columns,
     statistics,
 )
+from hcep.evaluation.marks import shown_columns
 from hcep.evaluation.posthoc import METRICS, OWN
 from hcep.evaluation.runs import Cell, read_runs
 from hcep.files import write_table
@@ -57,7 +58,7 @@ def posthoc_summary(runs: Sequence[str | Path], task: str, output: str | Path) -
             place |= {"splits": len(cell.splits), "seeds": len(cell.seeds), **marks(cell.runs)}
             names = dict.fromkeys(entry["score"] for run in cell.runs for entry in run.metrics["scores"])
             rows += [place | _row(cell, name, confidence) for name in names]
-    write_table(output, COLUMNS, rows)
+    write_table(output, shown_columns(COLUMNS, rows), rows)
 
 
 def _row(cell: Cell, score: str, confidence: float) -> dict[str, str]:

@@ -52,6 +52,8 @@ class Scores(NamedTuple):
         Classes that the split drew as known and left out of K, since they have too few training clips.
     remarks : tuple of str
         What a reader must know of the split's clips.
+    faces : str
+        Which faces the frames show, ``release`` or ``boxes``, with others joined by ``;``; '' for whole pictures.
     """
 
     dataset: NDArray[np.str_]
@@ -77,6 +79,7 @@ class Scores(NamedTuple):
     text_kind: str
     left_out: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    faces: str = ""
 
 
 def _check_shapes(scores: Scores, file: Path) -> None:
@@ -153,6 +156,8 @@ def write_scores(path: str | Path, scores: Scores) -> None:
             handle[f"features/{name}"] = values
         for name in NAMES:
             handle.attrs[name] = getattr(scores, name)
+        if scores.faces:
+            handle.attrs["faces"] = scores.faces
         handle.attrs["seed"], handle.attrs["stand_in"] = int(scores.seed), bool(scores.stand_in)
         for name in ("classes", "left_out", "remarks", "settings", "versions"):
             handle.attrs[name] = json.dumps(getattr(scores, name), ensure_ascii=False, sort_keys=True)
@@ -207,4 +212,5 @@ def _read(handle: h5py.File, features: bool) -> Scores:
         features={name: stored[()] for name, stored in wanted},
         seed=int(attributes["seed"]),
         stand_in=bool(attributes["stand_in"]),
+        faces=str(attributes.get("faces", "")),
     )

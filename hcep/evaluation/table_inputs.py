@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hcep.errors import HcepError
+from hcep.evaluation.marks import joined_marks
 from hcep.evaluation.versus_paper import MEAN, Printed, Row, of_task, read_printed, read_rows
 
 NOT_RUN = "not run"
@@ -85,4 +86,4 @@ def marks(rows: Sequence[Row]) -> Row:
     """What a reader must know about the rows that a cell is made of."""
     kept = {name: dict.fromkeys(value for row in rows for value in row[name].split(";") if value) for name in JOINED}
     stand_in = "true" if any(row["stand_in"] == "true" for row in rows) else "false" if rows else ""
-    return {name: ";".join(values) for name, values in kept.items()} | {"stand_in": stand_in}
+    return {name: ";".join(values) for name, values in kept.items()} | {"stand_in": stand_in} | joined_marks(rows)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from hcep.config.messages import explain
 from hcep.config.tables import Headline, PaperTable
 from hcep.evaluation.headline import METRICS, headline_cells
+from hcep.evaluation.marks import shown_columns
 from hcep.evaluation.table_inputs import NOT_RUN, TableInputs, marks, read_table_inputs
 from hcep.evaluation.versus_paper import MEAN, Row, difference, number
 from hcep.files import write_table, write_text
@@ -74,7 +75,7 @@ def write_paper_table(
         metrics = {f"relative_gain_{metric}": f"{metric.upper()} gain (%)" for metric in METRICS}
     else:
         cells, metrics = _cells(name, table, inputs), table.metrics
-    write_table(output_csv, COLUMNS, [{"table": name, **cell} for cell in cells])
+    write_table(output_csv, shown_columns(COLUMNS, cells), [{"table": name, **cell} for cell in cells])
     write_text(output_md, _markdown(table, metrics, cells, inputs))
 
 
@@ -185,6 +186,12 @@ def _facts(cells: Sequence[Row], inputs: TableInputs) -> list[str]:
     read = [(layers, cell["row"]) for cell in cells for layers in re.findall("audio layers: [^;]+", cell["note"])]
     for layers in dict.fromkeys(layers for layers, _ in read):
         facts.append(f"{layers.capitalize()} ({', '.join(dict.fromkeys(row for own, row in read if own == layers))}).")
+    faces = dict.fromkeys(source for cell in cells for source in cell.get("faces", "").split(";") if source)
+    if faces:
+        facts.append(f"Faces: {', '.join(faces)}.")
+    lexicon = dict.fromkeys(cell["row"] for cell in cells if cell.get("lexicon"))
+    if lexicon:
+        facts.append(f"Score with words outside the known classes: {', '.join(lexicon)}.")
     on_test = dict.fromkeys(cell["row"] for cell in cells if "best_on_test" in cell["selection"])
     if on_test:
         facts.append(f"Epoch selected on test clips: {', '.join(on_test)}.")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hcep.errors import HcepError
+from hcep.evaluation.marks import joined_marks, shown_columns
 from hcep.files import read_table, write_table
 
 MEAN = "mean"
@@ -121,5 +122,6 @@ def versus_paper(summary: str | Path, paper: str | Path, task: str, output: str 
             row |= {"difference": difference(number(found, metric), printed), "ours": found[metric]}
             row |= {part: found.get(f"{metric}_{part}", "") for part in ("lo", "hi")}
             row |= {name: found.get(name, "") for name in ("stand_in", "text_kind", "selection")}
+            row |= joined_marks([found])
         rows.append(row)
-    write_table(output, COLUMNS, rows)
+    write_table(output, shown_columns(COLUMNS, rows), rows)

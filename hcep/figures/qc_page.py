@@ -114,10 +114,10 @@ def _reason_table(rows: Sequence[dict[str, str]]) -> str:
 def _clip_table(rows: Sequence[dict[str, str]]) -> str:
     if not rows:
         return "<p>None.</p>"
-    columns = [*NEEDED, *(column for column in rows[0] if column not in NEEDED)]
+    columns = list(dict.fromkeys([*NEEDED, *(column for row in rows for column in row)]))
     left = len(rows) - MOST_LISTED
     note = f"<p>And {left} more: see the table qc.tsv.</p>" if left > 0 else ""
-    return html_table(columns, [[row[column] for column in columns] for row in rows[:MOST_LISTED]]) + note
+    return html_table(columns, [[row.get(column, "") for column in columns] for row in rows[:MOST_LISTED]]) + note
 
 
 def _natural(fold: str) -> tuple[int, int, str]:

@@ -11,9 +11,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from hcep.container import MediaError, ends_early, truncated
+from hcep.datasets.boxes import Track, read_boxes
+from hcep.datasets.faces import face_source
 from hcep.datasets.manifest_file import Clip, parse_box
 from hcep.errors import HcepError
 from hcep.ffmpeg import OtherFrames, ffmpeg_version, frame_ticks, read_frames
+from hcep.media.faces import read_faces
 from hcep.media.shards import Row, clips_of_shard, noted, write_shard
 from hcep.media.sources import Rows, read_sources
 from hcep.probe import Probe, probe
@@ -25,6 +28,8 @@ FRAMES_PER_PASS = 512
 EPSILON, COARSEST = 1e-4, 1e-3
 # a frame that stands longer, and for most of a clip, is told
 STANDSTILL = 10.0
+# a box that is further from its frame, in seconds, is told
+FAR = 1.0
 
 Sampling = Literal["time", "index"]
 
@@ -54,6 +59,8 @@ def decode_frames(
     A clip is divided into F equal segments, and the frame at the centre of each is taken (TSN, Wang et al. 2016), see
     `choose_frames`; the manifest's face box is cut out if there is one, the short side is resized to S (bicubic), the
     centre is cropped. A clip without video, or with a video that cannot be read, is zeros with flag and reason.
+    Where the manifest names faces (`hcep.datasets.faces`), pictures of them are taken in place of whole frames, or each
+    frame is cut by the box that is nearest to it in time; a clip without a face then counts as one without video.
 
     Parameters
     ----------
@@ -79,27 +86,49 @@ def decode_frames(
     Raises
     ------
     HcepError
-        For a bad manifest or sampling, or when ffmpeg does not run.
+        For a bad manifest, sampling or table of boxes, or when ffmpeg does not run.
     """
     if frame_sampling not in ("time", "index"):
         raise HcepError(f"frame_sampling {frame_sampling!r}", remedy="use time or index")
     clips = clips_of_shard(manifest, shard)
-
+    names = [clip.clip for clip in clips]
+    source = face_source(clips)
     options: Any = {"frames": frames, "size": size, "sampling": frame_sampling, "timeout": timeout}
+    if source == "boxes":
+        tables = {clip.faces for clip in clips}
+        options["tracks"] = {k: v for table in tables for k, v in read_boxes(root / table, set(names))[0].items()}
 
     def read(video: str, positions: list[int]) -> Rows:
         return read_video(root / video, clips, positions, **options)
 
-    rows = progress(read_sources(clips, "video", read, threads), len(clips), f"decode_frames {shard}")
+    def read_pictures(faces: str, positions: list[int]) -> Rows:
+        return read_faces(root, faces, positions, frames=frames, size=size)
+
+    if source == "release":
+        found = read_sources(clips, "faces", read_pictures, threads, flag="no_video")
+    else:
+        found = read_sources(clips, "video", read, threads)
+    rows = progress(found, len(clips), f"decode_frames {shard}")
     settings = {"frames": frames, "size": size, "frame_sampling": frame_sampling, "ffmpeg": ffmpeg_version()}
-    names = [clip.clip for clip in clips]
+    # whole pictures are not named, so that a cache of them stays what it was
+    settings |= {"faces": source} if source != "none" else {}
     write_shard(output, "frames", names, rows, settings, shape=(frames, size, size, 3), dtype=np.uint8)
 
 
 def read_video(
-    path: Path, clips: Sequence[Clip], positions: list[int], frames: int, size: int, sampling: Sampling, timeout: float
+    path: Path,
+    clips: Sequence[Clip],
+    positions: list[int],
+    frames: int,
+    size: int,
+    sampling: Sampling,
+    timeout: float,
+    tracks: Mapping[str, Track] | None = None,
 ) -> Rows:
-    """Rows of all clips of one video, normally in one pass; MediaError when the file as a whole cannot be used."""
+    """Rows of all clips of one video, normally in one pass; MediaError when the file as a whole cannot be used.
+
+    With `tracks`, boxes by clip, a clip takes a pass of its own.
+    """
     media = probe(path, timeout=timeout)
     if not media.has_video:
         raise MediaError("has no video stream", file=path, absent=True)
@@ -108,6 +137,13 @@ def read_video(
     # at a constant rate a place in time is a place in number, and the frames that come back have been checked by time
     counted = sampling == "index" and not _is_constant(media.times, media.picture_end, media.time_base)
     wanted = {position: clips[position] for position in positions}
+    if tracks is not None:
+        # a detector counts the frames that decode, and the packets need not be these
+        media = _decodable(path, media, timeout)
+        return [
+            (position, _read_boxed(path, media, clip, tracks.get(clip.clip), frames, size, sampling, timeout))
+            for position, clip in wanted.items()
+        ]
     if not counted and not media.guessed:
         # what decodes may not be what the packets say: a frame that is never shown, time stamps that are missing
         with suppress(OtherFrames):
@@ -155,6 +191,44 @@ def _read_all(
                 value = taken if same else taken[np.searchsorted(needed, choice.positions)]
                 rows.append((position, Row(value, noted(media.remark, choice.note), seconds=choice.seconds)))
     return rows
+
+
+def _read_boxed(
+    path: Path,
+    media: Probe,
+    clip: Clip,
+    track: Track | None,
+    frames: int,
+    size: int,
+    sampling: Sampling,
+    timeout: float,
+) -> Row:
+    """The row of a clip whose frames are cut by the boxes that are nearest in time, the earlier one of two."""
+    if track is None:
+        return Row(None, f"absent: {clip.faces} has no box of this clip")
+    try:
+        choice = choose_frames(media, clip.start, clip.end, frames, sampling)
+        late = int(np.searchsorted(track.frames, media.frames))
+        if late < len(track.frames):
+            told = f"row {track.rows[late]} of {clip.faces} has a box in frame {track.frames[late]}"
+            raise MediaError(f"{told}, the video has {media.frames} frames, counted from 0")
+        needed = np.unique(choice.positions)
+        distance = np.abs(media.times[track.frames] - media.times[needed][:, None])
+        nearest, far = distance.argmin(axis=1).tolist(), float(distance.min(axis=1).max())
+        boxes = [track.boxes[number] for number in nearest]
+        rows = ", ".join(str(row) for row in sorted({track.rows[number] for number in nearest}))
+        try:
+            for box in boxes:
+                _check_box(",".join(map(str, box)), media)
+            taken = read_frames(path, media, needed.tolist(), size=size, boxes=boxes, timeout=timeout)
+        except MediaError as error:
+            # ffmpeg says so of a box outside the picture where the video may be a rotated one
+            raise MediaError(f"{error.reason} (boxes of {clip.faces}, row {rows})") from error
+    except MediaError as error:
+        return Row(None, f"failed: {error.reason}")
+    note = f"a frame is cut by a face box of {far:.1f} s before or after it" if far > FAR else ""
+    value = taken[np.searchsorted(needed, choice.positions)]
+    return Row(value, noted(media.remark, choice.note, note), seconds=choice.seconds)
 
 
 def choose_frames(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import h5py
 
-from hcep.datasets.manifest_file import Clip, join_flags, lengths_differ, read_manifest
+from hcep.datasets.manifest_file import FACES, Clip, join_flags, lengths_differ, read_manifest
 from hcep.errors import HcepError
 from hcep.files import atomic_path, digest, write_table
 from hcep.media.shards import ABSENT, ARRAYS, REMAKE, SILENT, Shard, shard_of, verify_shard
@@ -67,6 +68,8 @@ def index_cache(
     places = _places(clips, read)
     odd = _odd_shards(read)
     rows = [_qc_row(clip, places[clip.clip], odd) for clip in clips]
+    # where faces are used, what the frames of a clip were taken from
+    columns = (*QC_COLUMNS, FACES) if any(clip.faces for clip in clips) else QC_COLUMNS
     failed = [row for row in rows if "failed" in [row[kind] for kind in ARRAYS]]
     silent = sum(SILENT in row["flags"].split(";") for row in rows)
     counts = f"{len(rows)} clips, {len(failed)} with a modality that failed, {silent} with silent sound"
@@ -77,11 +80,11 @@ def index_cache(
     aside = qc.with_name(f"{qc.stem}.failed.tsv")
     if len(failed) > max_failures * len(rows):
         # a declared output is deleted when its job fails; this one is not declared
-        write_table(aside, QC_COLUMNS, rows, delimiter="\t")
+        write_table(aside, columns, rows, delimiter="\t")
         some = "; ".join(f"{row['clip']}: {row['reason']}" for row in failed[:3])
         cause = f"{len(failed)} of {len(rows)} clips failed, the limit is {max_failures:.2%} ({some})"
         raise HcepError(cause, file=aside, remedy="mend the release, or raise `max_failures` of the dataset entry")
-    write_table(qc, QC_COLUMNS, rows, delimiter="\t")
+    write_table(qc, columns, rows, delimiter="\t")
     aside.unlink(missing_ok=True)
     _write_index(output, clips, places, read)
 
@@ -119,13 +122,16 @@ def _qc_row(clip: Clip, place: Place, odd: Mapping[tuple[str, str], str]) -> dic
         reasons.append(note)
         status |= {kind: "note" for kind in kinds if status[kind] == "ok"}
     told = (clip.clip, clip.dataset, clip.label, clip.fold, join_flags(place.flags.values()), "; ".join(reasons))
-    return dict(zip(QC_COLUMNS, (*told, *status.values()), strict=True))
+    row = dict(zip(QC_COLUMNS, (*told, *status.values()), strict=True))
+    return row | ({FACES: clip.faces} if clip.faces else {})
 
 
 def _length_notes(clip: Clip, place: Place) -> Iterator[tuple[tuple[str, ...], str]]:
     """What the lengths of a clip's picture and sound say against each other, and against the release's list."""
     words = {"frames": "the picture", "audio": "the sound"}
     lengths = {kind: place.seconds[kind] for kind in words if place.flags[kind] != ABSENT[kind]}
+    # pictures of faces tell no length
+    lengths = {kind: length for kind, length in lengths.items() if not math.isnan(length)}
     if len(lengths) == 2 and lengths_differ(*lengths.values()):
         told = f"the picture lasts {lengths['frames']:.2f} s, the sound {lengths['audio']:.2f} s"
         yield tuple(lengths), f"clip note: {told}"
@@ -160,7 +166,9 @@ def _write_index(
     columns = {"clip": names, "shard": [place.shard for place in found], "flags": flags}
     rows = [place.row for place in found]
     sums = {kind: {shard.path.stem: shard.sha256 for shard in shards} for kind, shards in sorted(read.items())}
-    settings = {kind: shards[0].settings for kind, shards in sorted(read.items())}
+    # a shard without clips does not know whether faces were used
+    told = {kind: next((one for one in shards if one.clips), shards[0]) for kind, shards in sorted(read.items())}
+    settings = {kind: shard.settings for kind, shard in told.items()}
     with atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
         for column, values in columns.items():
             file.create_dataset(column, data=values, dtype=h5py.string_dtype(), shape=(len(values),))

@@ -33,8 +33,8 @@ class Row(NamedTuple):
     `value` is an array, or (text, text_kind), or None for an absent modality. `reason` is '' when all is well, else
     one of ``absent: ...`` (there is nothing to read), ``failed: ...`` (it is there and cannot be read) and
     ``note: ...`` (read, with something to know), see `noted`. `seconds` is how long the clip's picture or sound lasts
-    in its source, `samples` how many samples of a waveform are the clip's own, `flag` what is to be known of a value
-    that is there.
+    in its source (NaN where it does not tell), `samples` how many samples of a waveform are the clip's own, `flag` what
+    is to be known of a value that is there.
     """
 
     value: Any

@@ -16,7 +16,7 @@ Job = tuple[str, list[int]]
 
 
 def read_sources(
-    clips: Sequence[Clip], column: str, read: Callable[[str, list[int]], Rows], threads: int
+    clips: Sequence[Clip], column: str, read: Callable[[str, list[int]], Rows], threads: int, flag: str = ""
 ) -> Iterator[tuple[int, Row]]:
     """Rows of all clips.
 
@@ -25,20 +25,23 @@ def read_sources(
     clips : sequence of Clip
         Of one shard.
     column : str
-        video or audio; of a clip that the manifest flags with no_video or no_audio there is nothing to read.
+        video, audio or faces: where a clip's source stands.
     read : callable
         From a source and the positions of its clips to rows; a `MediaError` concerns all of them.
     threads : int
         Sources read at once.
+    flag : str
+        Of a clip that the manifest flags so there is nothing to read; no_video or no_audio, after the column.
     """
+    flag = flag or f"no_{column}"
     sources: dict[str, list[int]] = {}
     for position, clip in enumerate(clips):
         sources.setdefault(getattr(clip, column), []).append(position)
     jobs = []
     for source, positions in sources.items():
-        there = [p for p in positions if source and f"no_{column}" not in clips[p].flags.split(";")]
+        there = [p for p in positions if source and flag not in clips[p].flags.split(";")]
         for position in sorted(set(positions) - set(there)):
-            yield position, Row(None, f"absent: the manifest names no {column}")
+            yield position, Row(None, f"absent: the manifest names no {flag.removeprefix('no_')}")
         if there:
             jobs.append((source, there))
 

@@ -35,10 +35,14 @@ class Store:
         Digest of the index, or of all indexes together: of every clip's place and every shard's content.
     digests : list of str
         Digest of each index.
+    faces : str
+        What the frames were taken from, ``none`` (whole pictures), ``release`` or ``boxes``, joined by ``;`` where
+        datasets differ; '' where all are whole pictures.
     """
 
     digest: str
     digests: list[str]
+    faces: str
 
     def frames(self, clips: Sequence[str]) -> np.ndarray:
         """Frames of clips: uint8 (n, F, S, S, 3), RGB; zeros where there is no video."""
@@ -94,6 +98,7 @@ class ClipStore(Store):
                 rows = file["row"][:].tolist()
                 self._sums: dict[str, dict[str, str]] = json.loads(file.attrs["shards"])
                 self.digest = str(file.attrs["digest"])
+                self.faces = str(json.loads(file.attrs["settings"])["frames"].get("faces", ""))
             except (KeyError, OSError, ValueError) as error:
                 raise HcepError(f"is not a whole index ({error})", file=self.index, remedy=REMAKE) from error
         self.digests = [self.digest]
@@ -190,6 +195,8 @@ class JoinedStore(Store):
         self.stores = list(stores)
         self.digests = [store.digest for store in self.stores]
         self.digest = digest(self.digests)
+        sources = sorted({store.faces or "none" for store in self.stores})
+        self.faces = "" if sources == ["none"] else ";".join(sources)
         self._home: dict[str, int] = {}
         for number, store in enumerate(self.stores):
             for clip in store.clips():

@@ -34,7 +34,11 @@ def check_config(config: Config) -> None:
         place = f"datasets.{name}"
         target = _at(place, registry.dataset, entry.adapter)
         _at(place, registry.load(target), entry.root, entry.options | {"text": entry.text})
-        for path in (entry.root, str(entry.options.get("file", "")), *entry.features_files.values()):
+        for path in (
+            entry.root,
+            *(str(entry.options.get(key, "")) for key in ("file", "boxes")),
+            *entry.features_files.values(),
+        ):
             _at(place, _no_wildcard, path)
         for encoder_name in entry.features_files:
             _at(f"{place}.features_files", config.encoder, encoder_name)

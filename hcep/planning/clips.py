@@ -12,6 +12,7 @@ from typing import Any
 from hcep import registry
 from hcep.config.entries import Dataset
 from hcep.config.whole import Config
+from hcep.datasets.faces import picture_paths
 from hcep.datasets.manifest_file import Clip, read_manifest
 from hcep.errors import HcepError
 from hcep.files import sha256_file
@@ -60,13 +61,16 @@ class ClipPlan:
     def watch(self, wildcards: Wildcards) -> str | int:
         """What lies in the release: a digest that changes when a label file or the list of media changes."""
         entry = self.dataset(wildcards)
-        if self._release_files(wildcards):
-            return "the table itself is an input"
         adapter = registry.load(registry.dataset(entry.adapter))
         root = Path(entry.root)
-        if not root.is_dir():
+        listed, there = self._release_files(wildcards), root.is_dir()
+        if not there and not listed:
             return "no release"
-        return zlib.crc32("\n".join(adapter(root, entry.options).watch()).encode())
+        reader = adapter(root, entry.options)
+        faces = reader.watch_faces() if there and hasattr(reader, "watch_faces") else []
+        if listed and not faces:
+            return "the table itself is an input"
+        return zlib.crc32("\n".join([*(reader.watch() if not listed else []), *faces]).encode())
 
     def _release_files(self, wildcards: Wildcards) -> list[str]:
         """Files of a release that the manifest is made from and that a rule can make."""
@@ -115,14 +119,21 @@ class ClipPlan:
         return groups[wildcards.shard]
 
     def media_files(self, column: str, kind: str) -> Callable[[Wildcards], list[str]]:
-        """Input function: media files of a shard; a path that Snakemake cannot hold is watched by nobody."""
+        """Input function: media files of a shard; a path that Snakemake cannot hold is watched by nobody.
+
+        For frames, these are what the manifest takes them from; of a folder of face pictures Snakemake sees that
+        pictures come and go, not that one is overwritten.
+        """
 
         def read(wildcards: Wildcards) -> list[str]:
-            root = Path(self.root(wildcards))
-            names = sorted({getattr(clip, column) for clip in self.clips(wildcards)} - {""})
+            root, clips = Path(self.root(wildcards)), self.clips(wildcards)
+            if kind == "frames":
+                names = sorted({path for clip in clips for path in picture_paths(root, clip)})
+            else:
+                names = sorted({getattr(clip, column) for clip in clips} - {""})
             paths = [str(root / name) for name in names if not set(name) & set("{}\n\r")]
             output = f"resources/{wildcards.dataset}/{kind}/{wildcards.shard}.h5"
-            return to_be_read([path for path in paths if Path(path).is_file()], output, self.engine)
+            return to_be_read([path for path in paths if Path(path).exists()], output, self.engine)
 
         return read
 
@@ -137,7 +148,11 @@ class ClipPlan:
         """Params function: digest of what a shard's job reads from the manifest."""
 
         def read(wildcards: Wildcards) -> int:
-            rows = [[getattr(clip, column) for column in ("clip", *columns)] for clip in self.clips(wildcards)]
+            clips, columns_read = self.clips(wildcards), ("clip", *columns)
+            # a dataset of whole pictures keeps the digest that it had before there were faces
+            faced = any(clip.faces for clip in clips)
+            used = [name for name in columns_read if name != "faces" or faced]
+            rows = [[getattr(clip, column) for column in used] for clip in clips]
             return zlib.crc32(json.dumps(rows).encode())
 
         return read

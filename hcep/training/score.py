@@ -82,6 +82,7 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
             versions=metadata["versions"],
             stand_in=encoder["stand_in"],
             text_kind=";".join(kinds),
+            faces=run.store.faces,
             left_out=split.left_out_classes,
         ),
     )

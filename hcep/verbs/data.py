@@ -164,12 +164,17 @@ def transcribe(
 
 def _refuse_future_clips(manifest: Path, root: Path, shard: str, column: str) -> None:
     """Refuse, before an hour of decoding, what Snakemake would delete after it."""
+    from hcep.datasets.faces import picture_paths
     from hcep.dates import refuse_future
     from hcep.media.shards import clips_of_shard
 
     if not root.is_dir():
         raise HcepError("no such folder", file=root, remedy="give the folder of the release, that of the manifest")
-    names = {getattr(clip, column) for clip in clips_of_shard(manifest, shard)} - {""}
+    clips = clips_of_shard(manifest, shard)
+    if column == "video":
+        names = {path for clip in clips for path in picture_paths(root, clip)}
+    else:
+        names = {getattr(clip, column) for clip in clips} - {""}
     refuse_future(root / name for name in sorted(names))
 
 

@@ -311,3 +311,27 @@ def test_watch_sees_what_a_manifest_is_made_of(tmp_path):
     assert watch() != third
     (tmp_path / LABELS).unlink()
     assert len(watch()) == 1
+
+
+def test_the_release_of_2026_has_another_label_file_and_plain_lists(tmp_path):
+    words = make_release(tmp_path, media=False, edition="mer2026")
+    build_manifest("ov_merd", tmp_path, "ov_merd_2026", {"release": "mer2026"}, tmp_path / "manifest.tsv")
+    clips = {clip.clip: clip for clip in read_manifest(tmp_path / "manifest.tsv")}
+    assert {name: clip.labels.split(";") for name, clip in clips.items()} == words
+    assert all(clip.label == (basic_emotions(words[name]) or [OPEN])[0] for name, clip in clips.items())
+    assert {clip.fold for clip in clips.values()} == {"train", "test"}
+    assert all(clip.video == f"mer2026-dataset/video/{name}.mp4" for name, clip in clips.items())
+    found = check_release("ov_merd", tmp_path, "ov_merd_2026", {"text": "manifest", "release": "mer2026"})
+    assert found.found["labels"] == "mer2026-dataset/track2_train_human.csv"
+
+
+@pytest.mark.parametrize(("there", "wanted"), [("mer2025", "mer2026"), ("mer2026", "mer2025")])
+def test_the_label_file_of_the_other_release_is_named(tmp_path, there, wanted):
+    make_release(tmp_path, media=False, edition=there)
+    with pytest.raises(HcepError, match=f"is not below it.*or set `release: {there}`"):
+        OvMerd(tmp_path, {"release": wanted}).clips()
+
+
+@pytest.mark.parametrize("cell", ["shocked,care,serious", "well-thought-out", "proud of himself, angry"])
+def test_words_of_a_plain_list(cell):
+    assert parse_openset(cell) == [word.strip() for word in cell.split(",")]

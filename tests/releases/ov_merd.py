@@ -17,6 +17,7 @@ BASIC = {
     "surprised": ("puzzled", "shocked", "curious"),
     "fear": ("tense", "worried", "hiding"),
 }
+LABELS = {"mer2025": "track2_train_ovmerd.csv", "mer2026": "track2_train_human.csv"}
 NEITHER = ("worried", "doubtful", "looking around", "self-mocking", "warm", "nostalgic")
 
 
@@ -28,6 +29,7 @@ def make_release(
     faults: bool = False,
     seed: int = 0,
     others: int = 20,
+    edition: str = "mer2025",
 ) -> dict[str, list[str]]:
     """Write a release and return the words of every clip.
 
@@ -37,7 +39,7 @@ def make_release(
     Parameters
     ----------
     root : path
-        Folder to write ``mer2025-dataset`` into.
+        Folder to write ``mer2025-dataset`` (the edition) into.
     clips_per_class : int
         8 or more, so that every label has two clips to test and six to train on.
     media : bool
@@ -52,9 +54,11 @@ def make_release(
         Another seed gives other words.
     others : int
         Subtitles (and, with media, videos) of clips that no row is about.
+    edition : str
+        mer2025, or mer2026: another label file, whose lists have neither brackets nor quotes.
     """
     chance = random.Random(seed)
-    base = root / "mer2025-dataset"
+    base = root / f"{edition}-dataset"
     base.mkdir(parents=True, exist_ok=True)
     words = [_words(index % 6, chance) for index in range(6 * clips_per_class)]
     # names have gaps, and the file is sorted by them
@@ -65,7 +69,9 @@ def make_release(
         for index, found in enumerate(changed):
             words[index] = found
         cells[:5] = ["[]", "", "['grief' 'sad']", "[tired, sad]", str(words[4])]
-    _write(base / "track2_train_ovmerd.csv", ["name", "openset"], list(zip(names, cells, strict=True)))
+    if edition == "mer2026":
+        cells = [",".join(found) for found in words]
+    _write(base / LABELS[edition], ["name", "openset"], list(zip(names, cells, strict=True)))
     subtitles = [[name, f"第{index}句话。", f'They said, "line {index}".'] for index, name in enumerate(names)]
     if faults:
         subtitles[5][2] = subtitles[6][1] = subtitles[6][2] = ""

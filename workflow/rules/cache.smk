@@ -82,7 +82,7 @@ rule decode_frames:
     params:
         settings=clips.settings("frames", "size", "frame_sampling", "timeout"),
         manifest=clips.manifest,
-        rows=clips.rows("video", "start", "end", "box", "flags"),
+        rows=clips.rows("video", "start", "end", "box", "flags", "faces"),
         root=clips.root,
         code=stage_digest("decode_frames"),
     message:
