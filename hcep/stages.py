@@ -361,7 +361,6 @@ STAGES: dict[str, Stage] = {
             SETTINGS,
             value("evaluation", "settings of `hcep evaluate`", metavar="JSON"),
             value("posthoc", "settings of `hcep posthoc`", metavar="JSON"),
-            TRAINING[-1],
         ),
         code=("hcep.training.train", "hcep.training.score", "hcep.evaluation.evaluate", "hcep.evaluation.posthoc"),
     ),

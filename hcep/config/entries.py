@@ -162,8 +162,8 @@ class Task(Settings):
     )
     series: bool = Field(
         False,
-        description="true: one job trains, scores and evaluates all runs of a method at a level one after another, "
-        "post-hoc scores included; for methods on cached features, whose runs take seconds, and without `tune`",
+        description="true: one job trains, scores and evaluates all runs of a method one after another, post-hoc "
+        "scores included; for methods on cached features, whose runs take seconds, and without `tune`",
     )
     references: Annotated[list[str], Unique] = Field(
         list(REFERENCES), description="methods that `comparisons.csv` compares with, where the task has them"

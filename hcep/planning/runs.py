@@ -171,9 +171,8 @@ class RunPlan:
         return "|".join(name for name, task in self.config.task_definitions.items() if not task.series) or "(?!)"
 
     def series(self) -> list[Series]:
-        """The jobs that take many runs: one for every method at every level of a task with `series`."""
-        tasks = self.config.task_definitions.items()
-        return [Series(self, name, openness) for name, task in tasks if task.series for openness in task.openness]
+        """The rules whose jobs take all runs of a method: one for every task with `series`."""
+        return [Series(self, name) for name, task in self.config.task_definitions.items() if task.series]
 
     def references(self, wildcards: Wildcards) -> list[str]:
         """Methods that the others of a task are compared with."""
@@ -264,26 +263,24 @@ class RunPlan:
 
 
 class Series:
-    """Input and parameter functions of the rule that takes all runs of a method at one level of a task.
+    """Input and parameter functions of the rule that takes all runs of a method on one task.
 
     Only the method is a wildcard: the number of runs is that of the task, and Snakemake wants the same number of output
     files of every job of a rule.
     """
 
-    def __init__(self, runs: RunPlan, task: str, openness: str) -> None:
-        self.runs, self.task, self.openness = runs, task, openness
-        table = runs.config.task(task)
-        self.pairs = [(split, seed) for split in table.splits for seed in table.seeds]
-        self.folders = [f"results/{task}/{{method}}/{openness}/{split}/seed{seed}" for split, seed in self.pairs]
-        self.outputs = [f"{folder}/{name}" for folder in self.folders for name in RUN_FILES]
-        self.seeds = [seed for _, seed in self.pairs]
+    def __init__(self, runs: RunPlan, task: str) -> None:
+        self.runs, self.task = runs, task
+        folders = runs.folders_of(task, ["{method}"])
+        self.places = [folder.split("/")[3:] for folder in folders]
+        self.outputs = [f"{folder}/{name}" for folder in folders for name in RUN_FILES]
+        self.seeds = [int(seed.removeprefix("seed")) for *_, seed in self.places]
 
     def first(self, wildcards: Wildcards) -> Wildcards:
         """The first run of a method, to ask what all of them share."""
-        split, seed = self.pairs[0]
-        return SimpleNamespace(
-            task=self.task, method=wildcards.method, openness=self.openness, split=split, seed=str(seed)
-        )
+        openness, split, seed = self.places[0]
+        number = seed.removeprefix("seed")
+        return SimpleNamespace(task=self.task, method=wildcards.method, openness=openness, split=split, seed=number)
 
     def of_run(self, function: Callable[[Wildcards], Any]) -> Callable[[Wildcards], Any]:
         """The function of a single run, asked for the first one."""
@@ -291,17 +288,16 @@ class Series:
 
     def splits(self, wildcards: Wildcards) -> list[str]:
         """The split file of every run."""
-        return [f"results/{self.task}/splits/{self.openness}/{split}.json" for split, _ in self.pairs]
+        return [f"results/{self.task}/splits/{openness}/{split}.json" for openness, split, _ in self.places]
 
     def index(self, wildcards: Wildcards) -> list[str]:
         """The indices of the task's datasets."""
         return self.runs.of_datasets("index.h5")(self.first(wildcards))
 
-    def folders_of(self, wildcards: Wildcards) -> list[str]:
+    def folders(self, wildcards: Wildcards) -> list[str]:
         """The folder of every run of a method."""
-        return [folder.format(method=wildcards.method) for folder in self.folders]
+        return self.runs.folders_of(self.task, [wildcards.method])
 
     def code(self, wildcards: Wildcards) -> str:
         """Digest of all that such a job runs."""
-        first = self.first(wildcards)
-        return stage_digest("series", self.runs.entry(first).target)
+        return stage_digest("series", self.runs.entry(self.first(wildcards)).target)

@@ -49,8 +49,8 @@ class Trainer:
         Training clips, and the seed of their order.
     settings : dict
         ``epochs, lr, lr_decay, lr_step``, what `StepRunner` reads, and what the method reads.
-    work : path
-        Folder of the resume state; its name must change with anything that changes the result.
+    work : path or None
+        Folder of the resume state; its name must change with anything that changes the result. None: no state is kept.
     monitor : callable, optional
         Called after each epoch with the method; returns numbers for the history, among them ``selected`` when the state
         with the largest value is to be kept instead of the last.
@@ -71,12 +71,13 @@ class Trainer:
         feed: Feed,
         settings: dict[str, Any],
         seed: int,
-        work: Path,
+        work: Path | None,
         monitor: Monitor | None = None,
         name: str = "train",
     ) -> None:
         self.method, self.feed, self.settings, self.seed = method, feed, settings, seed
-        self.state_file, self.monitor, self.name = work / "state.pt", monitor, name
+        self.state_file = None if work is None else work / "state.pt"
+        self.monitor, self.name = monitor, name
         self.runner = StepRunner(method, settings, feed.device, name)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] | None = None
@@ -153,16 +154,19 @@ class Trainer:
                     cause = f"{key} is {float(value)} in epoch {epoch + 1}, step {step}, at lr {lr:g}"
                     kept = f"the state after epoch {epoch} is kept in {self.state_file}"
                     remedy = "lower `lr` (and `cosine_scale`, whose gradients it multiplies); "
-                    raise Diverged(cause, file=self.name, remedy=remedy + (kept if epoch else "no epoch was done"))
+                    kept = kept if epoch and self.state_file else "no state is kept" if epoch else "no epoch was done"
+                    raise Diverged(cause, file=self.name, remedy=remedy + kept)
 
     def _save(self, epochs_done: int) -> None:
+        if self.state_file is None:
+            return
         state = {"epochs_done": epochs_done, "history": self.history, "best": self.best}
         state |= {"method": self.method.state_dict(), "runner": self.runner.state_dict()}
         save_state(self.state_file, state | {"random": random_state(self.feed.device)})
 
     def _resume(self) -> int:
         """Epochs that an earlier job has done, whose state is taken over; 0 without one."""
-        state = read_state(self.state_file)
+        state = None if self.state_file is None else read_state(self.state_file)
         if state is None:
             return 0
         self.history, self.best = state["history"], state["best"]

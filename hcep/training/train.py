@@ -32,7 +32,7 @@ def train(
     code: str,
     model: Path,
     history: Path,
-    work: Path,
+    work: Path | None,
     judge: Judge | None = None,
 ) -> None:
     """Train one run and write its checkpoint and history.
@@ -47,8 +47,9 @@ def train(
         Digest of the code that this run executes; with settings and data it names the resume state.
     model, history : path
         ``model.safetensors`` and ``history.csv``.
-    work : path
-        Parent folder of resume states; this run's own is removed when it is done.
+    work : path or None
+        Parent folder of resume states; this run's own is removed when it is done. None: a run of seconds, which keeps
+        none.
     judge : callable, optional
         For ``selection: best_on_test`` only: score, label (-1 = unknown), prediction of the test clips and K to
         numbers for the history, among them ``selected``.
@@ -70,7 +71,7 @@ def train(
     startup.done("reading")
     method = run.build(feed)
     title = f"train {name} {split.openness} {split.split} seed{seed}"
-    folder = run.folder(work, "train", name, code)
+    folder = None if work is None else run.folder(work, "train", name, code)
     trainer = Trainer(method, feed, settings, seed, folder, _monitor(run, judge), title)
     rows = trainer.run(lambda: startup.say("building and encoding what is constant"))
     metadata = {

@@ -72,7 +72,7 @@ def train(
     base: str,
     settings: dict[str, Any],
     tuned: Sequence[Path],
-    work: Path,
+    work: Path | None,
     model: Path,
     history: Path,
     **files: Any,
@@ -119,10 +119,9 @@ def series(
     settings: dict[str, Any],
     evaluation: dict[str, Any],
     posthoc: dict[str, Any],
-    work: Path,
     **files: Any,
 ) -> None:
-    """Train, score and evaluate runs one after another, also with post-hoc scores."""
+    """Train, score and evaluate runs one after another, also with post-hoc scores; no resume state is kept."""
     from hcep.evaluation.evaluate import evaluate
     from hcep.evaluation.posthoc import posthoc as other_scores
 
@@ -133,7 +132,7 @@ def series(
     for place, seed, run in zip(split, seeds, runs, strict=True):
         model, scores = run / "model.safetensors", run / "scores.h5"
         own = {"split": place, **files}
-        train(method, seed, base, settings, [], work, model, run / "history.csv", **own)
+        train(method, seed, base, settings, [], None, model, run / "history.csv", **own)
         score(base, model, scores, run / "timing.json", **own)
         tables = (run / name for name in ("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5"))
         evaluate(scores, *tables, **evaluation)

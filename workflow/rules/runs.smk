@@ -157,7 +157,7 @@ for series in runs.series():
 
     rule:
         name:
-            f"series_{series.task}_{series.openness}"
+            f"series_{series.task}"
         input:
             split=series.splits,
             index=series.index,
@@ -166,9 +166,9 @@ for series in runs.series():
         output:
             series.outputs,
         log:
-            f"logs/series/{series.task}/{{method}}/{series.openness}.log",
+            f"logs/series/{series.task}/{{method}}.log",
         benchmark:
-            f"logs/series/{series.task}/{{method}}/{series.openness}.tsv"
+            f"logs/series/{series.task}/{{method}}.tsv"
         conda:
             "../../envs/hcep.yaml"
         threads: 1
@@ -181,9 +181,9 @@ for series in runs.series():
             base=series.of_run(runs.base),
             encoder=series.of_run(runs.encoder_folder),
             seeds=series.seeds,
-            folders=series.folders_of,
+            folders=series.folders,
             code=series.code,
         message:
-            f"all runs of {{wildcards.method}} on {series.task} {series.openness}"
+            f"all runs of {{wildcards.method}} on {series.task}"
         shell:
             shell_command("series")
