@@ -67,7 +67,7 @@ def fit(batches: Iterable[Batch], classes: int, settings: dict[str, Any]) -> Dis
 
 
 def held_out_score(fitted: Distance, batches: Iterable[Batch], settings: dict[str, Any]) -> Tensor:
-    """Scores ``(n,)`` of the training clips, each by a fit on other groups, in the scale of `fitted`; NaN without one."""
+    """Scores ``(n,)`` of training clips, each by a fit on other groups, in the scale of `fitted`; NaN without one."""
     held = held_out(*_training_arrays(batches), len(fitted.known), Options.of(settings))
     return torch.from_numpy(fitted.scaled(held))
 

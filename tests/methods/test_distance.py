@@ -153,7 +153,7 @@ def test_the_score_is_the_sum_of_two_values_scaled_by_clips_that_were_held_out()
 
 
 def test_training_clips_are_scored_by_fits_that_have_not_seen_their_group():
-    train = clips(spread=0.3)
+    train = clips(spread=0.8)
     method, lonely = fitted(train), fitted(clips(groups=1))
     wanted = np.full(len(train.row), np.nan)
     for inside, outside in folds(train, 3):
@@ -163,7 +163,7 @@ def test_training_clips_are_scored_by_fits_that_have_not_seen_their_group():
     found = method.training_score(train.split(7))
     np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-6)
     # a threshold from them accepts the share of new known clips that it was asked to, one from seen clips does not
-    new = method.predict(clips(60, seed=1, spread=0.3)).score
+    new = method.predict(clips(60, seed=1, spread=0.8)).score
     assert (new >= found.quantile(0.1)).float().mean() > 0.9
     assert (new >= method.predict(train).score.quantile(0.1)).float().mean() < 0.8
     assert lonely.training_score([clips(groups=1)]).isnan().all()
