@@ -1,0 +1,155 @@
+"""Verbs for people: results in the terminal, and what the configuration has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hcep import registry
+from hcep.errors import HcepError, closest
+from hcep.verbs.options import config_files
+
+
+def show(folder: Path | None, comparisons: bool, markdown: bool, latex: bool, metrics: Sequence[str] | None) -> None:
+    """The summary of a task, or its paired comparisons, as a table."""
+    from hcep.figures import summary_table as tables
+    from hcep.figures.summary_text import latex_text, markdown_text, terminal_text
+
+    if markdown and latex:
+        raise HcepError("--markdown and --latex are given", remedy="choose one of them")
+    file = _summary_of(folder)
+    known = tables.COMPARED if comparisons else tuple(tables.METRICS)
+    chosen = [registry.pick("metric", name, {one: one for one in known}) for name in dict.fromkeys(metrics or ())]
+    usual = known if comparisons else ("auroc", "oscr") if latex else tables.SHOWN
+    try:
+        rows = tables.read_summary(file, chosen or usual)
+        pairs = tables.read_comparisons(file.with_name("comparisons.csv")) if comparisons else []
+    except HcepError as error:
+        raise HcepError(error.cause, file=error.file, row=error.row, remedy=_again(file)) from error
+    if comparisons and not pairs:
+        cause = "no method is compared with another: none of the task's `references` is among its methods"
+        raise HcepError(cause, file=file.with_name("comparisons.csv"), remedy="name one in the task's `references`")
+    name = rows[0].get("task") or file.parent.name
+    if comparisons:
+        pairs = [row for row in pairs if row["metric"] in (chosen or usual)]
+        title, table = f"{name}: paired comparisons", tables.comparison_table(pairs, rows)
+    else:
+        title, table = f"{name}: summary", tables.summary_table(rows, chosen or usual)
+    facts = tables.facts(rows)
+    if latex:
+        text = latex_text(title, table, facts, label=f"tab:{name}{'-comparisons' if comparisons else ''}")
+    else:
+        text = (markdown_text if markdown else terminal_text)(title, table, facts)
+    print(text, end="")
+
+
+def _summary_of(folder: Path | None) -> Path:
+    """The summary in a folder of results, or what to do about one that is not there."""
+    there = sorted(path.parent for path in Path("results").glob("*/summary.csv"))
+    listed = (
+        f"here are {', '.join(map(str, there))}"
+        if there
+        else "`snakemake --cores 2 results/demo/summary.csv` makes one"
+    )
+    if folder is None:
+        raise HcepError("no folder of results is given", remedy=f"name one, as `hcep show results/demo`; {listed}")
+    file = folder if folder.suffix == ".csv" else folder / "summary.csv"
+    if file.is_file():
+        return file
+    above = [parent for parent in folder.parents if (parent / "summary.csv").is_file()]
+    names = {path.name: path for path in [*folder.parent.glob("*"), *there] if (path / "summary.csv").is_file()}
+    near = above[0] if above else names.get(closest(folder.name, names) or "")
+    inside = sorted(path.parent for path in folder.glob("*/summary.csv"))
+    if inside:
+        remedy = f"name one of {', '.join(map(str, inside))}"
+    elif near is not None:
+        remedy = f"did you mean {near}? or {_again(file)}"
+    else:
+        remedy = f"{_again(file)}; {listed}"
+    cause = "has no summary.csv" if folder.is_dir() else "there is no such folder"
+    raise HcepError(cause, file=folder, remedy=remedy)
+
+
+def _again(file: Path) -> str:
+    return f"make it: `snakemake --cores 2 {file}`, with the --configfile of the task if it has one"
+
+
+def list_names(what: str | None, config: Sequence[Path]) -> None:
+    """One line for each method, dataset, task or figure."""
+    from hcep.figures.summary_text import list_text
+
+    if what is None:
+        raise HcepError("nothing to list is given", remedy=f"name one of {', '.join(LISTS)}, as `hcep list methods`")
+    head, rows = registry.pick("list", what, LISTS)(config)
+    print(list_text(head, rows), end="")
+
+
+Found = tuple[list[str], list[list[str]]]
+
+
+def _methods(config: Sequence[Path]) -> Found:
+    from hcep.config.whole import read_config
+
+    whole = read_config(config_files(config))
+    rows = []
+    for name, method in whole.methods.items():
+        base = whole.base(name)
+        changes = [f"{key} {value}" for key, value in method.changes().items()]
+        changes += [f"encoder {method.encoder}"] if method.encoder else []
+        changes += [f"{key} chosen from {', '.join(map(str, values))}" for key, values in method.tune.items()]
+        said = _first_line(base).removesuffix(".")
+        rows.append([name, method.base, base.inputs, f"{said}: {', '.join(changes)}" if changes else said])
+    return ["method", "base", "trains on", "what it is: settings that it changes"], rows
+
+
+def _datasets(config: Sequence[Path]) -> Found:
+    from hcep.config.whole import read_config
+
+    rows = [
+        [
+            name,
+            one.adapter,
+            "yes" if Path(one.root).is_dir() else "no",
+            one.root,
+            f"{one.frames} frames of {one.size} pixels, {one.samples / 16000:g} s of sound, words: {one.text}",
+        ]
+        for name, one in read_config(config_files(config)).datasets.items()
+    ]
+    return ["dataset", "adapter", "there", "root", "a clip"], rows
+
+
+def _tasks(config: Sequence[Path]) -> Found:
+    from hcep.config.whole import read_config
+
+    whole = read_config(config_files(config))
+    rows = []
+    for name, task in whole.task_definitions.items():
+        runs = len(task.methods) * len(task.openness) * len(task.splits) * len(task.seeds)
+        sizes = f"{len(task.methods)} methods, {len(task.splits)} splits, {len(task.seeds)} seeds: {runs} runs"
+        built = ["of plain `snakemake`"] if name in whole.tasks else []
+        rows.append([name, ", ".join(task.dataset), task.encoder, "; ".join([", ".join(task.openness), sizes, *built])])
+    return ["task", "dataset", "encoder", "openness; size"], rows
+
+
+def _figures(config: Sequence[Path]) -> Found:
+    rows = [
+        [name, f"results/TASK/figures/{name}.svg", _first_line(registry.load(entry.target))]
+        for name, entry in registry.FIGURES.items()
+    ]
+    rows += [
+        [name, f"results/tables/{name}.svg", _first_line(registry.load(target))]
+        for name, target in registry.TABLE_FIGURES.items()
+    ]
+    return ["figure", "target of snakemake", "what it shows"], rows
+
+
+def _first_line(described: object) -> str:
+    return (described.__doc__ or "").strip().partition("\n")[0]
+
+
+LISTS: dict[str, Callable[[Sequence[Path]], Found]] = {
+    "methods": _methods,
+    "datasets": _datasets,
+    "tasks": _tasks,
+    "figures": _figures,
+}
