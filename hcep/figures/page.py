@@ -21,7 +21,7 @@ p, h1, h2, h3, summary { overflow-wrap: anywhere; } summary { cursor: pointer; m
 .caption { font-size: .9rem; max-width: 60rem; margin-bottom: .4rem; }
 .under { display: block; font-size: .85em; opacity: .75; } .beside { font-size: .85em; opacity: .75; }
 .few { opacity: .5; font-style: italic; }
-/* The first columns stay in their place while the others scroll; a column needs a known width for the next to lie at. */
+/* The first columns stay while the others scroll; a column needs a known width for the next to lie beside it. */
 .stay { --first: 4.6rem; --second: 12.5rem; border-collapse: separate; border-spacing: 0; }
 .stay tr > :nth-child(-n+2), .stay.three tr > :nth-child(3) { position: sticky; left: 0; z-index: 1;
   background: Canvas; white-space: normal; overflow-wrap: anywhere; box-sizing: border-box; }

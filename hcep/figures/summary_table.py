@@ -28,9 +28,9 @@ NOT_RANKED = {
 
 HIGHER, LOWER = "↑", "↓"
 SUMMARY_CAPTION = (
-    "Percent: the mean over class splits and seeds, ± its standard deviation over splits (over seeds where there is one "
-    "split), and in brackets the bootstrap interval over groups of test clips, class splits held fixed. kKuU: K known "
-    "and U unknown classes; mean: over the levels. ↑ higher is better, ↓ lower."
+    "Percent: the mean over class splits and seeds, ± its standard deviation over splits (over seeds where there is "
+    "one split), and in brackets the bootstrap interval over groups of test clips, class splits held fixed. kKuU: K "
+    "known and U unknown classes; mean: over the levels. ↑ higher is better, ↓ lower."
 )
 COMPARISON_CAPTION = (
     "Percentage points: the method minus the one in the column minus, both evaluated on the same draws of test clips; "
@@ -184,7 +184,8 @@ def summary_table(rows: Sequence[Row], metrics: Sequence[str] = SHOWN) -> Table:
         notes.append(f"Grey or in italics: fewer than {LEAST_GROUPS} groups of test clips, so no interval and no rank.")
     left = [f"{row['method']} {row['openness']}" for row in rows if row not in shown]
     notes += [f"Without any number: {', '.join(left)}."] if left else []
-    counts = "".join(f" Every row: {shown[0][name]} {name}." for name in COUNTS if shown and name not in varying)
+    same = [f"{shown[0][name]} {name}" for name in COUNTS if shown and name not in varying]
+    counts = f" Every row: {', '.join(same).replace('1 seeds', '1 seed')}." if same else ""
     return Table(
         (*PLACE, *varying),
         (*(METRICS[name] for name in metrics), *printed),

@@ -46,19 +46,17 @@ def terminal_text(title: str, table: Table, facts: Sequence[str]) -> str:
     console = make_console()
     plain = console.color_system is None
     found, left_out = _fitting(console, table, plain)
+    width = min(console.width, LONGEST_LINE)
     with console.capture() as captured:
         console.print(Text(title, style="bold"))
-        for text in (" ".join(facts), table.caption, _said(table, ("*", "+") if plain else ("bold", "underlined"))):
-            if text:
-                console.print(text, width=min(console.width, LONGEST_LINE))
+        console.print(" ".join(facts), width=width)
         console.print(found)
         if left_out:
             names, keys = ", ".join(metric.label for metric in left_out), " ".join(metric.name for metric in left_out)
-            note = f"Too narrow for {names}: widen the terminal, or choose, as --metrics {keys}"
-            console.print(note, width=min(console.width, LONGEST_LINE))
-        for note in table.notes:
-            console.print(note, width=min(console.width, LONGEST_LINE))
-    return captured.get()
+            console.print(f"Too narrow for {names}: widen the terminal, or name them: --metrics {keys}", width=width)
+        for text in (table.caption, _said(table, ("*", "+") if plain else ("bold", "underlined")), *table.notes):
+            console.print(text, width=width)
+    return _stripped(captured.get())
 
 
 def list_text(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -71,7 +69,13 @@ def list_text(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         found.add_row(*map(Text, row))
     with console.capture() as captured:
         console.print(found)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+    return _stripped(captured.get())
+
+
+def _stripped(text: str) -> str:
+    """Text without blanks at the ends of lines, and without blank lines that follow each other."""
+    lines = [line.rstrip() for line in text.splitlines()]
+    return "\n".join(line for place, line in enumerate(lines) if line or (place and lines[place - 1])) + "\n"
 
 
 def _fitting(console: Console, table: Table, plain: bool) -> tuple[RichTable, Sequence[Metric]]:

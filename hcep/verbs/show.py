@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -94,9 +95,9 @@ def _methods(config: Sequence[Path]) -> Found:
     rows = []
     for name, method in whole.methods.items():
         base = whole.base(name)
-        changes = [f"{key} {value}" for key, value in method.changes().items()]
+        changes = [f"{key} {_said(value)}" for key, value in method.changes().items()]
         changes += [f"encoder {method.encoder}"] if method.encoder else []
-        changes += [f"{key} chosen from {', '.join(map(str, values))}" for key, values in method.tune.items()]
+        changes += [f"{key} chosen from {_said(values)}" for key, values in method.tune.items()]
         said = _first_line(base).removesuffix(".")
         rows.append([name, method.base, base.inputs, f"{said}: {', '.join(changes)}" if changes else said])
     return ["method", "base", "trains on", "what it is: settings that it changes"], rows
@@ -125,26 +126,26 @@ def _tasks(config: Sequence[Path]) -> Found:
     rows = []
     for name, task in whole.task_definitions.items():
         runs = len(task.methods) * len(task.openness) * len(task.splits) * len(task.seeds)
-        sizes = f"{len(task.methods)} methods, {len(task.splits)} splits, {len(task.seeds)} seeds: {runs} runs"
-        built = ["of plain `snakemake`"] if name in whole.tasks else []
-        rows.append([name, ", ".join(task.dataset), task.encoder, "; ".join([", ".join(task.openness), sizes, *built])])
-    return ["task", "dataset", "encoder", "openness; size"], rows
+        text = f"{', '.join(task.openness)}: {len(task.methods)} methods, {runs} runs"
+        text += " (plain `snakemake` makes them)" if name in whole.tasks else ""
+        rows.append([name, ", ".join(task.dataset), task.encoder, text])
+    return ["task", "dataset", "encoder", "openness: size"], rows
 
 
 def _figures(config: Sequence[Path]) -> Found:
-    rows = [
-        [name, f"results/TASK/figures/{name}.svg", _first_line(registry.load(entry.target))]
-        for name, entry in registry.FIGURES.items()
-    ]
-    rows += [
-        [name, f"results/tables/{name}.svg", _first_line(registry.load(target))]
-        for name, target in registry.TABLE_FIGURES.items()
-    ]
-    return ["figure", "target of snakemake", "what it shows"], rows
+    rows = [[name, _first_line(registry.load(entry.target))] for name, entry in registry.FIGURES.items()]
+    for name, target in registry.TABLE_FIGURES.items():
+        rows.append([name, f"{_first_line(registry.load(target))} Its target is results/tables/{name}.svg."])
+    return ["figure", "what results/TASK/figures/FIGURE.svg shows"], rows
 
 
 def _first_line(described: object) -> str:
-    return (described.__doc__ or "").strip().partition("\n")[0]
+    return (described.__doc__ or "").strip().partition("\n")[0].replace("`", "")
+
+
+def _said(value: object) -> str:
+    """A value as YAML would have it in one line."""
+    return json.dumps(value).replace('"', "")
 
 
 LISTS: dict[str, Callable[[Sequence[Path]], Found]] = {

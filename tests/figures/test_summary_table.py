@@ -1,4 +1,4 @@
-"""Which numbers are marked and which are not compared, and what stands in the place of an interval that says nothing."""
+"""Which numbers are marked, which are not compared, and what stands in the place of an interval that says nothing."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_rows_without_numbers_are_named_and_not_listed(tmp_path):
 
 def test_counts_and_printed_numbers_have_columns_where_they_tell_something(tmp_path):
     same = table_of(tmp_path, [summary_row("a", auroc_sd="")])
-    assert same.place == ("openness", "method") and "Every row: 2 splits. Every row: 1 seeds." in same.caption
+    assert same.place == ("openness", "method") and "Every row: 2 splits, 1 seed." in same.caption
     assert same.lines[0].cells[0] == Cell("50.00", "", "[48.00, 52.00]")
     other = table_of(tmp_path, [summary_row("a", splits=4, paper_oscr="61.20"), summary_row("b")])
     assert other.place == ("openness", "method", "splits")

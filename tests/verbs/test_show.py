@@ -111,7 +111,7 @@ def test_the_configuration_is_listed(capsys, monkeypatch):
     lines = said(capsys, "list", "methods").splitlines()
     frozen = next(line for line in lines if line.startswith("frozen_prompts "))
     assert frozen.split(maxsplit=3)[1:3] == ["hcep", "media"] and frozen.endswith("ablations: prompts frozen")
-    assert any("lr chosen from 0.0005, 0.005, 0.05" in line for line in lines)
+    assert any("lr chosen from [0.0005, 0.005, 0.05]" in line for line in lines)
 
 
 def test_every_base_method_says_what_it_is():
