@@ -22,7 +22,7 @@ p, h1, h2, h3, summary { overflow-wrap: anywhere; } summary { cursor: pointer; m
 .under { display: block; font-size: .85em; opacity: .75; } .beside { font-size: .85em; opacity: .75; }
 .few { opacity: .5; font-style: italic; }
 /* The first columns stay while the others scroll; a column needs a known width for the next to lie beside it. */
-.stay { --first: 4.6rem; --second: 12.5rem; border-collapse: separate; border-spacing: 0; }
+.stay { --first: 6.4rem; --second: 14rem; border-collapse: separate; border-spacing: 0; }
 .stay tr > :nth-child(-n+2), .stay.three tr > :nth-child(3) { position: sticky; left: 0; z-index: 1;
   background: Canvas; white-space: normal; overflow-wrap: anywhere; box-sizing: border-box; }
 .stay tr > :nth-child(1) { min-width: var(--first); max-width: var(--first); }
@@ -32,7 +32,7 @@ p, h1, h2, h3, summary { overflow-wrap: anywhere; } summary { cursor: pointer; m
 tbody + tbody > tr:first-child > * { border-top: 2px solid #8888; }
 @media (max-width: 40rem) {
   body { margin: 1rem auto; padding: 0 .7rem; } th, td { padding: .2rem .45rem; } table { font-size: .8rem; }
-  .stay { --first: 3.6rem; --second: 6.8rem; }
+  .stay { --first: 4.6rem; --second: 6.9rem; } .stay th:first-child { font-size: .72rem; padding-right: 0; }
   .stay.three tr > :nth-child(1) { position: static; } .stay.three tr > :nth-child(2) { left: 0; }
   .stay.three tr > :nth-child(3) { left: var(--second); min-width: 6.2rem; max-width: 6.2rem; }
 }

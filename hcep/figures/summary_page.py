@@ -75,7 +75,12 @@ def _table(table: Table) -> list[str]:
 
 def _head_and_body(table: Table) -> tuple[list[str], list[list[str]]]:
     head = [*table.place, *(metric.heading for metric in table.metrics)]
-    return head, [[*line.place, *map(_html, line.cells)] for line in table.lines]
+    return head, [[*map(_name, line.place), *map(_html, line.cells)] for line in table.lines]
+
+
+def _name(text: str) -> Html:
+    """A name that breaks behind an underscore where its column is narrow."""
+    return Html(html_text(text).replace("_", "_<wbr>"))
 
 
 def _html(cell: Cell) -> Html:
@@ -92,7 +97,9 @@ def _movement(rows: Sequence[Row]) -> list[str]:
     moved = [(row, dict(part.split(" ", 1) for part in _parts(row) if part.startswith(MOVEMENT))) for row in rows]
     names = list(dict.fromkeys(name for _, values in moved for name in values))
     body = [
-        [row["openness"], row["method"], *(values.get(name, "") for name in names)] for row, values in moved if values
+        [row["openness"], _name(row["method"]), *(values.get(name, "") for name in names)]
+        for row, values in moved
+        if values
     ]
     heading = "<h2>How far the prompts moved</h2>"
     meaning = '<p class="caption">|now − start| / |start| after training: 0 is a prompt that stayed where it began.</p>'

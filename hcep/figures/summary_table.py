@@ -33,7 +33,7 @@ SUMMARY_CAPTION = (
     "known and U unknown classes; mean: over the levels. ↑ higher is better, ↓ lower."
 )
 COMPARISON_CAPTION = (
-    "Percentage points: the method minus the one in the column minus, both evaluated on the same draws of test clips; "
+    "Percentage points: the method minus the one in the column “minus”, both evaluated on the same draws of test clips; "
     "above zero the method is better. In brackets the bootstrap interval of the difference; p is not corrected for the "
     "number of rows: among twenty rows without any effect one below 0.05 is to be expected."
 )

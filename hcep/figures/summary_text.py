@@ -144,9 +144,9 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def latex_text(title: str, table: Table, facts: Sequence[str], *, label: str) -> str:
-    """The table in LaTeX with booktabs: like the paper's, with a metric's levels side by side, where it is a summary.
+    """The table in LaTeX with booktabs: a summary like the paper's tables, with a metric's levels side by side.
 
-    A comparison has its levels below each other.
+    Paired comparisons have a row for every line, their levels below each other.
     """
     said = _said(table, ("bold", "underlined"))
     caption = " ".join(part for part in (f"{title}.", *facts, table.caption, said, *table.notes) if part)
@@ -155,10 +155,10 @@ def latex_text(title: str, table: Table, facts: Sequence[str], *, label: str) ->
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table*}[t]",
-        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{_latex(caption)}}}",
         rf"\label{{{label}}}",
-        rf"\begin{{tabular}}{{{columns}}}",
+        rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
         *(r"\toprule", *head, r"\midrule", *body, r"\bottomrule"),
         r"\end{tabular}",
         r"\end{table*}",
@@ -193,14 +193,16 @@ def _beside_each_other(table: Table) -> tuple[str, list[str], list[str]]:
 
 def _below_each_other(table: Table) -> tuple[str, list[str], list[str]]:
     """Columns, head and body with a row per line of the table."""
-    head = [_row([*map(_latex, table.place), *(_latex(metric.heading) for metric in table.metrics)])]
+    # with one level, the caption says which
+    first = 0 if len({line.place[0] for line in table.lines}) > 1 else 1
+    head = [_row([*map(_latex, table.place[first:]), *(_latex(metric.heading) for metric in table.metrics)])]
     body: list[str] = []
     for number, line in enumerate(table.lines):
         if number and line.place[0] != table.lines[number - 1].place[0]:
             body.append(r"\addlinespace")
         cells = (f"{_latex_value(cell)} {_small(' '.join((cell.under, cell.beside)).strip())}" for cell in line.cells)
-        body.append(_row([*map(_latex, line.place), *(cell.strip() for cell in cells)]))
-    return "l" * (len(table.place) + len(table.metrics)), head, body
+        body.append(_row([*map(_latex, line.place[first:]), *(cell.strip() for cell in cells)]))
+    return "l" * (len(table.place) - first + len(table.metrics)), head, body
 
 
 def _row(cells: Sequence[str]) -> str:

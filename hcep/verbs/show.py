@@ -33,7 +33,10 @@ def show(folder: Path | None, comparisons: bool, markdown: bool, latex: bool, me
     name = rows[0].get("task") or file.parent.name
     if comparisons:
         pairs = [row for row in pairs if row["metric"] in (chosen or usual)]
-        title, table = f"{name}: paired comparisons", tables.comparison_table(pairs, rows)
+        # every level of every pair would not fit on a page
+        level = "mean" if latex and len({row["openness"] for row in pairs}) > 1 else None
+        title = f"{name}: paired comparisons{', mean over the openness levels' if level else ''}"
+        table = tables.comparison_table(pairs, rows, level)
     else:
         title, table = f"{name}: summary", tables.summary_table(rows, chosen or usual)
     facts = tables.facts(rows)
