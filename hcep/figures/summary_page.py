@@ -67,7 +67,7 @@ def _comparisons(comparisons: Sequence[Row], rows: Sequence[Row]) -> list[str]:
 def _table(table: Table) -> list[str]:
     """How to read a table, the table, and what must be known of some of its rows."""
     marks = [f"Bold: {table.best}"] * bool(table.best) + [f"underlined: {table.second}"] * bool(table.second)
-    caption = f"{table.caption} {'; '.join(marks)}." if marks else table.caption
+    caption = " ".join(filter(None, [table.caption, table.interval, f"{'; '.join(marks)}." if marks else ""]))
     stay = 3 if len(table.place) > 2 and table.place[2] == "minus" else 2
     notes = [f'<p class="caption">{html_text(note)}</p>' for note in table.notes]
     return [f'<p class="caption">{html_text(caption)}</p>', html_table(*_head_and_body(table), stay=stay), *notes]

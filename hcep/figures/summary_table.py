@@ -29,14 +29,15 @@ NOT_RANKED = {
 HIGHER, LOWER = "↑", "↓"
 SUMMARY_CAPTION = (
     "Percent: the mean over class splits and seeds, ± its standard deviation over splits (over seeds where there is "
-    "one split), and in brackets the bootstrap interval over groups of test clips, class splits held fixed. kKuU: K "
-    "known and U unknown classes; mean: over the levels. ↑ higher is better, ↓ lower."
+    "one split). kKuU: K known and U unknown classes; mean: over the levels. ↑ higher is better, ↓ lower."
 )
+SUMMARY_INTERVAL = "In brackets: the bootstrap interval over groups of test clips, class splits held fixed."
 COMPARISON_CAPTION = (
-    "Percentage points: the method minus the one in the column “minus”, both evaluated on the same draws of test clips; "
-    "above zero the method is better. In brackets the bootstrap interval of the difference; p is not corrected for the "
-    "number of rows: among twenty rows without any effect one below 0.05 is to be expected."
+    "Percentage points: the method minus the one in the column “minus”, both evaluated on the same draws of test "
+    "clips; above zero the method is better. p is not corrected for the number of rows: among twenty rows without any "
+    "effect one below 0.05 is to be expected."
 )
+COMPARISON_INTERVAL = "In brackets: the bootstrap interval of the difference."
 
 
 class Metric(NamedTuple):
@@ -106,8 +107,8 @@ class Table(NamedTuple):
     metrics : tuple of Metric
         One for every cell of a line.
     lines : list of Line
-    caption : str
-        How to read it.
+    caption, interval : str
+        How to read it, and the intervals of its cells.
     best, second : str
         What the marks ``best`` and ``second`` mean; '' for one that no cell has.
     notes : list of str
@@ -118,6 +119,7 @@ class Table(NamedTuple):
     metrics: tuple[Metric, ...]
     lines: list[Line]
     caption: str
+    interval: str
     best: str
     second: str
     notes: list[str]
@@ -191,6 +193,7 @@ def summary_table(rows: Sequence[Row], metrics: Sequence[str] = SHOWN) -> Table:
         (*(METRICS[name] for name in metrics), *printed),
         lines,
         caption=SUMMARY_CAPTION + counts,
+        interval=SUMMARY_INTERVAL if any(cell.under.startswith("[") for line in lines for cell in line.cells) else "",
         best="the best of an openness and column" if marks else "",
         second="the second best" if "second" in marks.values() else "",
         notes=notes,
@@ -202,18 +205,14 @@ def comparison_table(comparisons: Sequence[Row], summary: Sequence[Row], opennes
 
     The summary says which rows have too few groups of test clips for either.
     """
-    few = {(row["method"], row["openness"]): _groups(row) for row in summary if _few(row)}
+    few = {(row["method"], row["openness"]): _few(row) for row in summary}
     metrics = [name for name in COMPARED if any(row["metric"] == name for row in comparisons)]
     found: dict[tuple[str, str, str], dict[str, Cell]] = {}
     for row in comparisons:
         if openness in (None, row["openness"]):
-            groups = [
-                few[name, row["openness"]]
-                for name in (row["method"], row["reference"])
-                if (name, row["openness"]) in few
-            ]
+            groups = [few.get((name, row["openness"])) for name in (row["method"], row["reference"])]
             cells = found.setdefault((row["openness"], row["method"], row["reference"]), {})
-            cells[row["metric"]] = _difference(row, min(groups, default=None))
+            cells[row["metric"]] = _difference(row, min(filter(None, groups), default=None))
     levels = list(dict.fromkeys(row["openness"] for row in summary))
     lines = [
         Line(place, tuple(cells.get(name, Cell()) for name in metrics))
@@ -228,6 +227,7 @@ def comparison_table(comparisons: Sequence[Row], summary: Sequence[Row], opennes
         tuple(METRICS[name] for name in metrics),
         lines,
         caption=COMPARISON_CAPTION,
+        interval=COMPARISON_INTERVAL if any(cell.under.startswith("[") for cell in cells_shown) else "",
         best="an interval that leaves 0 out" if any(cell.mark == "best" for cell in cells_shown) else "",
         second="",
         notes=notes,
@@ -276,8 +276,9 @@ def _cell(row: Row, name: str, mark: str) -> Cell:
     if not row[name]:
         return Cell()
     spread = f"± {row[f'{name}_sd']}" if row[f"{name}_sd"] else ""
-    if _few(row):
-        return Cell(row[name], spread, _no_interval(_groups(row)), "few")
+    groups = _few(row)
+    if groups is not None:
+        return Cell(row[name], spread, _no_interval(groups), "few")
     return Cell(row[name], spread, _interval(row[f"{name}_lo"], row[f"{name}_hi"]), mark)
 
 
@@ -295,14 +296,11 @@ def _interval(low: str, high: str) -> str:
     return f"[{low}, {high}]" if low else ""
 
 
-def _groups(row: Row) -> int | None:
-    return groups_of(row["note"])
+def _few(row: Row) -> int | None:
+    """The number of groups of test clips where they are too few; None elsewhere."""
+    groups = groups_of(row["note"])
+    return groups if groups is not None and groups < LEAST_GROUPS else None
 
 
-def _few(row: Row) -> bool:
-    groups = _groups(row)
-    return groups is not None and groups < LEAST_GROUPS
-
-
-def _no_interval(groups: int | None) -> str:
+def _no_interval(groups: int) -> str:
     return f"{groups} test group{'' if groups == 1 else 's'}"

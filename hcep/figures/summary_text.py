@@ -54,7 +54,8 @@ def terminal_text(title: str, table: Table, facts: Sequence[str]) -> str:
         if left_out:
             names, keys = ", ".join(metric.label for metric in left_out), " ".join(metric.name for metric in left_out)
             console.print(f"Too narrow for {names}: widen the terminal, or name them: --metrics {keys}", width=width)
-        for text in (table.caption, _said(table, ("*", "+") if plain else ("bold", "underlined")), *table.notes):
+        marks = _said(table, ("*", "+") if plain else ("bold", "underlined"))
+        for text in filter(None, (f"{table.caption} {table.interval}", marks, *table.notes)):
             console.print(text, width=width)
     return _stripped(captured.get())
 
@@ -124,7 +125,7 @@ def markdown_text(title: str, table: Table, facts: Sequence[str]) -> str:
     head = [*table.place, *(metric.heading for metric in table.metrics)]
     lines = [f"**{_markdown(title)}**", ""]
     said = _said(table, ("bold", "underlined"))
-    lines += [_markdown(" ".join(part for part in (*facts, table.caption, said) if part)), ""]
+    lines += [_markdown(" ".join(part for part in (*facts, table.caption, table.interval, said) if part)), ""]
     lines += [f"| {' | '.join(map(_markdown, head))} |", f"|{' --- |' * len(head)}"]
     for line in table.lines:
         cells = [*map(_markdown, line.place), *map(_markdown_cell, line.cells)]
@@ -149,8 +150,10 @@ def latex_text(title: str, table: Table, facts: Sequence[str], *, label: str) ->
     Paired comparisons have a row for every line, their levels below each other.
     """
     said = _said(table, ("bold", "underlined"))
-    caption = " ".join(part for part in (f"{title}.", *facts, table.caption, said, *table.notes) if part)
     beside = table.place[2:3] != ("minus",)
+    # the paper's layout has no room for intervals, and writes an openness as O(K:U)
+    reading = [table.caption.replace("kKuU", "O(K:U)")] if beside else [table.caption, table.interval]
+    caption = " ".join(part for part in (f"{title}.", *facts, *reading, said, *table.notes) if part)
     columns, head, body = _beside_each_other(table) if beside else _below_each_other(table)
     lines = [
         r"% needs \usepackage{booktabs}",
@@ -158,6 +161,7 @@ def latex_text(title: str, table: Table, facts: Sequence[str], *, label: str) ->
         r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{_latex(caption)}}}",
         rf"\label{{{label}}}",
+        r"\smallskip",
         rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
         *(r"\toprule", *head, r"\midrule", *body, r"\bottomrule"),
         r"\end{tabular}",
@@ -175,16 +179,16 @@ def _beside_each_other(table: Table) -> tuple[str, list[str], list[str]]:
     spans = [(extra + 1 + width * number, extra + width * (number + 1)) for number in range(len(table.metrics))]
     over = [rf"\multicolumn{{{width}}}{{c}}{{{_latex(metric.heading)}}}" for metric in table.metrics]
     rules = "".join(rf"\cmidrule(lr){{{first}-{last}}}" for first, last in spans)
-    place = [_latex(name) for name in table.place[1:]]
-    under = [*place, *(_level(level) for _ in table.metrics for level in levels)]
+    under = [*map(_latex, table.place[1:]), *(_level(level) for _ in table.metrics for level in levels)]
     head = [_row([*[""] * extra, *over]), rules, _row(under)]
     body = []
-    for name in names:
+    for place, name in enumerate(names):
         cells = [
             found[level, name][number] if (level, name) in found else Cell()
             for number in range(len(table.metrics))
             for level in levels
         ]
+        body += [r"\addlinespace[2pt]"] if place else []
         body.append(_row([*map(_latex, name), *map(_latex_value, cells)]))
         if any(cell.beside for cell in cells):
             body.append(_row([*[""] * extra, *(_small(cell.beside) for cell in cells)]))
