@@ -48,30 +48,33 @@ def show(folder: Path | None, comparisons: bool, markdown: bool, latex: bool, me
 
 
 def _summary_of(folder: Path | None) -> Path:
-    """The summary in a folder of results, or what to do about one that is not there."""
+    """The summary in a folder of results.
+
+    Raises
+    ------
+    HcepError
+        There is none; with the folder that was probably meant, or the command that makes it.
+    """
     there = sorted(path.parent for path in Path("results").glob("*/summary.csv"))
-    listed = (
-        f"here are {', '.join(map(str, there))}"
-        if there
-        else "`snakemake --cores 2 results/demo/summary.csv` makes one"
-    )
+    listed = f"here are {', '.join(map(str, there))}" if there else _again(Path("results/demo/summary.csv"))
     if folder is None:
         raise HcepError("no folder of results is given", remedy=f"name one, as `hcep show results/demo`; {listed}")
     file = folder if folder.suffix == ".csv" else folder / "summary.csv"
     if file.is_file():
         return file
     above = [parent for parent in folder.parents if (parent / "summary.csv").is_file()]
-    names = {path.name: path for path in [*folder.parent.glob("*"), *there] if (path / "summary.csv").is_file()}
-    near = above[0] if above else names.get(closest(folder.name, names) or "")
     inside = sorted(path.parent for path in folder.glob("*/summary.csv"))
-    if inside:
-        remedy = f"name one of {', '.join(map(str, inside))}"
-    elif near is not None:
-        remedy = f"did you mean {near}? or {_again(file)}"
-    else:
-        remedy = f"{_again(file)}; {listed}"
+    names = {path.name: path for path in [*folder.parent.glob("*"), *there] if (path / "summary.csv").is_file()}
+    near = closest(folder.name, names)
+    of_a_task = folder.parent.name == "results"
+    remedies = [
+        f"name one of {', '.join(map(str, inside))}" if inside else "",
+        f"did you mean {above[0]}?" if above else f"did you mean {names[near]}?" if near else "",
+        _again(file) if of_a_task else "",
+    ]
     cause = "has no summary.csv" if folder.is_dir() else "there is no such folder"
-    raise HcepError(cause, file=folder, remedy=remedy)
+    found = [remedy for remedy in remedies if remedy]
+    raise HcepError(cause, file=folder, remedy=" or ".join(found) or f"name the folder of a task; {listed}")
 
 
 def _again(file: Path) -> str:
@@ -103,7 +106,7 @@ def _methods(config: Sequence[Path]) -> Found:
         changes += [f"{key} chosen from {_said(values)}" for key, values in method.tune.items()]
         said = _first_line(base).removesuffix(".")
         rows.append([name, method.base, base.inputs, f"{said}: {', '.join(changes)}" if changes else said])
-    return ["method", "base", "trains on", "what it is: settings that it changes"], rows
+    return ["method", "base", "trains on", "what it is: what it changes"], rows
 
 
 def _datasets(config: Sequence[Path]) -> Found:

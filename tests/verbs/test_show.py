@@ -59,7 +59,7 @@ def test_what_cannot_be_shown_is_explained(results, capsys):
     assert "did you mean 'fpr95'?" in said(capsys, "show", results, "--metrics", "fpr59", code=1)
     assert "no metric 'fpr95'" in said(capsys, "show", results, "--comparisons", "--metrics", "fpr95", code=1)
     assert "here are results/mine" in said(capsys, "show", code=1)
-    assert "there is no such folder. Remedy: did you mean results/mine? or make it" in said(
+    assert "there is no such folder. Remedy: did you mean results/mine? or make it: `snakemake" in said(
         capsys, "show", "results/mien", code=1
     )
     assert "did you mean results/mine?" in said(capsys, "show", "mine", code=1)
@@ -70,7 +70,9 @@ def test_what_cannot_be_shown_is_explained(results, capsys):
     assert "results: has no summary.csv. Remedy: name one of results/mine" in said(capsys, "show", "results", code=1)
     Path("elsewhere").mkdir()
     text = said(capsys, "show", "elsewhere", code=1)
-    assert "`snakemake --cores 2 elsewhere/summary.csv`" in text and "Traceback" not in text
+    assert "has no summary.csv. Remedy: name the folder of a task; here are results/mine" in text
+    text = said(capsys, "show", "results/zebra", code=1)
+    assert "Remedy: make it: `snakemake --cores 2 results/zebra/summary.csv`" in text
 
 
 def test_a_summary_of_another_version_is_refused_with_the_command_that_makes_it_anew(results, capsys):
