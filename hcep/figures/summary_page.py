@@ -8,18 +8,19 @@ from pathlib import Path
 from hcep.evaluation.versus_paper import MEAN
 from hcep.figures.page import Html, html_page, html_table, html_text
 from hcep.figures.summary_table import (
+    MOVEMENT,
     Cell,
     Row,
     Table,
     comparison_table,
     facts,
+    note_parts,
     read_comparisons,
     read_summary,
+    remarks,
     summary_table,
 )
 from hcep.files import write_text
-
-MOVEMENT = "movement_"
 
 
 def write_summary_page(summary: str | Path, comparisons: str | Path, output: str | Path, *, task: str) -> None:
@@ -31,22 +32,17 @@ def write_summary_page(summary: str | Path, comparisons: str | Path, output: str
         A table is missing or lacks a column, the summary is empty, or a cell is no number.
     """
     rows = read_summary(summary)
-    left_out = [
-        f"{openness}: {names.replace(';', ', ')}"
-        for openness, names in dict.fromkeys((row["openness"], row.get("left_out", "")) for row in rows)
-        if names and openness != MEAN
-    ]
     head = facts(rows)
-    if left_out:
+    if any(row.get("left_out") for row in rows):
         head.append("A split left classes out of the known ones, see below the table.")
+    notes = [f"<p>{html_text(remark)}</p>" for remark in remarks(rows)]
     parts = [
         f"<h1>{html_text(task)}</h1>",
         f"<p>{html_text(' '.join(head))}</p>",
         *_table(summary_table(rows)),
-        *(f"<p>Left out of the known classes, too few training clips: {html_text(text)}.</p>" for text in left_out),
         *_comparisons(read_comparisons(comparisons), rows),
         *_movement(rows),
-        *_notes(rows),
+        *(["<h2>Notes</h2>", *notes] if notes else []),
     ]
     write_text(output, html_page(task, parts))
 
@@ -94,7 +90,7 @@ def _html(cell: Cell) -> Html:
 
 def _movement(rows: Sequence[Row]) -> list[str]:
     """How far each prompt moved, a column per prompt; rows without prompts are not listed."""
-    moved = [(row, dict(part.split(" ", 1) for part in _parts(row) if part.startswith(MOVEMENT))) for row in rows]
+    moved = [(row, dict(part.split(" ", 1) for part in note_parts(row) if part.startswith(MOVEMENT))) for row in rows]
     names = list(dict.fromkeys(name for _, values in moved for name in values))
     body = [
         [row["openness"], _name(row["method"]), *(values.get(name, "") for name in names)]
@@ -105,20 +101,3 @@ def _movement(rows: Sequence[Row]) -> list[str]:
     meaning = '<p class="caption">|now − start| / |start| after training: 0 is a prompt that stayed where it began.</p>'
     head = ["openness", "method", *(name.removeprefix(MOVEMENT) for name in names)]
     return [heading, meaning, html_table(head, body, stay=2)] if body else []
-
-
-def _notes(rows: Sequence[Row]) -> list[str]:
-    """What else a reader must know, once for all rows of which it is true."""
-    places: dict[str, list[str]] = {}
-    for row in rows:
-        for part in _parts(row):
-            # movements have a table of their own, and stand-ins are named above the table
-            if part and not part.startswith((MOVEMENT, "stand-in")):
-                places.setdefault(part, []).append(f"{row['method']} {row['openness']}")
-    named = {part: "all rows" if len(where) == len(rows) else ", ".join(where) for part, where in places.items()}
-    lines = [f"<p>{html_text(part)} ({html_text(where)}).</p>" for part, where in named.items()]
-    return ["<h2>Notes</h2>", *lines] if lines else []
-
-
-def _parts(row: Row) -> list[str]:
-    return row["note"].split("; ")

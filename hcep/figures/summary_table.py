@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from hcep.errors import HcepError
 from hcep.evaluation.aggregate import COMPARED, COMPARISON_COLUMNS
 from hcep.evaluation.groups import LEAST_GROUPS, groups_of
+from hcep.evaluation.versus_paper import MEAN
 from hcep.figures.run_files import number, read_rows
 from hcep.files import read_table
 
@@ -16,6 +18,7 @@ Row = Mapping[str, str]
 PLACE = ("openness", "method")
 COUNTS = ("splits", "seeds")
 NEEDED = (*PLACE, *COUNTS, "stand_in", "text_kind", "selection", "note")
+MOVEMENT = "movement_"
 PARTS = ("", "_sd", "_lo", "_hi")
 # what stands behind the name of a row that is not compared with the others, and why
 STAND_IN, ON_TEST, LEXICON = "†", "‡", "§"
@@ -184,6 +187,12 @@ def summary_table(rows: Sequence[Row], metrics: Sequence[str] = SHOWN) -> Table:
     notes = [f"{mark} {reason}: not ranked." for mark, reason in NOT_RANKED.items() if mark in said]
     if any(map(_few, shown)):
         notes.append(f"Grey or in italics: fewer than {LEAST_GROUPS} groups of test clips, so no interval and no rank.")
+    classes = dict.fromkeys((row["openness"], row.get("left_out", "")) for row in rows)
+    notes += [
+        f"Left out of the known classes, too few training clips: {openness}: {names.replace(';', ', ')}."
+        for openness, names in classes
+        if names and openness != MEAN
+    ]
     left = [f"{row['method']} {row['openness']}" for row in rows if row not in shown]
     notes += [f"Without any number: {', '.join(left)}."] if left else []
     same = [f"{shown[0][name]} {name}" for name in COUNTS if shown and name not in varying]
@@ -204,13 +213,23 @@ def comparison_table(comparisons: Sequence[Row], summary: Sequence[Row], opennes
     """Method minus reference on the same clips, level by level or at one level, with interval and p.
 
     The summary says which rows have too few groups of test clips for either.
+
+    Raises
+    ------
+    HcepError
+        A pair is not in the summary.
     """
     few = {(row["method"], row["openness"]): _few(row) for row in summary}
     metrics = [name for name in COMPARED if any(row["metric"] == name for row in comparisons)]
     found: dict[tuple[str, str, str], dict[str, Cell]] = {}
     for row in comparisons:
         if openness in (None, row["openness"]):
-            groups = [few.get((name, row["openness"])) for name in (row["method"], row["reference"])]
+            pair = [(name, row["openness"]) for name in (row["method"], row["reference"])]
+            if not few.keys() >= {*pair}:
+                names = f"{row['method']} and {row['reference']} at {row['openness']}"
+                cause = f"the comparison of {names} is of other runs than the summary"
+                raise HcepError(cause, remedy="make both tables again, in one run of `aggregate`")
+            groups = [few[key] for key in pair]
             cells = found.setdefault((row["openness"], row["method"], row["reference"]), {})
             cells[row["metric"]] = _difference(row, min(filter(None, groups), default=None))
     levels = list(dict.fromkeys(row["openness"] for row in summary))
@@ -245,6 +264,23 @@ def facts(rows: Sequence[Row]) -> list[str]:
     elif True in stand_ins:
         found.append("Rows with stand-in encoders or composite data: not comparable with published results.")
     return found
+
+
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """What the notes of rows say beside that, once for all rows of which it is true."""
+    places: dict[str, list[str]] = {}
+    for row in rows:
+        for part in note_parts(row):
+            # the page has a table of movements, and stand-ins are named above the table
+            if part and not part.startswith((MOVEMENT, "stand-in")):
+                places.setdefault(part, []).append(f"{row['method']} {row['openness']}")
+    named = {part: "all rows" if len(where) == len(rows) else ", ".join(where) for part, where in places.items()}
+    return [f"{part} ({where})." for part, where in named.items()]
+
+
+def note_parts(row: Row) -> list[str]:
+    """The parts of the note of a row."""
+    return row["note"].split("; ")
 
 
 def _reasons(row: Row, rows: Sequence[Row]) -> list[str]:

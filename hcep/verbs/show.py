@@ -39,7 +39,7 @@ def show(folder: Path | None, comparisons: bool, markdown: bool, latex: bool, me
         table = tables.comparison_table(pairs, rows, level)
     else:
         title, table = f"{name}: summary", tables.summary_table(rows, chosen or usual)
-    facts = tables.facts(rows)
+    facts, table = tables.facts(rows), table._replace(notes=[*table.notes, *tables.remarks(rows)])
     if latex:
         text = latex_text(title, table, facts, label=f"tab:{name}{'-comparisons' if comparisons else ''}")
     else:

@@ -7,7 +7,15 @@ from sample_summary import comparison_row, summary_row, write_results
 
 from hcep.errors import HcepError
 from hcep.evaluation.groups import FEW_GROUPS, groups_note, groups_of
-from hcep.figures.summary_table import Cell, comparison_table, facts, read_comparisons, read_summary, summary_table
+from hcep.figures.summary_table import (
+    Cell,
+    comparison_table,
+    facts,
+    read_comparisons,
+    read_summary,
+    remarks,
+    summary_table,
+)
 
 
 def table_of(tmp_path, rows, **more):
@@ -126,6 +134,22 @@ def test_differences_have_signs_and_those_away_from_zero_are_marked(tmp_path):
 
 
 METRICS = ("auroc", "oscr")
+
+
+def test_comparisons_of_other_runs_are_refused(tmp_path):
+    rows = read_summary(write_results(tmp_path, [summary_row("a"), summary_row("b")], []) / "summary.csv")
+    for pair in (comparison_row("a", "c"), comparison_row("a", "b", "k4u6")):
+        with pytest.raises(HcepError, match="is of other runs than the summary"):
+            comparison_table([pair], rows)
+
+
+def test_remarks_are_made_once_for_all_rows_of_which_they_are_true():
+    rows = [
+        summary_row(name, note=f"stand-in x; movement_y 1; {note}") for name, note in (("a", "odd; late"), ("b", "odd"))
+    ]
+    assert remarks(rows) == ["odd (all rows).", "late (a k8u2)."]
+    table = summary_table([summary_row("a", level, left_out="joy;fear") for level in ("k8u2", "mean")])
+    assert table.notes == ["Left out of the known classes, too few training clips: k8u2: joy, fear."]
 
 
 def test_faulty_tables_are_explained(tmp_path):
