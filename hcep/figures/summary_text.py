@@ -52,8 +52,11 @@ def terminal_text(title: str, table: Table, facts: Sequence[str]) -> str:
         console.print(" ".join(facts), width=width)
         console.print(found)
         if left_out:
-            names, keys = ", ".join(metric.label for metric in left_out), " ".join(metric.name for metric in left_out)
-            console.print(f"Too narrow for {names}: widen the terminal, or name them: --metrics {keys}", width=width)
+            # the paper's numbers come by themselves
+            keys = " ".join(metric.name for metric in left_out if metric.arrow)
+            remedy = f"widen the terminal, or name them: --metrics {keys}" if keys else "widen the terminal"
+            names = ", ".join(metric.label for metric in left_out)
+            console.print(f"Too narrow for {names}: {remedy}", width=width)
         marks = _said(table, ("*", "+") if plain else ("bold", "underlined"))
         for text in filter(None, (f"{table.caption} {table.interval}", marks, *table.notes)):
             console.print(text, width=width)

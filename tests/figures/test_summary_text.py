@@ -74,6 +74,14 @@ def test_a_file_gets_every_column_whatever_the_width_of_a_terminal(monkeypatch, 
     assert "FPR95 ↓" in terminal_text("t", table, FACTS) and "Too narrow" not in terminal_text("t", table, FACTS)
 
 
+def test_the_papers_numbers_are_no_columns_to_choose(monkeypatch, tmp_path):
+    rows = [summary_row("frozen_prompts_distance", paper_auroc="61.20", paper_oscr="41.30")]
+    found = summary_table(read_summary(write_results(tmp_path, rows, []) / "summary.csv"), ("auroc", "oscr"))
+    assert "Too narrow for paper's OSCR: widen the terminal\n" in at_width(monkeypatch, found, 84)
+    assert "Too narrow for OSCR, paper's AUROC, paper's OSCR" in at_width(monkeypatch, found, 60)
+    assert "41.30" in at_width(monkeypatch, found, 120)
+
+
 def test_a_list_keeps_its_names_whole(monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     text = list_text(["method", "what it is"], [["frozen_prompts_distance", "one two three four five six seven eight"]])
