@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def show(folder: Path | None, comparisons: bool, markdown: bool, latex: bool, me
         text = latex_text(title, table, facts, label=f"tab:{name}{'-comparisons' if comparisons else ''}")
     else:
         text = (markdown_text if markdown else terminal_text)(title, table, facts)
-    print(text, end="")
+    _print(text)
 
 
 def _summary_of(folder: Path | None) -> Path:
@@ -88,7 +89,7 @@ def list_names(what: str | None, config: Sequence[Path]) -> None:
     if what is None:
         raise HcepError("nothing to list is given", remedy=f"name one of {', '.join(LISTS)}, as `hcep list methods`")
     head, rows = registry.pick("list", what, LISTS)(config)
-    print(list_text(head, rows), end="")
+    _print(list_text(head, rows))
 
 
 Found = tuple[list[str], list[list[str]]]
@@ -147,6 +148,12 @@ def _figures(config: Sequence[Path]) -> Found:
 
 def _first_line(described: object) -> str:
     return (described.__doc__ or "").strip().partition("\n")[0].replace("`", "")
+
+
+def _print(text: str) -> None:
+    """Print; a terminal that cannot show a sign, such as an arrow, gets a question mark in its place."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), end="")
 
 
 def _said(value: object) -> str:

@@ -103,6 +103,13 @@ def test_a_reader_that_had_enough_gets_no_message(results):
     assert run.returncode == 1 and run.stderr == ""
 
 
+def test_a_terminal_without_the_signs_still_gets_the_digits(results):
+    command = [sys.executable, "-m", "hcep.cli", "show", "results/mine"]
+    more = {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | more)
+    assert run.returncode == 0 and "60.00* ? 1.00" in run.stdout and "[58.00, 62.00]" in run.stdout
+
+
 def test_the_configuration_is_listed(capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv("COLUMNS", raising=False)
