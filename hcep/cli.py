@@ -10,12 +10,24 @@ import os
 import select
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from hcep.errors import HcepError
 from hcep.stages import STAGES
 from hcep.verbs.options import add_stage, call
 
 STDOUT = 1  # the file descriptor
+
+
+class Version(argparse.Action):
+    """``--version``, which is looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print it and end."""
+        from importlib.metadata import version
+
+        print(f"hcep {version('hcep')}")
+        parser.exit()
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         "hand; `snakemake --cores 2 results/demo/summary.csv` runs them all.",
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("--version", action=Version, nargs=0, help="show the version and exit")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
     for name, stage in STAGES.items():
         add_stage(verbs.add_parser(name, help=stage.help, description=stage.help), stage)

@@ -25,7 +25,7 @@ class Argument(NamedTuple):
     place : str
         Where a rule of the workflow has the value, as ``input.scores``; '' for an option that no rule sets.
     kind : callable
-        From the text on the command line to the value.
+        From the text on the command line to the value; `bool` for an option without one, which is true where given.
     default
         `REQUIRED`, or the value of an option that is left out.
     nargs : str, int or None
@@ -470,7 +470,32 @@ STAGES: dict[str, Stage] = {
     "summary_page": Stage(
         "hcep.figures.summary_page:write_summary_page",
         "The summary table as a page for the report.",
-        (names("task"), reads("summary", "summary.csv"), writes("output", "HTML page to write")),
+        (
+            names("task"),
+            *(reads(name, f"{name}.csv") for name in ("summary", "comparisons")),
+            writes("output", "HTML page to write"),
+        ),
+    ),
+    "show": Stage(
+        "hcep.verbs.show:show",
+        "Print the summary of a task, or its paired comparisons, as a table: for the terminal, Markdown or LaTeX.",
+        (
+            option("folder", "folder of a task's results, e.g. results/mafw", default=None, positional=True),
+            option("comparisons", "the paired comparisons instead of the summary", kind=bool),
+            option("markdown", "as a Markdown table", kind=bool),
+            option("latex", "as a LaTeX table with booktabs, laid out as the paper's", kind=bool),
+            option(
+                "metrics", "columns, as auroc fpr95; the usual ones when not named", kind=str, nargs="+", default=None
+            ),
+        ),
+    ),
+    "list": Stage(
+        "hcep.verbs.show:list_names",
+        "List the methods, datasets, tasks or figures that there are, one line each.",
+        (
+            option("what", "methods, datasets, tasks or figures", kind=str, default=None, positional=True),
+            option("config", "files laid over config/config.yaml", nargs="+", default=()),
+        ),
     ),
 }
 

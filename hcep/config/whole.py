@@ -159,6 +159,11 @@ def check_value(model: type[Settings], setting: str, value: Any) -> Any:
         raise HcepError(f"{place}: {told.cause}", remedy=remedy) from error
 
 
+def read_config(paths: Sequence[Path]) -> Config:
+    """The whole configuration of files that are laid over each other."""
+    return Config.read(read_configs(paths))
+
+
 def read_configs(paths: Sequence[Path]) -> dict[str, Any]:
     """Config files laid over each other, key by key, as Snakemake does."""
     config: dict[str, Any] = {}

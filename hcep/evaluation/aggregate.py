@@ -8,6 +8,7 @@ from typing import Any
 
 from hcep.evaluation.bootstrap import interval, paired_p
 from hcep.evaluation.corpora import APART, PER_CORPUS, known_name
+from hcep.evaluation.groups import groups_note
 from hcep.evaluation.marks import joined_marks, shown_columns
 from hcep.evaluation.metrics import METRICS, Floats
 from hcep.evaluation.runs import Cell, Run, level_cell, mean_cell, read_runs
@@ -16,9 +17,6 @@ from hcep.evaluation.versus_paper import MEAN, Paper, number, of_task, read_prin
 from hcep.files import write_table
 from hcep.protocol.openness import openness_value, parse_openness
 
-# with fewer than about thirty groups, a percentile interval contains the truth less often than its confidence says; the
-# fewer groups, the worse
-FEW_GROUPS = 20
 COMPARED = ("auroc", "oscr", "accuracy")
 LEVEL_COLUMNS = ("known", "unknown", "openness_value")
 RUN_COLUMNS = (
@@ -217,11 +215,7 @@ def note_of(cell: Cell) -> str:
     if any(run.metrics["selection"] == "best_on_test" for run in cell.runs):
         notes.append("epoch selected on test clips")
     notes += dict.fromkeys(remark for run in cell.runs for remark in run.metrics["remarks"])
-    fewest = min(run.metrics["n_groups"] for run in cell.runs)
-    if fewest == 1:
-        notes.append("one test group: no interval")
-    elif fewest < FEW_GROUPS:
-        notes.append(f"{fewest} test groups: intervals tend to be too narrow")
+    notes += filter(None, [groups_note(min(run.metrics["n_groups"] for run in cell.runs))])
     dropped = max(run.metrics["replicates_dropped"] for run in cell.runs)
     if dropped:
         notes.append(f"up to {dropped} bootstrap replicates dropped per run")

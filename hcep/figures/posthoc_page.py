@@ -44,9 +44,9 @@ def write_posthoc_page(table: str | Path, output: str | Path, *, task: str) -> N
         f"<h1>Post-hoc scores of {html_text(task)}</h1>",
         f"<p>{html_text(facts)}</p>",
         "<h2>Own score beside own + distance</h2>",
-        html_table(*_beside(rows)),
+        html_table(*_beside(rows), stay=2),
         "<h2>All scores</h2>",
-        html_table([*place, *heads, "reason"], all_scores),
+        html_table([*place, *heads, "reason"], all_scores, stay=3),
     ]
     write_text(output, html_page(f"{task}: post-hoc scores", parts))
 

@@ -1,90 +1,103 @@
-"""summary.csv as a page: one row per method and openness, the intervals beside the values."""
+"""The summary of a task as a page: every method and openness, the paired comparisons, what else a reader must know."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from hcep.figures.page import html_page, html_table, html_text
-from hcep.figures.run_files import read_rows
+from hcep.evaluation.versus_paper import MEAN
+from hcep.figures.page import Html, html_page, html_table, html_text
+from hcep.figures.summary_table import (
+    MOVEMENT,
+    Cell,
+    Row,
+    Table,
+    comparison_table,
+    facts,
+    note_parts,
+    read_comparisons,
+    read_summary,
+    remarks,
+    summary_table,
+)
 from hcep.files import write_text
 
-SHOWN = (("auroc", "AUROC"), ("oscr", "OSCR"), ("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("fpr95", "FPR95"))
-MOVEMENT = "movement_"
-PLACE = ("openness", "method", "splits", "seeds")
-NEEDED = (*PLACE, "stand_in", "text_kind", "selection", "note")
 
-
-def write_summary_page(summary: str | Path, output: str | Path, *, task: str) -> None:
-    """Write the page for one task from ``summary.csv``, in percent; the page loads nothing from elsewhere.
+def write_summary_page(summary: str | Path, comparisons: str | Path, output: str | Path, *, task: str) -> None:
+    """Write the page for one task from ``summary.csv`` and ``comparisons.csv``; it loads nothing from elsewhere.
 
     Raises
     ------
     HcepError
-        The table is missing, empty, or lacks a column.
+        A table is missing or lacks a column, the summary is empty, or a cell is no number.
     """
-    columns = [*NEEDED, *(f"{name}{part}" for name, _ in SHOWN for part in ("", "_lo", "_hi"))]
-    rows = [row for _, row in read_rows(Path(summary), columns)]
-    printed = [name for name in ("paper_auroc", "paper_oscr") if any(row.get(name) for row in rows)]
-    levels = list(dict.fromkeys(row["openness"] for row in rows))
-    body = [
-        [*(row[name] for name in PLACE), *(_cell(row, name) for name, _ in SHOWN), *(row[name] for name in printed)]
-        for row in sorted(rows, key=lambda row: levels.index(row["openness"]))
-    ]
-    facts = [
-        f"Words: {', '.join(sorted({row['text_kind'] for row in rows}))}.",
-        f"Epoch: {', '.join(sorted({row['selection'] for row in rows}))}.",
-    ]
-    facts += [f"Protocol: {text}." for text in dict.fromkeys(row.get("protocol", "") for row in rows) if text]
-    if any(row["stand_in"] == "true" for row in rows):
-        facts.append("Stand-in encoders or composite data: not comparable with published results.")
-    left_out = [
-        f"{openness}: {names.replace(';', ', ')}"
-        for openness, names in dict.fromkeys((row["openness"], row.get("left_out", "")) for row in rows)
-        if names and openness != "mean"
-    ]
-    if left_out:
-        facts.append("A split left classes out of the known ones, see below the table.")
+    rows = read_summary(summary)
+    head = facts(rows)
+    if any(row.get("left_out") for row in rows):
+        head.append("A split left classes out of the known ones, see below the table.")
+    notes = [f"<p>{html_text(remark)}</p>" for remark in remarks(rows)]
     parts = [
         f"<h1>{html_text(task)}</h1>",
-        "<p>Percent; in brackets the bootstrap interval over groups of test clips. kKuU: K known and U unknown "
-        f"classes; mean: over the levels. {html_text(' '.join(facts))}</p>",
-        html_table([*PLACE, *(label for _, label in SHOWN), *printed], body),
-        *(f"<p>Left out of the known classes, too few training clips: {html_text(text)}.</p>" for text in left_out),
+        f"<p>{html_text(' '.join(head))}</p>",
+        *_table(summary_table(rows)),
+        *_comparisons(read_comparisons(comparisons), rows),
         *_movement(rows),
-        *_notes(rows),
+        *(["<h2>Notes</h2>", *notes] if notes else []),
     ]
     write_text(output, html_page(task, parts))
 
 
-def _movement(rows: Sequence[dict[str, str]]) -> list[str]:
+def _comparisons(comparisons: Sequence[Row], rows: Sequence[Row]) -> list[str]:
+    """The means over the levels, and folded away every level, where there is more than one."""
+    if not comparisons:
+        return []
+    parts = ["<h2>Paired comparisons</h2>"]
+    levels = {row["openness"] for row in comparisons} - {MEAN}
+    if len(levels) < 2:
+        return parts + _table(comparison_table(comparisons, rows, *levels))
+    every = html_table(*_head_and_body(comparison_table(comparisons, rows)), stay=3)
+    parts += _table(comparison_table(comparisons, rows, MEAN))
+    return [*parts, f"<details><summary>At every openness</summary>{every}</details>"]
+
+
+def _table(table: Table) -> list[str]:
+    """How to read a table, the table, and what must be known of some of its rows."""
+    marks = [f"Bold: {table.best}"] * bool(table.best) + [f"underlined: {table.second}"] * bool(table.second)
+    caption = " ".join(filter(None, [table.caption, table.interval, f"{'; '.join(marks)}." if marks else ""]))
+    stay = 3 if len(table.place) > 2 and table.place[2] == "minus" else 2
+    notes = [f'<p class="caption">{html_text(note)}</p>' for note in table.notes]
+    return [f'<p class="caption">{html_text(caption)}</p>', html_table(*_head_and_body(table), stay=stay), *notes]
+
+
+def _head_and_body(table: Table) -> tuple[list[str], list[list[str]]]:
+    head = [*table.place, *(metric.heading for metric in table.metrics)]
+    return head, [[*map(_name, line.place), *map(_html, line.cells)] for line in table.lines]
+
+
+def _name(text: str) -> Html:
+    """A name that breaks behind an underscore where its column is narrow."""
+    return Html(html_text(text).replace("_", "_<wbr>"))
+
+
+def _html(cell: Cell) -> Html:
+    tag = {"best": "b", "second": "u"}.get(cell.mark)
+    text = html_text(cell.value)
+    text = f"<{tag}>{text}</{tag}>" if tag else text
+    for name, part in (("beside", cell.beside), ("under", cell.under)):
+        text += f' <span class="{name}">{html_text(part)}</span>' if part else ""
+    return Html(f'<span class="few">{text}</span>' if cell.mark == "few" else text)
+
+
+def _movement(rows: Sequence[Row]) -> list[str]:
     """How far each prompt moved, a column per prompt; rows without prompts are not listed."""
-    moved = [(row, dict(part.split(" ", 1) for part in _parts(row) if part.startswith(MOVEMENT))) for row in rows]
+    moved = [(row, dict(part.split(" ", 1) for part in note_parts(row) if part.startswith(MOVEMENT))) for row in rows]
     names = list(dict.fromkeys(name for _, values in moved for name in values))
-    body = [[*map(row.get, PLACE[:2]), *(values.get(name, "") for name in names)] for row, values in moved if values]
+    body = [
+        [row["openness"], _name(row["method"]), *(values.get(name, "") for name in names)]
+        for row, values in moved
+        if values
+    ]
     heading = "<h2>How far the prompts moved</h2>"
-    meaning = "<p>|now − start| / |start| after training: 0 is a prompt that stayed where it began.</p>"
-    head = [*PLACE[:2], *(name.removeprefix(MOVEMENT) for name in names)]
-    return [heading, meaning, html_table(head, body)] if body else []
-
-
-def _notes(rows: Sequence[dict[str, str]]) -> list[str]:
-    """What else a reader must know, once for all rows of which it is true."""
-    places: dict[str, list[str]] = {}
-    for row in rows:
-        for part in _parts(row):
-            # movements have a table of their own, and stand-ins are named above the table
-            if part and not part.startswith((MOVEMENT, "stand-in")):
-                places.setdefault(part, []).append(f"{row['method']} {row['openness']}")
-    named = {part: "all rows" if len(where) == len(rows) else ", ".join(where) for part, where in places.items()}
-    lines = [f"<p>{html_text(part)} ({html_text(where)}).</p>" for part, where in named.items()]
-    return ["<h2>Notes</h2>", *lines] if lines else []
-
-
-def _parts(row: dict[str, str]) -> list[str]:
-    return row["note"].split("; ")
-
-
-def _cell(row: dict[str, str], name: str) -> str:
-    interval = f" [{row[f'{name}_lo']}, {row[f'{name}_hi']}]" if row[f"{name}_lo"] else ""
-    return row[name] + interval
+    meaning = '<p class="caption">|now − start| / |start| after training: 0 is a prompt that stayed where it began.</p>'
+    head = ["openness", "method", *(name.removeprefix(MOVEMENT) for name in names)]
+    return [heading, meaning, html_table(head, body, stay=2)] if body else []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcep.errors import HcepError
-from hcep.verbs.options import check_model
+from hcep.verbs.options import check_model, config_files
 
 if TYPE_CHECKING:
     from hcep.datasets.check import Check
@@ -41,8 +41,7 @@ def check(
     from hcep.datasets.check import report_text
     from hcep.files import write_text
 
-    own = [path for path in [Path("config/config.yaml")] if path.is_file() or not config]
-    configs = [*own, *config]
+    configs = config_files(config)
     if (dataset is None) == (task is None):
         cause = "neither a dataset nor --task is given" if dataset is None else "a dataset and --task are given"
         raise HcepError(cause, remedy="name one of them, as `hcep check mafw` or `hcep check --task mafw`")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,9 @@ def add_stage(parser: argparse.ArgumentParser, stage: Stage) -> None:
 
 
 def _add(parser: argparse.ArgumentParser, argument: Argument, keys: Keys | None) -> None:
+    if argument.kind is bool:
+        parser.add_argument(f"--{argument.name}", action="store_true", help=argument.help)
+        return
     more: dict[str, Any] = {"help": argument.help, "type": argument.kind}
     if argument.name in JSON:
         more["type"] = settings_argument
@@ -55,6 +58,12 @@ def call(stage: Stage, given: Mapping[str, Any]) -> None:
     if stage.keys is not None and arguments["settings"] is not None:
         arguments |= check_settings(arguments.pop("settings"), stage.keys)
     registry.load(stage.function)(**arguments)
+
+
+def config_files(given: Sequence[Path]) -> list[Path]:
+    """The files of a configuration: config/config.yaml, where it is there or no other is given, and those over it."""
+    own = [path for path in [Path("config/config.yaml")] if path.is_file() or not given]
+    return [*own, *given]
 
 
 def settings_argument(text: str) -> dict[str, Any]:

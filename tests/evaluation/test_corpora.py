@@ -204,7 +204,7 @@ def test_left_out_classes_reach_the_summary_and_its_page(cross, tmp_path):
     root, _, (runs, summary, _) = cross
     assert [row["left_out"] for row in runs] == ["", "envy"] * 2
     assert {row["left_out"] for row in summary} == {"envy"}
-    write_summary_page(root / "summary.csv", tmp_path / "page.html", task="cross")
+    write_summary_page(root / "summary.csv", root / "comparisons.csv", tmp_path / "page.html", task="cross")
     page = (tmp_path / "page.html").read_text()
     assert page.count("Left out of the known classes, too few training clips: k3u2: envy.") == 1
     # the note stands under the table, the head says that there is one

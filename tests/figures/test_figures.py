@@ -24,7 +24,6 @@ from hcep.figures.qc_page import write_qc_page
 from hcep.figures.score_histogram import score_histogram_figure
 from hcep.figures.style import PALETTE, draw_figure, figure_style, series_styles
 from hcep.figures.summary_bars import summary_bars_figure
-from hcep.figures.summary_page import SHOWN, write_summary_page
 from hcep.figures.thresholds import thresholds_figure
 from hcep.figures.training import training_figure
 from hcep.files import write_json, write_table
@@ -400,42 +399,6 @@ def qc_page(tmp_path: Path, rows: Sequence[Sequence[Any]], title: str = "QC") ->
     write_qc_page([tmp_path / "qc.tsv"], tmp_path / "qc.html", title=title)
     text = (tmp_path / "qc.html").read_text(encoding="utf-8")
     return text, Page(text)
-
-
-def test_summary_page_shows_values_intervals_and_notes(tmp_path: Path) -> None:
-    values = {
-        f"{name}{part}": f"{50 + i}.{j}"
-        for i, (name, _) in enumerate(SHOWN)
-        for j, part in enumerate(("", "_lo", "_hi"))
-    }
-    row = {
-        "splits": "2",
-        "seeds": "1",
-        "stand_in": "true",
-        "text_kind": "asr",
-        "selection": "last",
-        "note": "stand-in encoders or composite data; <b>few</b>",
-    }
-    rows = [values | row | {"method": m, "openness": o} for m in ("hcep", "<i>x</i>") for o in ("k8u2", "mean")]
-    for line in rows[:2]:
-        line["note"] += "; movement_delta_t 2.17; movement_<n> 0"
-    rows[3]["note"] += "; <i>late</i>"
-    write_table(tmp_path / "summary.csv", list(rows[0]), rows)
-    write_summary_page(tmp_path / "summary.csv", tmp_path / "summary.html", task="t")
-    page = Page((tmp_path / "summary.html").read_text(encoding="utf-8"))
-    table, moved = page.tables
-    assert moved == [
-        ["openness", "method", "delta_t", "<n>"],
-        ["k8u2", "hcep", "2.17", "0"],
-        ["mean", "hcep", "2.17", "0"],
-    ]
-    text = (tmp_path / "summary.html").read_text(encoding="utf-8")
-    assert text.count("&lt;b&gt;few") == 1 and "&lt;b&gt;few&lt;/b&gt; (all rows).</p>" in text
-    assert "&lt;i&gt;late&lt;/i&gt; (&lt;i&gt;x&lt;/i&gt; mean).</p>" in text
-    assert text.count("Stand-in encoders") == 1 and "stand-in" not in text
-    assert table[0] == ["openness", "method", "splits", "seeds", "AUROC", "OSCR", "accuracy", "macro F1", "FPR95"]
-    assert [line[:2] for line in table[1:]] == [[o, m] for o in ("k8u2", "mean") for m in ("hcep", "<i>x</i>")]
-    assert table[1][4] == "50.0 [50.1, 50.2]" and table[1][8] == "54.0 [54.1, 54.2]"
 
 
 def test_qc_page_counts(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ rule aggregate:
 rule summary_page:
     input:
         summary="results/{task}/summary.csv",
+        comparisons="results/{task}/comparisons.csv",
     output:
         output=report(
             "results/{task}/summary.html",
