@@ -123,7 +123,8 @@ def test_every_command_of_a_rule_is_a_verb_and_is_the_rules_name():
     for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
         blocks = re.split(r"^(?:rule|checkpoint) (\w+):", path.read_text(), flags=re.MULTILINE)
         for name, body in zip(blocks[1::2], blocks[2::2], strict=True):
-            verbs = re.findall(r'shell_command\("(\w+)"\)', body)
+            # rules that a loop makes have names of their own
+            verbs = re.findall(r'shell_command\("(\w+)"\)', re.split("^for ", body, flags=re.MULTILINE)[0])
             assert verbs == [name], f"{path.name}: rule {name} runs {verbs}"
             assert name in STAGES
 
