@@ -113,6 +113,7 @@ rule figure:
             category="Figures",
             labels={"task": "{task}", "what": "{figure}"},
         ),
+        others=multiext("results/{task}/figures/{figure}", ".pdf", ".png", ".csv"),
     log:
         "logs/figure/{task}/{figure}.log",
     wildcard_constraints:
@@ -127,6 +128,18 @@ rule figure:
         "figure {wildcards.figure} of {wildcards.task}"
     shell:
         shell_command("figure")
+
+
+# the paper's figures: `snakemake fig9` draws it for every task in `tasks`
+for figure_name in registry.FIGURES:
+    if figure_name.startswith("fig"):
+
+        rule:
+            name:
+                figure_name
+            input:
+                [f"results/{task}/figures/{figure_name}.svg" for task in CONFIG.tasks],
+            localrule: True
 
 
 rule qc_page:
