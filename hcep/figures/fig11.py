@@ -13,10 +13,14 @@ from matplotlib.axes import Axes
 from hcep.evaluation.scores import read_scores
 from hcep.evaluation.thresholds import DEFAULT_ACCEPTANCE, choose_thresholds
 from hcep.figures.run_files import openness_title, read_run_files, sorted_openness, split_count
-from hcep.figures.style import Drawing, Rows, describe, finish, panels
+from hcep.figures.style import Drawing, Rows, describe, finish, panels, shared_label
 
 REJECTED = "unknown"
-KINDS = (("closed", "closed set: the predicted class"), ("open", "open set: predicted class, or rejected"))
+KINDS = ("closed", "open")
+# inches of a row of cells, and of what stands above and below a matrix
+ROW, AROUND = 0.115, 0.55
+# letters of a class's name beside a matrix
+LETTERS = 4
 # cells from this share on are dark, and their number is white
 DARK = 55
 
@@ -43,24 +47,28 @@ def fig11_figure(runs: Sequence[str | Path], task: str = "") -> Drawing:
     read = read_run_files(runs)
     methods = list(dict.fromkeys(run.method for run in read))
     levels = sorted_openness(run.openness for run in read)
-    names = sorted({name for run in read for name in run.metrics["classes"]})
-    figure, axes = panels(len(levels), len(KINDS), height=1.75)
+    # a class that was never known at a level has no row there
+    names = {
+        level: sorted({name for run in read if run.openness == level for name in run.metrics["classes"]})
+        for level in levels
+    }
+    heights = [ROW * (len(names[level]) + 1) + AROUND for level in levels]
+    figure, axes = panels(len(levels), len(KINDS), height=float(np.mean(heights)), height_ratios=heights)
     rows: Rows = []
     for method in methods:
         for panel_row, level in zip(axes, levels, strict=True):
             own = [run.folder for run in read if (run.method, run.openness) == (method, level)]
-            for ax, (kind, _), matrix in zip(panel_row, KINDS, _matrices(own), strict=True):
+            for ax, kind, matrix in zip(panel_row, KINDS, _matrices(own), strict=True):
                 if method == methods[0]:
-                    _draw(ax, matrix, names, kind)
+                    _draw(ax, matrix, [*names[level], REJECTED][: len(names[level]) + (kind == "open")])
+                    ax.set_title(f"{openness_title(level)}, {kind} set")
                 for (truth, decision), values in sorted(matrix.percent.items()):
                     row = {"method": method, "openness": level, "matrix": kind, "true": truth, "decision": decision}
                     counts = {"runs": len(values), "clips": matrix.clips[truth]}
                     rows.append(row | {"percent": float(np.mean(values))} | counts)
-    for panel_row, level in zip(axes, levels, strict=True):
-        panel_row[0].set_ylabel(f"{openness_title(level)}\ntrue class (clips)")
-    for ax, (_, text) in zip(axes[0], KINDS, strict=True):
-        ax.set_title(text)
-    title = describe(f"Decisions of {methods[0]}, % of a class's test clips", task, split_count(read))
+    figure.supylabel("true class (test clips)", fontsize="medium")
+    shared_label(axes, "decision")
+    title = describe(f"Decisions of {methods[0]}, % of a class", task, split_count(read))
     finish(figure, title, stand_in=any(run.metrics["stand_in"] for run in read))
     return figure, rows
 
@@ -87,18 +95,29 @@ def _add(matrix: Matrix, truth: np.ndarray, decided: np.ndarray, names: list[str
                 matrix.percent[name, decision].append(100 * float((own == decision).mean()))
 
 
-def _draw(ax: Axes, matrix: Matrix, names: Sequence[str], kind: str) -> None:
-    shown = [*names, REJECTED] if kind == "open" else list(names)
+def _draw(ax: Axes, matrix: Matrix, shown: Sequence[str]) -> None:
     table = np.array([[np.mean(matrix.percent.get((row, column), np.nan)) for column in shown] for row in shown])
     ax.imshow(table, cmap="Blues", vmin=0, vmax=100, aspect="auto")
     for (row, column), value in np.ndenumerate(table):
         # a zero says nothing that the empty cell does not say
         if value >= 0.5:
             color = "white" if value > DARK else "black"
-            ax.text(column, row, f"{value:.0f}", ha="center", va="center", color=color)
+            ax.text(column, row, f"{value:.0f}", ha="center", va="center_baseline", color=color)
     for row, column in np.argwhere(np.isnan(table)):
         ax.plot(column, row, marker=".", markersize=1, color="#999999")
-    ax.set_yticks(range(len(shown)), [f"{name} ({matrix.clips[name]})" for name in shown])
-    ax.set_xticks(range(len(shown)), shown, rotation=90)
+    short = _short_names(shown)
+    ax.set_yticks(range(len(shown)), [f"{short[name]} ({matrix.clips[name]})" for name in shown])
+    ax.set_xticks(range(len(shown)), list(short.values()), rotation=90)
     ax.grid(visible=False)
     ax.tick_params(length=0)
+
+
+def _short_names(names: Sequence[str]) -> dict[str, str]:
+    """Names cut to their first letters, as many as tell them apart, with a dot for what is left out."""
+    short = {}
+    for name in names:
+        others = [other for other in names if other != name]
+        fits = (n for n in range(LETTERS, len(name)) if not any(other[:n] == name[:n] for other in others))
+        length = next(fits, len(name))
+        short[name] = name if length + 1 >= len(name) else f"{name[:length]}."
+    return short

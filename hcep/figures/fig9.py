@@ -16,7 +16,7 @@ from hcep.evaluation.scores import group_keys, read_scores
 from hcep.figures.run_files import Floats, RunFiles, openness_title, read_run_files, sorted_openness, split_count
 from hcep.figures.style import GREY, Drawing, Rows, describe, finish, method_style, panels
 
-RATES = (("tpr", "AUROC: known accepted"), ("ccr", "OSCR: … and right class"))
+RATES = (("tpr", "AUROC: TPR, known accepted"), ("ccr", "OSCR: CCR, and right class"))
 # common false positive rates at which the curves of several runs are averaged
 GRID = np.linspace(0.0, 1.0, 101)
 # draws of a band; the first of those that the run's intervals are made of

@@ -10,7 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from hcep.figures.run_files import number, one_table, read_rows, splits_of
-from hcep.figures.style import BLACK, SMALL, Drawing, Rows, describe, finish, method_style, note_figure, panels
+from hcep.figures.style import (
+    BLACK,
+    SMALL,
+    Drawing,
+    Rows,
+    describe,
+    finish,
+    method_style,
+    note_figure,
+    panels,
+    shared_label,
+)
 from hcep.files import read_table
 
 METRICS = (("auroc", "AUROC"), ("oscr", "OSCR"), ("accuracy", "accuracy"))
@@ -65,7 +76,7 @@ def forest_figure(comparisons: Sequence[str | Path], task: str = "") -> Drawing:
     for text, line in zip(axes[0, 0].get_yticklabels(), lines, strict=True):
         text.set_fontweight("normal" if line.cells else "bold")
     axes[0, 0].set_ylim(0.6 - len(lines), 0.6)
-    figure.supxlabel("percentage points; right of the line: better than the reference", fontsize="medium")
+    shared_label(axes, "percentage points, better to the right")
     look: dict[str, Any] = {"color": BLACK, "marker": "o", "linestyle": ""}
     handles: dict[str, Any] = {
         "interval excludes 0": Line2D([], [], **look),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hcep.figures.histories import draw_history, read_histories
 from hcep.figures.run_files import read_run_files, split_count
-from hcep.figures.style import Drawing, Rows, describe, finish, method_panels, note_figure, series_styles
+from hcep.figures.style import Drawing, Rows, describe, finish, method_panels, note_figure, series_styles, shared_label
 
 TITLE = "Movement of prompts over epochs"
 HEADINGS = {"movement_": "movement, |now − start| / |start|", "gap_": "gap of points, |p − n| / |p|"}
@@ -46,7 +46,7 @@ def movement_figure(runs: Sequence[str | Path], task: str = "") -> Drawing:
             # an axis begins a little below zero, so that a line that stays at zero is seen
             top = ax.get_ylim()[1]
             ax.set_ylim(-2e-5 if kind == "movement_" else -0.04 * top, top)
-    figure.supxlabel("epoch", fontsize="medium")
+    shared_label(axes, "epoch")
     title = describe(TITLE, task, split_count(read))
     finish(figure, title, stand_in=any(run.metrics["stand_in"] for run in read))
     return figure, rows

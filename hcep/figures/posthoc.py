@@ -91,6 +91,8 @@ def _draw(ax: Axes, metric: str, lines: Sequence[Line]) -> None:
         ax.plot(line.cells[metric], line.y, linestyle="", **style)
         if line.label == OWN:
             last = next((i for i in range(place, len(lines)) if not lines[i].cells), len(lines)) - 1
-            ax.vlines(line.cells[metric], lines[last].y - 0.4, line.y, color=style["color"], linestyle=":", linewidth=0.8)
+            ax.vlines(
+                line.cells[metric], lines[last].y - 0.4, line.y, color=style["color"], linestyle=":", linewidth=0.8
+            )
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)

@@ -242,8 +242,9 @@ def finish(figure: Figure, title: str, *, stand_in: bool = False, handles: Mappi
 
     `handles` are the entries of the legend; without them they are what the axes have a label for, each once.
     """
-    note = "stand-in encoders or composite data: not comparable with published results" if stand_in else ""
-    lines = [textwrap.fill(line, int(72 * figure.get_figwidth() / (0.62 * TITLE))) for line in (title, note) if line]
+    note = ("stand-in encoders or composite data:", "not comparable with published results") if stand_in else ()
+    width = int(72 * figure.get_figwidth() / (0.56 * TITLE))
+    lines = [line for line in (textwrap.fill(title, width), *note) if line]
     figure.suptitle("\n".join(lines), fontsize=TITLE)
     if handles is None:
         pairs = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in figure.axes]
@@ -262,6 +263,12 @@ def finish(figure: Figure, title: str, *, stand_in: bool = False, handles: Mappi
         )
         height += LINE * (-(-len(handles) // columns) + 0.7)
     figure.set_figheight(height)
+
+
+def shared_label(axes: Any, text: str) -> None:
+    """One x label below all columns of an array of axes; a `supxlabel` would lie under the legend."""
+    columns = axes.shape[1]
+    axes[-1, 0].set_xlabel(text, x=(columns + 0.12 * (columns - 1)) / 2, ha="center")
 
 
 def describe(what: str, task: str, splits: int | str = "") -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hcep.figures.histories import draw_history, read_histories
 from hcep.figures.run_files import read_run_files, split_count
-from hcep.figures.style import Drawing, Rows, describe, finish, method_panels, note_figure, series_styles
+from hcep.figures.style import Drawing, Rows, describe, finish, method_panels, note_figure, series_styles, shared_label
 
 TITLE = "Losses and accuracy over epochs"
 # heading of a column, and which columns of history.csv belong to it
@@ -45,7 +45,7 @@ def training_figure(runs: Sequence[str | Path], task: str = "") -> Drawing:
         for ax, group in zip(panel_row, shown, strict=True):
             rows += draw_history(ax, method, every[method], {name: looks[name] for name in group}, labels)
         panel_row[1].set_ylim(0, 1.02)
-    figure.supxlabel("epoch", fontsize="medium")
+    shared_label(axes, "epoch")
     title = describe(TITLE, task, split_count(read))
     finish(figure, title, stand_in=any(run.metrics["stand_in"] for run in read))
     return figure, rows

@@ -295,7 +295,9 @@ def test_faulty_metrics_are_refused(change: Mapping[str, Any], runs: list[Path])
 def test_histograms_are_shares_of_the_test_clips(sources):
     figure, rows = draw("fig7", sources)
     with_log, raw = figure.axes[0], figure.axes[2]
-    assert with_log.get_title(loc="left") == "hcep: largest probability" and raw.get_title(loc="left") == "arpl_mm: score"
+    assert (
+        with_log.get_title(loc="left") == "hcep: largest probability" and raw.get_title(loc="left") == "arpl_mm: score"
+    )
     for ax in figure.axes:
         assert [patch.get_data().values.sum() for patch in ax.patches] == pytest.approx([100] * 4)
     outline = with_log.patches[1].get_data()

@@ -112,7 +112,13 @@ def test_every_figure_is_drawn_and_explained(page, figure):
     description = re.split("(?i)\ndescription\n", page.text())[1]
     assert len(description) > 300 and "{%" not in description and "{{" not in description
     words = {
-        **{"calibration": "softmax", "fig7": "overlap", "fig9": "OSCR", "fig10": "acceptance rate", "fig11": "rejected"},
+        **{
+            "calibration": "softmax",
+            "fig7": "overlap",
+            "fig9": "OSCR",
+            "fig10": "acceptance rate",
+            "fig11": "rejected",
+        },
         **{"forest": "reference", "movement": "prompt", "openness": "whisker", "training": "Loss terms"},
     }
     assert words[figure] in description and "What to doubt" in description
