@@ -51,7 +51,7 @@ def calibration_figure(runs: Sequence[str | Path], task: str = "") -> Drawing:
                 rows += _draw_reliability(left, own) + _draw_coverage(right, own)
         for ax in (left, right):
             ax.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="as it says")
-            ax.set_ylim(0, 1.02)
+            ax.set_ylim(0, 1.05)
         left.set(xlim=(0, 1.03), ylabel=f"{openness_title(level)}\naccuracy")
         right.set(ylabel="known test clips accepted", xlim=(0.48, 1.01))
     axes[0, 0].set_title("reliability of the known posterior")

@@ -31,7 +31,6 @@ from hcep.figures.style import (
     draw_text,
     finish,
     method_panels,
-    shared_label,
 )
 
 # column, name in the legend, look; a difference has the colour of the rate that it begins with, and no marker
@@ -66,10 +65,11 @@ def fig10_figure(runs: Sequence[str | Path], task: str = "") -> Drawing:
             rows += _draw_panel(ax, own)
         else:
             draw_text(ax, "no run")
-    shared_label(axes, "share of training clips accepted")
     figure.supylabel("rate on test clips", fontsize="medium")
     title = describe("Rates of thresholds from training clips", task, split_count(read))
-    finish(figure, title, stand_in=any(run.metrics["stand_in"] for run in read))
+    finish(
+        figure, title, stand_in=any(run.metrics["stand_in"] for run in read), x_label="share of training clips accepted"
+    )
     return figure, rows
 
 

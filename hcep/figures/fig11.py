@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from hcep.evaluation.scores import read_scores
 from hcep.evaluation.thresholds import DEFAULT_ACCEPTANCE, choose_thresholds
 from hcep.figures.run_files import openness_title, read_run_files, sorted_openness, split_count
-from hcep.figures.style import Drawing, Rows, describe, finish, panels, shared_label
+from hcep.figures.style import Drawing, Rows, describe, finish, panels
 
 REJECTED = "unknown"
 KINDS = ("closed", "open")
@@ -53,21 +53,20 @@ def fig11_figure(runs: Sequence[str | Path], task: str = "") -> Drawing:
         for level in levels
     }
     heights = [ROW * (len(names[level]) + 1) + AROUND for level in levels]
-    figure, axes = panels(len(levels), len(KINDS), height=float(np.mean(heights)), height_ratios=heights)
+    figure, axes = panels(len(levels), len(KINDS), height=float(np.mean(heights)), height_ratios=heights, sharey="row")
     rows: Rows = []
     for method in methods:
         for panel_row, level in zip(axes, levels, strict=True):
             own = [run.folder for run in read if (run.method, run.openness) == (method, level)]
             for ax, kind, matrix in zip(panel_row, KINDS, _matrices(own), strict=True):
                 if method == methods[0]:
-                    _draw(ax, matrix, [*names[level], REJECTED][: len(names[level]) + (kind == "open")])
+                    _draw(ax, matrix, names[level], kind)
                     ax.set_title(f"{openness_title(level)}, {kind} set")
                 for (truth, decision), values in sorted(matrix.percent.items()):
                     row = {"method": method, "openness": level, "matrix": kind, "true": truth, "decision": decision}
                     counts = {"runs": len(values), "clips": matrix.clips[truth]}
                     rows.append(row | {"percent": float(np.mean(values))} | counts)
     figure.supylabel("true class (test clips)", fontsize="medium")
-    shared_label(axes, "decision")
     title = describe(f"Decisions of {methods[0]}, % of a class", task, split_count(read))
     finish(figure, title, stand_in=any(run.metrics["stand_in"] for run in read))
     return figure, rows
@@ -95,7 +94,8 @@ def _add(matrix: Matrix, truth: np.ndarray, decided: np.ndarray, names: list[str
                 matrix.percent[name, decision].append(100 * float((own == decision).mean()))
 
 
-def _draw(ax: Axes, matrix: Matrix, shown: Sequence[str]) -> None:
+def _draw(ax: Axes, matrix: Matrix, names: Sequence[str], kind: str) -> None:
+    shown = [*names, REJECTED] if kind == "open" else names
     table = np.array([[np.mean(matrix.percent.get((row, column), np.nan)) for column in shown] for row in shown])
     ax.imshow(table, cmap="Blues", vmin=0, vmax=100, aspect="auto")
     for (row, column), value in np.ndenumerate(table):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -72,8 +73,10 @@ def _draw_panel(ax: Axes, runs: Sequence[Scores], edges: Floats, probability: bo
         counts, _ = np.histogram(np.exp(values) if probability else values, edges)
         # filled against hatched, so that both sides are seen where they overlap, also without colour
         shares = 100 * counts / len(values)
-        fill = {"alpha": 0.35, "linewidth": 0} if known else {"facecolor": "none", "hatch": "/////", "linewidth": 0}
-        ax.stairs(shares, edges, fill=True, **{"color": color} if known else {"edgecolor": color}, **fill)
+        look: dict[str, Any] = (
+            {"color": color, "alpha": 0.35} if known else {"facecolor": "none", "edgecolor": color, "hatch": "/////"}
+        )
+        ax.stairs(shares, edges, fill=True, linewidth=0, **look)
         ax.stairs(shares, edges, color=color, linewidth=0.9, linestyle="-" if known else "--", label=name)
         shared = {"method": runs[0].method, "openness": runs[0].openness, "side": name, "clips": len(values)}
         shared["scale"] = "probability" if probability else "score"

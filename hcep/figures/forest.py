@@ -20,7 +20,6 @@ from hcep.figures.style import (
     method_style,
     note_figure,
     panels,
-    shared_label,
 )
 from hcep.files import read_table
 
@@ -54,7 +53,7 @@ def forest_figure(comparisons: Sequence[str | Path], task: str = "") -> Drawing:
     if file.is_file() and not read_table(file):
         # the header alone: a task without references, or with one method
         text = "No comparison: the task has no other method beside its references (setting `references`)."
-        return note_figure(text, f"{title}, {task}")
+        return note_figure(text, title, task)
     read = read_rows(file, ["method", "reference", "openness", "metric", "splits", "stand_in", *NUMBERS])
     means = [(at, row) for at, row in read if row["openness"] == MEAN]
     groups: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
@@ -76,14 +75,14 @@ def forest_figure(comparisons: Sequence[str | Path], task: str = "") -> Drawing:
     for text, line in zip(axes[0, 0].get_yticklabels(), lines, strict=True):
         text.set_fontweight("normal" if line.cells else "bold")
     axes[0, 0].set_ylim(0.6 - len(lines), 0.6)
-    shared_label(axes, "percentage points, better to the right")
     look: dict[str, Any] = {"color": BLACK, "marker": "o", "linestyle": ""}
     handles: dict[str, Any] = {
         "interval excludes 0": Line2D([], [], **look),
         "includes 0": Line2D([], [], markerfacecolor="white", **look),
     }
     stand_in = any(row["stand_in"] == "true" for _, row in means)
-    finish(figure, describe(title, task, splits_of(means)), stand_in=stand_in, handles=handles)
+    x_label = "percentage points; right of the line: better than the reference"
+    finish(figure, describe(title, task, splits_of(means)), stand_in=stand_in, x_label=x_label, handles=handles)
     return figure, rows
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hcep.figures.histories import draw_history, read_histories
 from hcep.figures.run_files import read_run_files, split_count
-from hcep.figures.style import Drawing, Rows, describe, finish, method_panels, note_figure, series_styles, shared_label
+from hcep.figures.style import Drawing, Rows, describe, finish, method_panels, note_figure, series_styles
 
 TITLE = "Movement of prompts over epochs"
 HEADINGS = {"movement_": "movement, |now − start| / |start|", "gap_": "gap of points, |p − n| / |p|"}
@@ -29,7 +29,7 @@ def movement_figure(runs: Sequence[str | Path], task: str = "") -> Drawing:
     names = sorted({name for found in every.values() for run in found for name in run if name.startswith(_moves())})
     methods = [name for name, found in every.items() if any(run.keys() & set(names) for run in found)]
     if not methods:
-        return note_figure("No method of this task has prompts that learn.", f"{TITLE}, {task}")
+        return note_figure("No method of this task has prompts that learn.", TITLE, task)
     kinds = [kind for kind in HEADINGS if any(name.startswith(kind) for name in names)]
     figure, axes = method_panels(methods, [HEADINGS[kind] for kind in kinds])
     looks = series_styles(names)
@@ -46,9 +46,8 @@ def movement_figure(runs: Sequence[str | Path], task: str = "") -> Drawing:
             # an axis begins a little below zero, so that a line that stays at zero is seen
             top = ax.get_ylim()[1]
             ax.set_ylim(-2e-5 if kind == "movement_" else -0.04 * top, top)
-    shared_label(axes, "epoch")
     title = describe(TITLE, task, split_count(read))
-    finish(figure, title, stand_in=any(run.metrics["stand_in"] for run in read))
+    finish(figure, title, stand_in=any(run.metrics["stand_in"] for run in read), x_label="epoch")
     return figure, rows
 
 

@@ -1,4 +1,4 @@
-"""One style for every figure: one printed column wide, colour-blind safe, readable in grey, the same bytes on every run."""
+"""One style for every figure: one printed column wide, readable without colour, the same bytes on every run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F0
 BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE, BLACK = PALETTE
 DASHES: Final = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 SOLID, DASHED, DOTTED, DASHDOT = DASHES
-MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
 KNOWN: Final = BLUE
 UNKNOWN: Final = VERMILION
 GREY: Final = "#767676"
@@ -46,7 +46,7 @@ METHODS: Final[dict[str, tuple[str, Any, str]]] = {
     "hcep": (BLUE, SOLID, "o"),
     "hcep_tuned": (BLUE, DASHED, "o"),
     "hcep_tokens": (BLUE, DOTTED, "o"),
-    "hcep_distance": (BLACK, DASHDOT, "P"),
+    "hcep_distance": (BLUE, DASHDOT, "*"),
     "frozen_prompts": (SKY, DASHED, "s"),
     "frozen_prompts_tuned": (SKY, DOTTED, "s"),
     "frozen_prompts_distance": (SKY, DASHDOT, "P"),
@@ -57,24 +57,24 @@ METHODS: Final[dict[str, tuple[str, Any, str]]] = {
     "arpl_imagebind": (VERMILION, DOTTED, "<"),
     "arpl_languagebind": (VERMILION, DASHDOT, ">"),
     "arpl": (VERMILION, DOTTED, "^"),
-    "cpn_mm": (PURPLE, SOLID, "D"),
-    "cpn_mm_tuned": (PURPLE, DASHED, "D"),
+    "cpn_mm": (PURPLE, SOLID, "X"),
+    "cpn_mm_tuned": (PURPLE, DASHED, "X"),
     "lpl_mm": (PURPLE, DASHDOT, "v"),
     "lpl_mm_tuned": (PURPLE, DOTTED, "v"),
     "linear_msp": (ORANGE, DASHED, "v"),
     "linear_msp_tuned": (ORANGE, DOTTED, "v"),
-    "linear_maxlogit": (ORANGE, DASHDOT, "v"),
-    "logistic_msp": (ORANGE, SOLID, "X"),
+    "linear_maxlogit": (ORANGE, DASHDOT, "h"),
+    "logistic_msp": (BLACK, SOLID, "p"),
     "distance_mm": (GREEN, SOLID, "D"),
     "distance_lexicon": (GREEN, DASHED, "<"),
     "distance_lexicon_outside": (GREEN, DOTTED, ">"),
-    "cssr": (GREEN, DASHDOT, "s"),
-    "cssr_mm": (GREEN, DASHDOT, "P"),
-    "hesp": (PURPLE, DASHED, "s"),
+    "cssr": (SKY, DOTTED, "h"),
+    "cssr_mm": (SKY, DASHDOT, "h"),
+    "hesp": (ORANGE, SOLID, "s"),
     "open_vclip": (BLACK, DASHED, "o"),
     "a2d_mix": (BLACK, DOTTED, "<"),
     "negprompt_mm": (BLACK, SOLID, "s"),
-    "momke": (ORANGE, DASHED, "P"),
+    "momke": (BLUE, DASHDOT, "P"),
 }
 
 _STYLE: Final[dict[Any, Any]] = {
@@ -119,6 +119,8 @@ _STYLE: Final[dict[Any, Any]] = {
     "ytick.major.size": 2.0,
     "ytick.major.width": 0.6,
 }
+# letters of a title in one line
+LETTERS: Final = int(72 * COLUMN / (0.57 * TITLE))
 # inches of a line of text
 LINE: Final = 1.35 * SMALL / 72
 # fonts as wide as the one that the layout was made with, for machines that lack it
@@ -229,22 +231,31 @@ def method_panels(
 ) -> tuple[Figure, Any]:
     """A row of panels per method, with its name above, and a column per heading."""
     figure, axes = panels(len(methods), len(headings), height=height, **shared)
+    above: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}
     for ax, method in zip(axes[:, 0], methods, strict=True):
-        ax.set_title(method, loc="left", fontweight="bold")
+        # an empty title makes the room, since a long one would also push the next column away
+        ax.set_title(" ")
+        ax.annotate(method, (0, 1), xytext=(0, 3), fontweight="bold", **above).set_in_layout(False)
     for ax, text in zip(axes[0], headings, strict=True):
-        above = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center", "va": "bottom"}
-        ax.annotate(text, (0.5, 1), xytext=(0, 12), **above)
+        ax.annotate(text, (0.5, 1), xytext=(0, 12), ha="center", **above)
     return figure, axes
 
 
-def finish(figure: Figure, title: str, *, stand_in: bool = False, handles: Mapping[str, Any] | None = None) -> None:
+def finish(
+    figure: Figure,
+    title: str,
+    *,
+    stand_in: bool = False,
+    x_label: str | None = None,
+    handles: Mapping[str, Any] | None = None,
+) -> None:
     """Title, legend, and the warning without which numbers of stand-in encoders could be taken for results.
 
-    `handles` are the entries of the legend; without them they are what the axes have a label for, each once.
+    `x_label` stands below all columns, above the legend. `handles` are the entries of the legend; without them they are
+    what the axes have a label for, each once.
     """
     note = ("stand-in encoders or composite data:", "not comparable with published results") if stand_in else ()
-    width = int(72 * figure.get_figwidth() / (0.56 * TITLE))
-    lines = [line for line in (textwrap.fill(title, width), *note) if line]
+    lines = [line for line in (title, *note) if line]
     figure.suptitle("\n".join(lines), fontsize=TITLE)
     if handles is None:
         pairs = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in figure.axes]
@@ -260,29 +271,28 @@ def finish(figure: Figure, title: str, *, stand_in: bool = False, handles: Mappi
             ncols=columns,
             handlelength=2.6,
             columnspacing=1.2,
+            title=x_label,
+            title_fontsize=SMALL,
         )
-        height += LINE * (-(-len(handles) // columns) + 0.7)
+        height += LINE * (-(-len(handles) // columns) + 0.7 + bool(x_label))
     figure.set_figheight(height)
-
-
-def shared_label(axes: Any, text: str) -> None:
-    """One x label below all columns of an array of axes; a `supxlabel` would lie under the legend."""
-    columns = axes.shape[1]
-    axes[-1, 0].set_xlabel(text, x=(columns + 0.12 * (columns - 1)) / 2, ha="center")
 
 
 def describe(what: str, task: str, splits: int | str = "") -> str:
     """Title of a figure: what it shows, of which task, over how many class splits."""
     count = splits and f"{splits} split{'' if str(splits) == '1' else 's'}"
-    return ", ".join(part for part in (what, task, count) if part)
+    where = ", ".join(part for part in (task, count) if part)
+    # a long title is broken where it reads best
+    gap = "\n" if len(what) + len(where) > LETTERS else " "
+    return f"{what},{gap}{where}" if where else what
 
 
-def note_figure(text: str, title: str) -> Drawing:
+def note_figure(text: str, what: str, task: str) -> Drawing:
     """A figure that says why there is nothing to draw."""
     figure, axes = panels(1, 1, height=0.5)
     axes[0, 0].set_axis_off()
-    draw_text(axes[0, 0], textwrap.fill(text, 50))
-    finish(figure, title)
+    draw_text(axes[0, 0], textwrap.fill(text, LETTERS))
+    finish(figure, describe(what, task))
     return figure, [{"note": text}]
 
 

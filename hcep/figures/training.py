@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hcep.figures.histories import draw_history, read_histories
 from hcep.figures.run_files import read_run_files, split_count
-from hcep.figures.style import Drawing, Rows, describe, finish, method_panels, note_figure, series_styles, shared_label
+from hcep.figures.style import Drawing, Rows, describe, finish, method_panels, note_figure, series_styles
 
 TITLE = "Losses and accuracy over epochs"
 # heading of a column, and which columns of history.csv belong to it
@@ -35,7 +35,7 @@ def training_figure(runs: Sequence[str | Path], task: str = "") -> Drawing:
     recorded = {name for group in shown for name in group}
     methods = [name for name, found in every.items() if any(recorded & run.keys() for run in found)]
     if not methods:
-        return note_figure("No method of this task has training epochs.", f"{TITLE}, {task}")
+        return note_figure("No method of this task has training epochs.", TITLE, task)
     figure, axes = method_panels(methods, [heading for heading, _ in COLUMNS])
     # a term has one look in all rows
     looks = series_styles([name for group in shown for name in group])
@@ -45,7 +45,6 @@ def training_figure(runs: Sequence[str | Path], task: str = "") -> Drawing:
         for ax, group in zip(panel_row, shown, strict=True):
             rows += draw_history(ax, method, every[method], {name: looks[name] for name in group}, labels)
         panel_row[1].set_ylim(0, 1.02)
-    shared_label(axes, "epoch")
     title = describe(TITLE, task, split_count(read))
-    finish(figure, title, stand_in=any(run.metrics["stand_in"] for run in read))
+    finish(figure, title, stand_in=any(run.metrics["stand_in"] for run in read), x_label="epoch")
     return figure, rows

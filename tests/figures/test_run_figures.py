@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -236,7 +237,7 @@ def test_a_method_keeps_its_look_in_every_figure(sources):
 def test_neighbouring_terms_differ_in_colour_and_dashes():
     looks = list(series_styles([str(i) for i in range(28)]).values())
     assert len({(look["color"], str(look["linestyle"])) for look in looks}) == 28
-    assert all(one["color"] != two["color"] for one, two in zip(looks, looks[1:], strict=False))
+    assert all(one["color"] != two["color"] for one, two in itertools.pairwise(looks))
 
 
 # --- fig9 ----------------------------------------------------------------------------------------------------------
@@ -421,7 +422,7 @@ def test_the_forest_has_the_mean_rows_and_fills_marks_apart_from_zero(sources):
     marks = {mark.get_ydata()[0]: mark for mark in auroc.lines if len(mark.get_xdata()) == 1}
     assert {y: mark.get_xdata()[0] for y, mark in marks.items()} == {-1: 4, -3: -2}
     assert to_rgb(marks[-1].get_markerfacecolor()) != (1, 1, 1) == to_rgb(marks[-3].get_markerfacecolor())
-    assert [(row["method"], row["metric"], row["difference"]) for row in rows][0] == ("hcep", "auroc", 4)
+    assert [rows[0][name] for name in ("method", "metric", "difference")] == ["hcep", "auroc", 4]
 
 
 def test_a_task_without_comparisons_says_so(sources):
