@@ -26,12 +26,14 @@ def movement_figure(runs: Sequence[str | Path], task: str = "") -> Drawing:
     """
     read = read_run_files(runs)
     every = read_histories(read)
-    names = sorted({name for found in every.values() for run in found for name in run if name.startswith(_moves())})
+    names = sorted(
+        {name for found in every.values() for run in found for name in run if name.startswith(tuple(HEADINGS))}
+    )
     methods = [name for name, found in every.items() if any(run.keys() & set(names) for run in found)]
     if not methods:
         return note_figure("No method of this task has prompts that learn.", TITLE, task)
     kinds = [kind for kind in HEADINGS if any(name.startswith(kind) for name in names)]
-    figure, axes = method_panels(methods, [HEADINGS[kind] for kind in kinds])
+    figure, axes = method_panels(methods, [HEADINGS[kind] for kind in kinds], sharey="col")
     looks = series_styles(names)
     labels = {name: name.removeprefix("movement_").replace("gap_", "gap: ") for name in names}
     rows: Rows = []
@@ -43,13 +45,10 @@ def movement_figure(runs: Sequence[str | Path], task: str = "") -> Drawing:
                 # logarithmic, since pixel and waveform prompts move thousands of times less than the text prompt
                 ax.set_yscale("symlog", linthresh=1e-4)
                 ax.yaxis.set_major_formatter("{x:g}")
-            # an axis begins a little below zero, so that a line that stays at zero is seen
-            top = ax.get_ylim()[1]
-            ax.set_ylim(-2e-5 if kind == "movement_" else -0.04 * top, top)
+    for ax, kind in zip(axes[0], kinds, strict=True):
+        # an axis begins a little below zero, so that a line that stays at zero is seen
+        top = ax.get_ylim()[1]
+        ax.set_ylim(-2e-5 if kind == "movement_" else -0.04 * top, top)
     title = describe(TITLE, task, split_count(read))
     finish(figure, title, stand_in=any(run.metrics["stand_in"] for run in read), x_label="epoch")
     return figure, rows
-
-
-def _moves() -> tuple[str, ...]:
-    return tuple(HEADINGS)

@@ -181,9 +181,31 @@ def ticks_out_of_view(figure: Figure) -> set[Text]:
     return found
 
 
+@pytest.fixture
+def crowd(sources, tmp_path) -> dict[str, list[Path]]:
+    """Many methods of long names at four openness levels."""
+    methods = ("hcep", "frozen_prompts_distance", "distance_lexicon_outside", "arpl_mm", "a_method_of_my_own")
+    levels = ("k8u2", "k6u4", "k4u6", "k2u8")
+    runs = [write_run(tmp_path / "crowd", method, level, "split1") for method in methods for level in levels]
+    values = dict.fromkeys(SUMMARY, 60) | {"stand_in": "true", "splits": 24, "paper_auroc": "", "paper_oscr": ""}
+    rows = [values | {"method": method, "openness": level} for method in methods for level in (*levels, "mean")]
+    write_table(tmp_path / "crowd.csv", SUMMARY, rows)
+    values = {"openness": "mean", "difference": 1, "lo": -40, "hi": 40, "p": 0.5, "splits": 24, "stand_in": "true"}
+    rows = [
+        values | {"method": method, "reference": other, "metric": metric}
+        for other in methods[:2]
+        for method in methods[2:]
+        for metric in ("auroc", "oscr", "accuracy")
+    ]
+    write_table(tmp_path / "pairs.csv", COMPARISONS, rows)
+    tables = {"summary.csv": [tmp_path / "crowd.csv"], "comparisons.csv": [tmp_path / "pairs.csv"]}
+    return tables | dict.fromkeys(FOR_A_TASK, runs)
+
+
+@pytest.mark.parametrize("case", ["sources", "crowd"])
 @pytest.mark.parametrize("name", FOR_A_TASK)
-def test_every_text_is_inside_large_enough_and_free_of_others(name, sources):
-    figure, _ = draw(name, sources)
+def test_every_text_is_inside_large_enough_and_free_of_others(name, case, request):
+    figure, _ = draw(name, request.getfixturevalue(case), "a_task_of_a_long_name")
     assert figure.get_figwidth() == COLUMN
     texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text not in ticks_out_of_view(figure)]
     assert min(text.get_fontsize() for text in texts) >= SMALL
