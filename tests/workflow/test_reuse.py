@@ -244,6 +244,14 @@ def test_a_new_method_and_a_new_adapter_in_the_code_rerun_nothing(finished):
     assert finished.snakemake("-n", config=config).begun == sorted(wanted)
 
 
+def test_a_figure_of_the_paper_is_a_target_and_has_four_files(finished):
+    files = [finished.path(f"results/tiny/figures/fig9.{ending}") for ending in ("svg", "pdf", "png", "csv")]
+    before = [file.read_bytes() for file in files]
+    files[1].unlink()
+    assert finished.snakemake("fig9").finished == ["figure fig9 of tiny"]
+    assert [file.read_bytes() for file in files] == before
+
+
 def test_a_new_figure_is_its_function_and_its_entry(finished):
     finished.path("hcep/figures/dummy.py").write_text("from hcep.figures.fig9 import fig9_figure as dummy_figure\n")
     first = '    "fig9": FigureEntry('

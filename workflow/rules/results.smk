@@ -138,7 +138,11 @@ for figure_name in registry.FIGURES:
             name:
                 figure_name
             input:
-                [f"results/{task}/figures/{figure_name}.svg" for task in CONFIG.tasks],
+                [
+                    f"results/{task}/figures/{figure_name}.{ending}"
+                    for task in CONFIG.tasks
+                    for ending in ("svg", "pdf", "png", "csv")
+                ],
             localrule: True
 
 
