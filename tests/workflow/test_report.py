@@ -89,8 +89,8 @@ def test_the_first_page_explains_the_numbers_and_draws_the_rules(page):
 def test_a_figure_larger_than_the_window_can_be_scrolled_to_its_top(page):
     page.call("Emulation.setDeviceMetricsOverride", width=700, height=300, deviceScaleFactor=1, mobile=False)
     page.click("Figures")
-    page.wait("document.body.innerText.includes('fig9')")
-    press(page, "fig9", "eye")
+    page.wait("document.body.innerText.includes('fig10')")
+    press(page, "fig10", "eye")
     place = "[...document.images].find(e => e.complete && e.naturalWidth > 300 && e.src.includes('svg'))"
     page.wait(f"{place} !== undefined")
     image, frame = (
