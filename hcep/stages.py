@@ -458,8 +458,8 @@ STAGES: dict[str, Stage] = {
         (
             value("name", "which figure", place="wildcards.figure"),
             value("task", "task that the title names", place="params.title"),
-            value("sources", "run folders (summary.csv for summary_bars)", Path, nargs="+", place="params.folders"),
-            writes("output", "SVG to write"),
+            value("sources", "run folders, or a table of the task", Path, nargs="+", place="params.folders"),
+            writes("output", "SVG to write; PDF, PNG and CSV of its data are written beside it"),
         ),
     ),
     "qc_page": Stage(

@@ -114,6 +114,7 @@ rule figure:
             category="Figures",
             labels={"task": "{task}", "what": "{figure}"},
         ),
+        others=multiext("results/{task}/figures/{figure}", ".pdf", ".png", ".csv"),
     log:
         "logs/figure/{task}/{figure}.log",
     wildcard_constraints:
@@ -128,6 +129,22 @@ rule figure:
         "figure {wildcards.figure} of {wildcards.task}"
     shell:
         shell_command("figure")
+
+
+# the paper's figures: `snakemake fig9` draws it for every task in `tasks`
+for figure_name in registry.FIGURES:
+    if figure_name.startswith("fig"):
+
+        rule:
+            name:
+                figure_name
+            input:
+                [
+                    f"results/{task}/figures/{figure_name}.{ending}"
+                    for task in CONFIG.tasks
+                    for ending in ("svg", "pdf", "png", "csv")
+                ],
+            localrule: True
 
 
 rule qc_page:
