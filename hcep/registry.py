@@ -27,18 +27,26 @@ DATASETS: Final = {
 class FigureEntry(NamedTuple):
     """A figure: its function(sources, title), which returns it, and the files that it reads.
 
-    They are files of every run of a task, or with `of_task` files of the task itself. Without `by_default` plain
-    `snakemake` does not draw it.
+    They are files of every run of a task, or with `of_task` files of the task itself. With `one_split` they are those
+    of one run a method: the most open level, its first split and seed. With `media` the figure also reads the clips:
+    the index and the shards of the task's datasets. Without `by_default` plain `snakemake` does not draw it.
     """
 
     target: str
     reads: tuple[str, ...]
     of_task: bool = False
     by_default: bool = True
+    one_split: bool = False
+    media: bool = False
 
 
 FIGURES: Final = {
     "curves": FigureEntry("hcep.figures.curves:curves_figure", ("curves.csv", "metrics.json")),
+    "fig5": FigureEntry(
+        "hcep.figures.fig5:fig5_figure", ("scores.h5", "thresholds.csv"), by_default=False, one_split=True, media=True
+    ),
+    "fig6": FigureEntry("hcep.figures.fig6:fig6_figure", ("scores.h5",), by_default=False, one_split=True),
+    "fig8": FigureEntry("hcep.figures.fig8:fig8_figure", ("scores.h5",), by_default=False, one_split=True),
     "posthoc": FigureEntry("hcep.figures.posthoc:posthoc_figure", ("posthoc.csv",), of_task=True, by_default=False),
     "scores": FigureEntry("hcep.figures.score_histogram:score_histogram_figure", ("scores.h5",)),
     "summary_bars": FigureEntry("hcep.figures.summary_bars:summary_bars_figure", ("summary.csv",), of_task=True),

@@ -458,7 +458,13 @@ STAGES: dict[str, Stage] = {
         (
             value("name", "which figure", place="wildcards.figure"),
             value("task", "task that the title names", place="params.title"),
-            value("sources", "run folders (summary.csv for summary_bars)", Path, nargs="+", place="params.folders"),
+            value(
+                "sources",
+                "run folders (summary.csv for summary_bars; for fig5 also index.h5)",
+                Path,
+                nargs="+",
+                place="params.folders",
+            ),
             writes("output", "SVG to write"),
         ),
     ),

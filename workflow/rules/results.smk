@@ -129,6 +129,18 @@ rule figure:
         shell_command("figure")
 
 
+# figures of single clips, of every task of the config: `snakemake fig8`
+for figure_name, figure_entry in registry.FIGURES.items():
+    if figure_entry.one_split:
+
+        rule:
+            name:
+                figure_name
+            input:
+                runs.figures(figure_name),
+            localrule: True
+
+
 rule qc_page:
     input:
         qc=runs.of_datasets("qc.tsv"),

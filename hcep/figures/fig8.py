@@ -1,0 +1,109 @@
+"""Features of all test clips, by t-SNE (section 4.4.4, Fig. 8 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from hcep.errors import HcepError
+from hcep.evaluation.scores import Scores
+from hcep.figures.embedding import Picture, bare, numbers, picture, picture_rows, scatter, with_feature
+from hcep.figures.one_split import COLUMN, SMALL, largest_classes, read_split, split_title
+from hcep.figures.style import KNOWN, PALETTE, UNKNOWN, finish
+
+COLUMNS = 2
+# inches of a row of panels
+ROW = 1.75
+# more than the colours, so that a class that shares a colour has another shape
+MARKERS = ("o", "s", "^", "D", "v", "p", "*", "<", ">", "h", "d")
+
+
+def fig8_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
+    """One panel per method: where t-SNE puts the test clips, known classes in colours, unknown clips as crosses.
+
+    The feature is the fused one, or of a method on one modality that one's. Runs are folders with ``scores.h5``, one
+    per method, of one openness level, split and seed.
+
+    Raises
+    ------
+    HcepError
+        A scores file is missing or unusable, the runs do not belong together, a side has no test clip, or no run has
+        such a feature.
+    """
+    pictures, left_out = _pictures(read_split(runs, features=True))
+    first = pictures[0].run
+    rows = -(-len(pictures) // COLUMNS)
+    styles = _class_styles(first)
+    lines = -(-(len(styles) + 1) // 3)
+    figure = Figure(figsize=(COLUMN, ROW * rows + 0.15 * lines + 0.9), layout="constrained")
+    panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    for ax, shown in zip(panels, pictures, strict=False):
+        unknown = sorted(set(shown.run.label[shown.drawn][~shown.run.known[shown.drawn]]))
+        for label in unknown:
+            scatter(ax, shown, label, name="unknown", size=9, color=UNKNOWN, marker="x", linewidths=0.8)
+        for label, style in styles.items():
+            scatter(ax, shown, label, name=label, size=10, edgecolors="white", linewidths=0.3, **style)
+        bare(ax)
+        alone = "" if shown.feature == "fused" else f" ({shown.feature})"
+        ax.set_title(f"{', '.join(shown.methods)}{alone}", fontsize=7.5, pad=3)
+        ax.set_xlabel(numbers(shown), fontsize=SMALL, labelpad=2)
+    for ax in panels[len(pictures) :]:
+        ax.remove()
+    handles = {name: handle for handle, name in zip(*panels[0].get_legend_handles_labels(), strict=True)}
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=3,
+        fontsize=7,
+        handletextpad=0.2,
+        columnspacing=1.0,
+    )
+    note = f"without fused features: {', '.join(left_out)}" if left_out else ""
+    heading = split_title(first, "Fused features of the test clips by t-SNE", title)
+    finish(figure, "\n".join(filter(None, (heading, note))), stand_in=first.stand_in)
+    return figure
+
+
+def fig8_rows(runs: Sequence[str | Path]) -> list[dict[str, Any]]:
+    """The table beside `fig8_figure`, with the columns `hcep.figures.embedding.COLUMNS`."""
+    return picture_rows(_pictures(read_split(runs, features=True))[0])
+
+
+def _pictures(runs: Sequence[Scores]) -> tuple[list[Picture], list[str]]:
+    """A panel per method, and the methods without a feature that can be drawn."""
+    features = [_feature(run) for run in runs]
+    if not any(features):
+        cause = f"no run of {runs[0].openness}, {runs[0].split} has fused features"
+        raise HcepError(cause, remedy="name a method that joins modalities in the task, such as hcep or arpl_mm")
+    # a side without test clips is told before anything is computed
+    for known in (True, False):
+        largest_classes(runs[0], known, 1)
+    pictures = []
+    for run, feature in zip(runs, features, strict=True):
+        if feature:
+            clips = with_feature(run, feature, np.flatnonzero(run.part == "test"))
+            pictures.append(picture(run, feature, clips, clustered=run.known[clips]))
+    return pictures, [run.method for run, feature in zip(runs, features, strict=True) if not feature]
+
+
+def _feature(run: Scores) -> str:
+    """What a method decides on: its fused feature, or the only one that it has; '' where several are not joined."""
+    if "fused" in run.features:
+        return "fused"
+    return next(iter(run.features)) if len(run.features) == 1 else ""
+
+
+def _class_styles(run: Scores) -> dict[str, dict[str, Any]]:
+    """Colour and shape of every known class with a test clip, by its place among all known classes."""
+    colors = [KNOWN, *(color for color in PALETTE if color not in (KNOWN, UNKNOWN))]
+    tested = set(run.label[run.part == "test"])
+    return {
+        name: {"color": colors[i % len(colors)], "marker": MARKERS[i % len(MARKERS)]}
+        for i, name in enumerate(run.classes)
+        if name in tested
+    }
