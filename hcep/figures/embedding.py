@@ -125,7 +125,9 @@ def _directions(run: Scores, feature: str, clips: NDArray[np.intp]) -> Floats:
     broken = ~np.isfinite(values).all(axis=1)
     if broken.any():
         cause = f"a {feature} feature of {run.method} is not finite"
-        raise HcepError(cause, row=f"clip {run.clip[clips[broken.argmax()]]}", remedy="look for a diverged training run")
+        raise HcepError(
+            cause, row=f"clip {run.clip[clips[broken.argmax()]]}", remedy="look for a diverged training run"
+        )
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
 
 
@@ -157,9 +159,8 @@ def numbers(shown: Picture) -> str:
     return f"silhouette {silhouette}, AUROC {shown.auroc:.1f}"
 
 
-def scatter(axes: Axes, shown: Picture, label: str, *, name: str, size: float, **style: Any) -> None:
-    """The drawn clips of a class."""
-    own = shown.run.label[shown.drawn] == label
+def scatter(axes: Axes, shown: Picture, own: NDArray[np.bool_], *, name: str, size: float, **style: Any) -> None:
+    """Those of the drawn clips, (m,) bool, that have this name in the legend."""
     # thousands of outlines would make the file large; a small picture of them does not
     axes.scatter(*shown.place[own].T, s=size, label=name, rasterized=len(shown.drawn) > MOST // 2, **style)
 

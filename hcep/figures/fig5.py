@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores
-from hcep.figures.one_split import COLUMN, SMALL, clips_of, identity, largest_classes, read_split, split_title
+from hcep.figures.one_split import COLUMN, SMALL, clips_of, head, identity, largest_classes, read_split
 from hcep.figures.run_files import number, read_rows
-from hcep.figures.style import GREY, KNOWN, PALETTE, UNKNOWN, draw_text, finish
+from hcep.figures.style import GREY, KNOWN, PALETTE, UNKNOWN, draw_text
 from hcep.media.shards import ABSENT
 from hcep.media.store import Store, open_stores
 
@@ -75,17 +75,17 @@ def fig5_figure(sources: Sequence[str | Path], title: str = "") -> Figure:
         threshold, or a clip or its shard is not in the cache.
     """
     examples, first = _examples(sources)
-    heading = split_title(first, "Example test clips and decisions", title)
     figure = Figure(figsize=(COLUMN, 1.0))
-    finish(figure, heading, stand_in=first.stand_in)
+    head(figure, first, "Example test clips and what the methods decide", title)
     text = figure.get_suptitle()
     blocks = [_decision_lines(example.decisions) for example in examples]
     side = (COLUMN - 2 * MARGIN) / FRAMES
     heights = [side + SOUND + LINE * (2 + len(lines)) + GAP for lines in blocks]
-    top = 0.1 + 0.17 * (text.count("\n") + 1)
+    top = 0.12 + 0.145 * (text.count("\n") + 1)
     height = top + sum(heights)
     figure.set_size_inches(COLUMN, height)
-    figure.suptitle(text, fontsize=10, y=1 - 0.06 / height, va="top")
+    # the height of the figure is known only now
+    figure.suptitle(text, y=1 - MARGIN / height, va="top", fontsize=8.5)
     for example, lines, own in zip(examples, blocks, heights, strict=True):
         _draw(figure, example, lines, top, side)
         top += own
@@ -116,9 +116,7 @@ def _examples(sources: Sequence[str | Path]) -> tuple[list[Example], Scores]:
     limits = [_threshold(folder / "thresholds.csv") for folder in folders]
     store, first = open_stores(indexes), runs[0]
     chosen = [
-        _nearest_to_median(first, label)
-        for known in (True, False)
-        for label in largest_classes(first, known, CLASSES)
+        _nearest_to_median(first, label) for known in (True, False) for label in largest_classes(first, known, CLASSES)
     ]
     return [_example(at, runs, limits, store) for at in chosen], first
 
@@ -194,7 +192,13 @@ def _draw(figure: Figure, example: Example, lines: Sequence[tuple[str, bool]], t
         return axes
 
     side_name = "known" if example.known else "unknown"
-    write(f"{example.label} ({side_name})", top, fontsize=7.5, fontweight="bold", color=KNOWN if example.known else UNKNOWN)
+    write(
+        f"{example.label} ({side_name})",
+        top,
+        fontsize=7.5,
+        fontweight="bold",
+        color=KNOWN if example.known else UNKNOWN,
+    )
     top += LINE + 0.03
     strip = panel(top, side)
     if example.frames is None:

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores
 from hcep.figures.embedding import LEAST, Picture, bare, numbers, picture, picture_rows, scatter, with_feature
-from hcep.figures.one_split import COLUMN, SMALL, clips_of, largest_classes, read_split, split_title
-from hcep.figures.style import KNOWN, UNKNOWN, finish
+from hcep.figures.one_split import COLUMN, SMALL, clips_of, head, largest_classes, read_split
+from hcep.figures.style import KNOWN, UNKNOWN
 
 MODALITIES = ("text", "vision", "audio")
 # inches of a row of panels, and of each line of its heading
@@ -45,16 +45,16 @@ def fig6_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
     for block, row, heading in zip(blocks, rows, headings, strict=True):
         block.suptitle("\n".join(heading), fontsize=7.5, fontweight="bold", x=0.02, ha="left")
         for ax, shown in zip(block.subplots(1, len(row), squeeze=False)[0], row, strict=True):
-            scatter(ax, shown, pair[0], name=f"{pair[0]} (known)", size=9, color=KNOWN, marker="o", linewidths=0)
-            scatter(ax, shown, pair[1], name=f"{pair[1]} (unknown)", size=11, color=UNKNOWN, marker="x", linewidths=1)
+            known = shown.run.known[shown.drawn]
+            scatter(ax, shown, known, name=f"{pair[0]} (known)", size=9, color=KNOWN, marker="o", linewidths=0)
+            scatter(ax, shown, ~known, name=f"{pair[1]} (unknown)", size=11, color=UNKNOWN, marker="x", linewidths=1)
             bare(ax)
             ax.set_title(shown.feature, fontsize=7.5, pad=3)
             ax.set_xlabel(numbers(shown).replace(", ", "\n"), fontsize=SMALL, labelpad=2)
     handles = blocks[0].axes[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=2, fontsize=7.5, handletextpad=0.2)
     note = f"without features of every modality: {', '.join(left_out)}" if left_out else ""
-    heading = split_title(first, "Features of a known and an unknown class by t-SNE", title)
-    finish(figure, "\n".join(filter(None, (heading, note))), stand_in=first.stand_in)
+    head(figure, first, "Features of a known and an unknown class by t-SNE", title, note)
     return figure
 
 
@@ -86,7 +86,8 @@ def _rows(runs: Sequence[Scores]) -> tuple[list[list[Picture]], list[str]]:
             own = with_feature(same[0], name, clips_of(same[0], pair))
             row.append(picture(same[0], name, own, clustered=np.ones(len(own), bool))._replace(methods=names))
         rows.append(row)
-    return rows, [run.method for run in runs if run not in able]
+    drawn = [run.method for run in able]
+    return rows, [run.method for run in runs if run.method not in drawn]
 
 
 def _enough(run: Scores, clips: np.ndarray) -> bool:

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores
 from hcep.figures.embedding import Picture, bare, numbers, picture, picture_rows, scatter, with_feature
-from hcep.figures.one_split import COLUMN, SMALL, largest_classes, read_split, split_title
-from hcep.figures.style import KNOWN, PALETTE, UNKNOWN, finish
+from hcep.figures.one_split import COLUMN, SMALL, head, largest_classes, read_split
+from hcep.figures.style import KNOWN, PALETTE, UNKNOWN
 
 COLUMNS = 2
 # inches of a row of panels
@@ -42,11 +42,10 @@ def fig8_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
     figure = Figure(figsize=(COLUMN, ROW * rows + 0.15 * lines + 0.9), layout="constrained")
     panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for ax, shown in zip(panels, pictures, strict=False):
-        unknown = sorted(set(shown.run.label[shown.drawn][~shown.run.known[shown.drawn]]))
-        for label in unknown:
-            scatter(ax, shown, label, name="unknown", size=9, color=UNKNOWN, marker="x", linewidths=0.8)
-        for label, style in styles.items():
-            scatter(ax, shown, label, name=label, size=10, edgecolors="white", linewidths=0.3, **style)
+        label, known = shown.run.label[shown.drawn], shown.run.known[shown.drawn]
+        scatter(ax, shown, ~known, name="unknown", size=9, color=UNKNOWN, marker="x", linewidths=0.8)
+        for name, style in styles.items():
+            scatter(ax, shown, label == name, name=name, size=10, edgecolors="white", linewidths=0.3, **style)
         bare(ax)
         alone = "" if shown.feature == "fused" else f" ({shown.feature})"
         ax.set_title(f"{', '.join(shown.methods)}{alone}", fontsize=7.5, pad=3)
@@ -54,18 +53,12 @@ def fig8_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
     for ax in panels[len(pictures) :]:
         ax.remove()
     handles = {name: handle for handle, name in zip(*panels[0].get_legend_handles_labels(), strict=True)}
-    figure.legend(
-        handles.values(),
-        handles.keys(),
-        loc="outside lower center",
-        ncols=3,
-        fontsize=7,
-        handletextpad=0.2,
-        columnspacing=1.0,
-    )
+    names = [*styles, "unknown"]
+    entries = [handles[name] for name in names]
+    spacing = {"fontsize": 7, "handletextpad": 0.2, "columnspacing": 1.0}
+    figure.legend(entries, names, loc="outside lower center", ncols=3, **spacing)
     note = f"without fused features: {', '.join(left_out)}" if left_out else ""
-    heading = split_title(first, "Fused features of the test clips by t-SNE", title)
-    finish(figure, "\n".join(filter(None, (heading, note))), stand_in=first.stand_in)
+    head(figure, first, "Fused features of the test clips by t-SNE", title, note)
     return figure
 
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores, clip_keys, read_scores
 from hcep.figures.run_files import check_any, openness_title
+from hcep.figures.style import finish
 
 # width of a column of print, inches: 85 mm
 COLUMN = 3.35
@@ -51,9 +53,11 @@ def _tested(run: Scores) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
     return run.classes, list(zip(clip_keys(run)[tested].tolist(), run.label[tested].tolist(), strict=True))
 
 
-def split_title(run: Scores, what: str, task: str) -> str:
-    """Title of a figure: what it shows, of which task, level, split and seed."""
-    return ", ".join(filter(None, (what, task, openness_title(run.openness), run.split, f"seed {run.seed}")))
+def head(figure: Figure, run: Scores, what: str, task: str, note: str = "") -> None:
+    """Title of a figure: what it shows, of which task, level, split and seed, and what is to be known of it."""
+    line = ", ".join(filter(None, (what, task, openness_title(run.openness), run.split, f"seed {run.seed}")))
+    finish(figure, "\n".join(filter(None, (line, note))), stand_in=run.stand_in)
+    figure.suptitle(figure.get_suptitle(), fontsize=8.5)
 
 
 def largest_classes(run: Scores, known: bool, count: int) -> list[str]:
