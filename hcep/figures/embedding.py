@@ -42,7 +42,7 @@ class Picture(NamedTuple):
     Attributes
     ----------
     methods : tuple of str
-        Those whose features of these clips are the same numbers; `run` is the first one's.
+        Those whose features are the same numbers; `run` is the first one's.
     run : Scores
     feature : str
     drawn : (m,) intp
@@ -76,13 +76,17 @@ def with_feature(run: Scores, feature: str, clips: NDArray[np.intp]) -> NDArray[
     return np.array([at for at in clips if flag not in run.flags[at].split(";")], dtype=np.intp)
 
 
-def picture(run: Scores, feature: str, clips: NDArray[np.intp], *, clustered: NDArray[np.bool_]) -> Picture:
+def picture(
+    run: Scores, feature: str, clips: NDArray[np.intp], methods: tuple[str, ...], *, clustered: NDArray[np.bool_]
+) -> Picture:
     """Put clips of one run into the plane and take the two numbers.
 
     Parameters
     ----------
     clips : (n,) intp
         Positions of known and unknown test clips that have the feature.
+    methods : tuple of str
+        Those that have the same numbers as `run`, itself included.
     clustered : (n,) bool
         Those whose silhouette in their classes is taken.
 
@@ -107,7 +111,7 @@ def picture(run: Scores, feature: str, clips: NDArray[np.intp], *, clustered: ND
         drawn = np.sort(np.random.default_rng(SEED).choice(len(clips), MOST, replace=False))
     perplexity = min(PERPLEXITY, (len(drawn) - 1) / 3)
     return Picture(
-        methods=(run.method,),
+        methods=methods,
         run=run,
         feature=feature,
         drawn=clips[drawn],
@@ -124,10 +128,8 @@ def _directions(run: Scores, feature: str, clips: NDArray[np.intp]) -> Floats:
     values = run.features[feature][clips].astype(np.float64)
     broken = ~np.isfinite(values).all(axis=1)
     if broken.any():
-        cause = f"a {feature} feature of {run.method} is not finite"
-        raise HcepError(
-            cause, row=f"clip {run.clip[clips[broken.argmax()]]}", remedy="look for a diverged training run"
-        )
+        cause, clip = f"a {feature} feature of {run.method} is not finite", run.clip[clips[broken.argmax()]]
+        raise HcepError(cause, row=f"clip {clip}", remedy="look for a diverged training run")
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
 
 

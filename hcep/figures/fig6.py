@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores
 from hcep.figures.embedding import LEAST, Picture, bare, numbers, picture, picture_rows, scatter, with_feature
-from hcep.figures.one_split import COLUMN, SMALL, clips_of, head, largest_classes, read_split
+from hcep.figures.one_split import COLUMN, SMALL, alike, clips_of, head, largest_classes, read_split
 from hcep.figures.style import KNOWN, UNKNOWN
 
 MODALITIES = ("text", "vision", "audio")
@@ -38,7 +38,7 @@ def fig6_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
     rows, left_out = _rows(read_split(runs, features=True))
     first = rows[0][0].run
     pair = [largest_classes(first, known, 1)[0] for known in (True, False)]
-    headings = [textwrap.wrap(", ".join(row[0].methods), 58) for row in rows]
+    headings = [textwrap.wrap(", ".join(row[0].methods), 46) for row in rows]
     heights = [ROW + LINE * len(heading) for heading in headings]
     figure = Figure(figsize=(COLUMN, sum(heights) + 1.1), layout="constrained")
     blocks = np.atleast_1d(figure.subfigures(len(rows), 1, height_ratios=heights))
@@ -74,17 +74,12 @@ def _rows(runs: Sequence[Scores]) -> tuple[list[list[Picture]], list[str]]:
         what = ", ".join(shown) or f"at least {LEAST} test clips of {pair[0]} and {pair[1]}"
         cause = f"no run of {first.openness}, {first.split} has features of {what}"
         raise HcepError(cause, remedy="name a method on all modalities in the task, such as hcep or arpl_mm")
-    alike: dict[bytes, list[Scores]] = {}
-    for run in able:
-        key = b"".join(run.features[name][clips_of(run, pair)].tobytes() for name in shown)
-        alike.setdefault(key, []).append(run)
     rows = []
-    for same in alike.values():
-        names = tuple(run.method for run in same)
-        row = []
+    for same in alike(able, [shown] * len(able)):
+        row, names = [], tuple(run.method for run in same)
         for name in shown:
             own = with_feature(same[0], name, clips_of(same[0], pair))
-            row.append(picture(same[0], name, own, clustered=np.ones(len(own), bool))._replace(methods=names))
+            row.append(picture(same[0], name, own, names, clustered=np.ones(len(own), bool)))
         rows.append(row)
     drawn = [run.method for run in able]
     return rows, [run.method for run in runs if run.method not in drawn]

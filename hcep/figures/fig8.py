@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores
 from hcep.figures.embedding import Picture, bare, numbers, picture, picture_rows, scatter, with_feature
-from hcep.figures.one_split import COLUMN, SMALL, head, largest_classes, read_split
+from hcep.figures.one_split import COLUMN, SMALL, alike, head, largest_classes, read_split
 from hcep.figures.style import KNOWN, PALETTE, UNKNOWN
 
 COLUMNS = 2
@@ -25,8 +26,8 @@ MARKERS = ("o", "s", "^", "D", "v", "p", "*", "<", ">", "h", "d")
 def fig8_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
     """One panel per method: where t-SNE puts the test clips, known classes in colours, unknown clips as crosses.
 
-    The feature is the fused one, or of a method on one modality that one's. Runs are folders with ``scores.h5``, one
-    per method, of one openness level, split and seed.
+    The feature is the fused one, or of a method on one modality that one's. Methods with the same numbers share a
+    panel. Runs are folders with ``scores.h5``, one per method, of one openness level, split and seed.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def fig8_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
             scatter(ax, shown, label == name, name=name, size=10, edgecolors="white", linewidths=0.3, **style)
         bare(ax)
         alone = "" if shown.feature == "fused" else f" ({shown.feature})"
-        ax.set_title(f"{', '.join(shown.methods)}{alone}", fontsize=7.5, pad=3)
+        ax.set_title(textwrap.fill(", ".join(shown.methods) + alone, 25), fontsize=7.5, pad=3)
         ax.set_xlabel(numbers(shown), fontsize=SMALL, labelpad=2)
     for ax in panels[len(pictures) :]:
         ax.remove()
@@ -69,19 +70,20 @@ def fig8_rows(runs: Sequence[str | Path]) -> list[dict[str, Any]]:
 
 def _pictures(runs: Sequence[Scores]) -> tuple[list[Picture], list[str]]:
     """A panel per method, and the methods without a feature that can be drawn."""
-    features = [_feature(run) for run in runs]
-    if not any(features):
+    able = [run for run in runs if _feature(run)]
+    if not able:
         cause = f"no run of {runs[0].openness}, {runs[0].split} has fused features"
         raise HcepError(cause, remedy="name a method that joins modalities in the task, such as hcep or arpl_mm")
     # a side without test clips is told before anything is computed
     for known in (True, False):
         largest_classes(runs[0], known, 1)
     pictures = []
-    for run, feature in zip(runs, features, strict=True):
-        if feature:
-            clips = with_feature(run, feature, np.flatnonzero(run.part == "test"))
-            pictures.append(picture(run, feature, clips, clustered=run.known[clips]))
-    return pictures, [run.method for run, feature in zip(runs, features, strict=True) if not feature]
+    for same in alike(able, [[_feature(run)] for run in able]):
+        run, feature = same[0], _feature(same[0])
+        clips = with_feature(run, feature, np.flatnonzero(run.part == "test"))
+        names = tuple(other.method for other in same)
+        pictures.append(picture(run, feature, clips, names, clustered=run.known[clips]))
+    return pictures, [run.method for run in runs if not _feature(run)]
 
 
 def _feature(run: Scores) -> str:

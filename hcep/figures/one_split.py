@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,7 +56,9 @@ def _tested(run: Scores) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
 
 def head(figure: Figure, run: Scores, what: str, task: str, note: str = "") -> None:
     """Title of a figure: what it shows, of which task, level, split and seed, and what is to be known of it."""
-    line = ", ".join(filter(None, (what, task, openness_title(run.openness), run.split, f"seed {run.seed}")))
+    # a line may not end inside an item
+    items = (item.replace(" ", "\xa0") for item in (task, openness_title(run.openness), run.split, f"seed {run.seed}"))
+    line = ", ".join(filter(None, (what, *items)))
     finish(figure, "\n".join(filter(None, (line, note))), stand_in=run.stand_in)
     figure.suptitle(figure.get_suptitle(), fontsize=8.5)
 
@@ -73,6 +76,15 @@ def largest_classes(run: Scores, known: bool, count: int) -> list[str]:
         cause = f"no test clip of {'a known' if known else 'an unknown'} class in {run.openness}, {run.split}"
         raise HcepError(cause, remedy="score the runs of this split again, or look at its folds and labels")
     return [str(name) for name in names[np.argsort(-clips, kind="stable")][:count]]
+
+
+def alike(runs: Sequence[Scores], features: Sequence[Sequence[str]]) -> list[list[Scores]]:
+    """Runs grouped by the content of these features of each: methods on one frozen encoder have the same numbers."""
+    groups: dict[str, list[Scores]] = {}
+    for run, names in zip(runs, features, strict=True):
+        content = b"".join(name.encode() + run.features[name].tobytes() for name in names)
+        groups.setdefault(hashlib.sha256(content).hexdigest(), []).append(run)
+    return list(groups.values())
 
 
 def identity(run: Scores) -> dict[str, object]:
