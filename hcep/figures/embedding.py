@@ -26,8 +26,8 @@ PERPLEXITY = 30.0
 SEED = 0
 # of more test clips than this, so many are drawn at random; the numbers take all
 MOST = 1000
-# with fewer clips there are no neighbours to speak of
-LEAST = 8
+# with fewer the perplexity would be below 1
+LEAST = 4
 COLUMNS = (
     *("task", "method", "openness", "split", "seed", "feature", "dataset", "clip", "label", "known", "x", "y"),
     *("silhouette", "auroc", "clips", "perplexity", "stand_in"),
