@@ -164,7 +164,8 @@ def numbers(shown: Picture) -> str:
 def scatter(axes: Axes, shown: Picture, own: NDArray[np.bool_], *, name: str, size: float, **style: Any) -> None:
     """Those of the drawn clips, (m,) bool, that have this name in the legend."""
     # thousands of outlines would make the file large; a small picture of them does not
-    axes.scatter(*shown.place[own].T, s=size, label=name, rasterized=len(shown.drawn) > MOST // 2, **style)
+    x, y = shown.place[own].T
+    axes.scatter(x, y, s=size, label=name, rasterized=len(shown.drawn) > MOST // 2, **style)
 
 
 def bare(axes: Axes) -> None:

@@ -97,7 +97,7 @@ def fig5_rows(sources: Sequence[str | Path]) -> list[dict[str, Any]]:
     examples, first = _examples(sources)
     rows = []
     for example in examples:
-        clip = {"dataset": example.dataset, "clip": example.clip, "label": example.label}
+        clip: dict[str, Any] = {"dataset": example.dataset, "clip": example.clip, "label": example.label}
         clip |= {"known": str(example.known).lower(), "chosen_by": first.method, "words": example.words}
         clip |= {"frames": " ".join(map(str, example.numbers)), "seconds": _seconds(example)}
         for found in example.decisions:

@@ -41,7 +41,7 @@ def fig6_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
     headings = [textwrap.wrap(", ".join(row[0].methods), 46) for row in rows]
     heights = [ROW + LINE * len(heading) for heading in headings]
     figure = Figure(figsize=(COLUMN, sum(heights) + 1.1), layout="constrained")
-    blocks = np.atleast_1d(figure.subfigures(len(rows), 1, height_ratios=heights))
+    blocks = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for block, row, heading in zip(blocks, rows, headings, strict=True):
         block.suptitle("\n".join(heading), fontsize=7.5, fontweight="bold", x=0.02, ha="left")
         for ax, shown in zip(block.subplots(1, len(row), squeeze=False)[0], row, strict=True):
