@@ -25,7 +25,7 @@ DATASETS: Final = {
 
 
 class FigureEntry(NamedTuple):
-    """A figure: its function(sources, title), which returns it, and the files that it reads.
+    """A figure: its function(sources, task), which returns it with its data, and the files that it reads.
 
     They are files of every run of a task, or with `of_task` files of the task itself. With `one_split` they are those
     of one run a method: the most open level, its first split and seed. With `media` the figure also reads the clips:
@@ -41,17 +41,23 @@ class FigureEntry(NamedTuple):
 
 
 FIGURES: Final = {
-    "curves": FigureEntry("hcep.figures.curves:curves_figure", ("curves.csv", "metrics.json")),
+    "calibration": FigureEntry(
+        "hcep.figures.calibration:calibration_figure", ("scores.h5", "thresholds.csv", "metrics.json")
+    ),
     "fig5": FigureEntry(
         "hcep.figures.fig5:fig5_figure", ("scores.h5", "thresholds.csv"), by_default=False, one_split=True, media=True
     ),
     "fig6": FigureEntry("hcep.figures.fig6:fig6_figure", ("scores.h5",), by_default=False, one_split=True),
+    "fig7": FigureEntry("hcep.figures.fig7:fig7_figure", ("scores.h5",)),
     "fig8": FigureEntry("hcep.figures.fig8:fig8_figure", ("scores.h5",), by_default=False, one_split=True),
+    "fig9": FigureEntry("hcep.figures.fig9:fig9_figure", ("scores.h5", "metrics.json")),
+    "fig10": FigureEntry("hcep.figures.fig10:fig10_figure", ("thresholds.csv", "metrics.json")),
+    "fig11": FigureEntry("hcep.figures.fig11:fig11_figure", ("scores.h5", "metrics.json")),
+    "forest": FigureEntry("hcep.figures.forest:forest_figure", ("comparisons.csv",), of_task=True),
+    "movement": FigureEntry("hcep.figures.movement:movement_figure", ("history.csv", "metrics.json")),
+    "openness": FigureEntry("hcep.figures.openness:openness_figure", ("summary.csv",), of_task=True),
     "posthoc": FigureEntry("hcep.figures.posthoc:posthoc_figure", ("posthoc.csv",), of_task=True, by_default=False),
-    "scores": FigureEntry("hcep.figures.score_histogram:score_histogram_figure", ("scores.h5",)),
-    "summary_bars": FigureEntry("hcep.figures.summary_bars:summary_bars_figure", ("summary.csv",), of_task=True),
-    "training": FigureEntry("hcep.figures.training:training_figure", ("history.csv",)),
-    "thresholds": FigureEntry("hcep.figures.thresholds:thresholds_figure", ("thresholds.csv", "metrics.json")),
+    "training": FigureEntry("hcep.figures.training:training_figure", ("history.csv", "metrics.json")),
 }
 
 # drawn from a table of the paper instead of a task

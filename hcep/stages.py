@@ -460,12 +460,12 @@ STAGES: dict[str, Stage] = {
             value("task", "task that the title names", place="params.title"),
             value(
                 "sources",
-                "run folders (summary.csv for summary_bars; for fig5 also index.h5)",
+                "run folders, or a table of the task; for fig5 also index.h5",
                 Path,
                 nargs="+",
                 place="params.folders",
             ),
-            writes("output", "SVG to write"),
+            writes("output", "SVG to write; PDF, PNG and CSV of its data are written beside it"),
         ),
     ),
     "qc_page": Stage(

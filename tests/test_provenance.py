@@ -20,7 +20,7 @@ STAGES = [
     "hcep.evaluation.aggregate",
     "hcep.evaluation.posthoc",
     "hcep.evaluation.posthoc_summary",
-    "hcep.figures.curves",
+    "hcep.figures.fig9",
     "hcep.figures.qc_page",
     "hcep.training.train",
     "hcep.training.score",
@@ -124,7 +124,7 @@ def test_a_stage_imports_only_stages_before_it():
 
 @pytest.mark.parametrize(
     "stage",
-    ["hcep.media.frames", "hcep.evaluation.aggregate", "hcep.evaluation.posthoc", "hcep.figures.curves", "hcep.cli"],
+    ["hcep.media.frames", "hcep.evaluation.aggregate", "hcep.evaluation.posthoc", "hcep.figures.fig9", "hcep.cli"],
 )
 def test_stages_without_a_model_do_not_import_torch(stage):
     code = f"import sys, {stage}; print('torch' in sys.modules)"

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores
-from hcep.figures.one_split import SMALL, identity
+from hcep.figures.one_split import identity
 from hcep.figures.run_files import Floats
 
 PERPLEXITY = 30.0
@@ -174,7 +174,6 @@ def bare(axes: Axes) -> None:
     axes.grid(visible=False)
     axes.margins(0.06)
     axes.spines[:].set_visible(True)
-    axes.tick_params(labelsize=SMALL)
 
 
 def picture_rows(pictures: Sequence[Picture]) -> list[dict[str, Any]]:

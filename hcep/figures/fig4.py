@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from hcep.errors import HcepError
 from hcep.figures.run_files import number, one_table, read_rows
-from hcep.figures.style import PALETTE, draw_paper, draw_whisker, finish, panels
+from hcep.figures.style import PALETTE, Drawing, describe, draw_paper, draw_whisker, finish, panels
 
 METRICS = (("auroc", "AUROC", PALETTE[0]), ("oscr", "OSCR", PALETTE[1]))
 NEEDED = ("section", "row", "metric", "ours", "lo", "hi", "paper", "stand_in")
@@ -23,7 +21,7 @@ APART = 0.19
 Points = dict[str, dict[str, dict[str, float]]]
 
 
-def fig4_figure(table: Sequence[str | Path], title: str = "") -> Figure:
+def fig4_figure(table: Sequence[str | Path], task: str = "") -> Drawing:
     """Bars for the settings of section ``a`` and lines over the numbers of tokens of section ``b``.
 
     A diamond is the paper's value, a whisker the interval. One file is drawn: ``fig4.csv``, written by
@@ -40,17 +38,15 @@ def fig4_figure(table: Sequence[str | Path], title: str = "") -> Figure:
     for name, points in sections.items():
         if not points:
             raise HcepError(f"no row of section {name}", file=file, remedy="write the table again")
-    figure, axes = panels(1, 2, width=3.6, height=2.7)
-    left, right = axes[0]
+    figure, axes = panels(2, 1, height=1.75)
+    left, right = axes[:, 0]
     _draw_bars(left, sections[BARS])
     _draw_lines(right, sections[TOKENS])
     left.set(title="(a) what guides the prompts", ylabel="mean over opennesses (%)")
-    right.set(title="(b) number of tokens", xlabel="tokens m")
-    pairs = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in (left, right)]
-    handles = {label: handle for handle, label in itertools.chain(*pairs)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+    right.set(title="(b) number of tokens", xlabel="tokens m", ylabel="mean over opennesses (%)")
+    title = describe("Prompt settings in SMEP", task)
     finish(figure, title, stand_in=any(row["stand_in"] == "true" for _, row in rows))
-    return figure
+    return figure, [row for _, row in rows]
 
 
 def _points(file: Path, rows: Sequence[tuple[int, dict[str, str]]]) -> Points:
@@ -69,7 +65,7 @@ def _draw_bars(ax: Axes, points: Points) -> None:
         for x, cell in ours:
             if "lo" in cell and "hi" in cell:
                 draw_whisker(ax, x, cell["lo"], cell["hi"])
-        draw_paper(ax, [(x + 0.4 * APART, cell["paper"]) for x, cell in places if "paper" in cell], 4.5)
+        draw_paper(ax, [(x + 0.4 * APART, cell["paper"]) for x, cell in places if "paper" in cell], 3.2)
     _label_settings(ax, points)
     ax.set_ylim(0, 100)
 
@@ -83,7 +79,7 @@ def _draw_lines(ax: Axes, points: Points) -> None:
         for x, cell in enumerate(cells):
             if "lo" in cell and "hi" in cell:
                 ax.vlines(x, cell["lo"], cell["hi"], color=color, linewidth=1.2)
-        draw_paper(ax, [(x + 0.12, cell["paper"]) for x, cell in enumerate(cells) if "paper" in cell], 4.5)
+        draw_paper(ax, [(x + 0.12, cell["paper"]) for x, cell in enumerate(cells) if "paper" in cell], 3.2)
     _label_settings(ax, points)
 
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores
-from hcep.figures.one_split import COLUMN, SMALL, clips_of, head, identity, largest_classes, read_split
+from hcep.figures.one_split import clips_of, head, identity, largest_classes, read_split
 from hcep.figures.run_files import number, read_rows
-from hcep.figures.style import GREY, KNOWN, PALETTE, UNKNOWN, draw_text
+from hcep.figures.style import COLUMN, GREY, KNOWN, PALETTE, SMALL, TITLE, UNKNOWN, Drawing, draw_text
 from hcep.media.shards import ABSENT
 from hcep.media.store import Store, open_stores
 
@@ -60,7 +60,7 @@ class Example(NamedTuple):
     decisions: list[Decision]
 
 
-def fig5_figure(sources: Sequence[str | Path], title: str = "") -> Figure:
+def fig5_figure(sources: Sequence[str | Path], task: str = "") -> Drawing:
     """Test clips with frames, sound, words, truth, and the decision of every method.
 
     Clips are chosen by a rule: from the three known and the three unknown classes with the most test clips (of equal
@@ -76,7 +76,7 @@ def fig5_figure(sources: Sequence[str | Path], title: str = "") -> Figure:
     """
     examples, first = _examples(sources)
     figure = Figure(figsize=(COLUMN, 1.0))
-    head(figure, first, "Example test clips and what the methods decide", title)
+    head(figure, first, "Example test clips and what the methods decide", task)
     text = figure.get_suptitle()
     blocks = [_decision_lines(example.decisions) for example in examples]
     side = (COLUMN - 2 * MARGIN) / FRAMES
@@ -85,16 +85,15 @@ def fig5_figure(sources: Sequence[str | Path], title: str = "") -> Figure:
     height = top + sum(heights)
     figure.set_size_inches(COLUMN, height)
     # the height of the figure is known only now
-    figure.suptitle(text, y=1 - MARGIN / height, va="top", fontsize=8.5)
+    figure.suptitle(text, y=1 - MARGIN / height, va="top", fontsize=TITLE)
     for example, lines, own in zip(examples, blocks, heights, strict=True):
         _draw(figure, example, lines, top, side)
         top += own
-    return figure
+    return figure, _table(examples, first)
 
 
-def fig5_rows(sources: Sequence[str | Path]) -> list[dict[str, Any]]:
-    """The table beside `fig5_figure`, with the columns `COLUMNS`: a row per clip and method, the words uncut."""
-    examples, first = _examples(sources)
+def _table(examples: Sequence[Example], first: Scores) -> list[dict[str, Any]]:
+    """The data, with the columns `COLUMNS`: a row per clip and method, the words uncut."""
     rows = []
     for example in examples:
         clip: dict[str, Any] = {"dataset": example.dataset, "clip": example.clip, "label": example.label}

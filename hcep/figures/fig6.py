@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,15 +12,15 @@ from matplotlib.figure import Figure
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores
 from hcep.figures.embedding import LEAST, Picture, bare, numbers, picture, picture_rows, scatter, with_feature
-from hcep.figures.one_split import COLUMN, SMALL, alike, clips_of, head, largest_classes, read_split
-from hcep.figures.style import KNOWN, UNKNOWN
+from hcep.figures.one_split import alike, clips_of, head, largest_classes, read_split
+from hcep.figures.style import COLUMN, KNOWN, UNKNOWN, Drawing
 
 MODALITIES = ("text", "vision", "audio")
 # inches of a row of panels, and of each line of its heading
 ROW, LINE = 1.35, 0.13
 
 
-def fig6_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
+def fig6_figure(runs: Sequence[str | Path], task: str = "") -> Drawing:
     """One row per method, one column per modality: where t-SNE puts the clips of a known and of an unknown class.
 
     They are the known and the unknown class with the most test clips; of equal ones, the first by name. Clips without
@@ -40,7 +39,7 @@ def fig6_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
     pair = [largest_classes(first, known, 1)[0] for known in (True, False)]
     headings = [textwrap.wrap(", ".join(row[0].methods), 46) for row in rows]
     heights = [ROW + LINE * len(heading) for heading in headings]
-    figure = Figure(figsize=(COLUMN, sum(heights) + 1.1), layout="constrained")
+    figure = Figure(figsize=(COLUMN, sum(heights)), layout="constrained")
     blocks = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for block, row, heading in zip(blocks, rows, headings, strict=True):
         block.suptitle("\n".join(heading), fontsize=7.5, fontweight="bold", x=0.02, ha="left")
@@ -50,17 +49,12 @@ def fig6_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
             scatter(ax, shown, ~known, name=f"{pair[1]} (unknown)", size=11, color=UNKNOWN, marker="x", linewidths=1)
             bare(ax)
             ax.set_title(shown.feature, fontsize=7.5, pad=3)
-            ax.set_xlabel(numbers(shown).replace(", ", "\n"), fontsize=SMALL, labelpad=2)
-    handles = blocks[0].axes[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=2, fontsize=7.5, handletextpad=0.2)
+            ax.set_xlabel(numbers(shown).replace(", ", "\n"), labelpad=2)
+    points, names = blocks[0].axes[0].get_legend_handles_labels()
     note = f"without features of every modality: {', '.join(left_out)}" if left_out else ""
-    head(figure, first, "Features of a known and an unknown class by t-SNE", title, note)
-    return figure
-
-
-def fig6_rows(runs: Sequence[str | Path]) -> list[dict[str, Any]]:
-    """The table beside `fig6_figure`, with the columns `hcep.figures.embedding.COLUMNS`."""
-    return picture_rows([shown for row in _rows(read_split(runs, features=True))[0] for shown in row])
+    handles = dict(zip(names, points, strict=True))
+    head(figure, first, "Features of a known and an unknown class by t-SNE", task, note, handles)
+    return figure, picture_rows([shown for row in rows for shown in row])
 
 
 def _rows(runs: Sequence[Scores]) -> tuple[list[list[Picture]], list[str]]:

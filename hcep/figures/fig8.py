@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores
 from hcep.figures.embedding import Picture, bare, numbers, picture, picture_rows, scatter, with_feature
-from hcep.figures.one_split import COLUMN, SMALL, alike, head, largest_classes, read_split
-from hcep.figures.style import KNOWN, PALETTE, UNKNOWN
+from hcep.figures.one_split import alike, head, largest_classes, read_split
+from hcep.figures.style import COLUMN, KNOWN, PALETTE, UNKNOWN, Drawing
 
 COLUMNS = 2
 # inches of a row of panels
@@ -23,7 +23,7 @@ ROW = 1.75
 MARKERS = ("o", "s", "^", "D", "v", "p", "*", "<", ">", "h", "d")
 
 
-def fig8_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
+def fig8_figure(runs: Sequence[str | Path], task: str = "") -> Drawing:
     """One panel per method: where t-SNE puts the test clips, known classes in colours, unknown clips as crosses.
 
     The feature is the fused one, or of a method on one modality that one's. Methods with the same numbers share a
@@ -39,8 +39,7 @@ def fig8_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
     first = pictures[0].run
     rows = -(-len(pictures) // COLUMNS)
     styles = _class_styles(first)
-    lines = -(-(len(styles) + 1) // 3)
-    figure = Figure(figsize=(COLUMN, ROW * rows + 0.15 * lines + 0.9), layout="constrained")
+    figure = Figure(figsize=(COLUMN, ROW * rows), layout="constrained")
     panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for ax, shown in zip(panels, pictures, strict=False):
         label, known = shown.run.label[shown.drawn], shown.run.known[shown.drawn]
@@ -50,22 +49,14 @@ def fig8_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
         bare(ax)
         alone = "" if shown.feature == "fused" else f" ({shown.feature})"
         ax.set_title(textwrap.fill(", ".join(shown.methods) + alone, 25), fontsize=7.5, pad=3)
-        ax.set_xlabel(numbers(shown), fontsize=SMALL, labelpad=2)
+        ax.set_xlabel(numbers(shown), labelpad=2)
     for ax in panels[len(pictures) :]:
         ax.remove()
-    handles = {name: handle for handle, name in zip(*panels[0].get_legend_handles_labels(), strict=True)}
-    names = [*styles, "unknown"]
-    entries = [handles[name] for name in names]
-    spacing = {"fontsize": 7, "handletextpad": 0.2, "columnspacing": 1.0}
-    figure.legend(entries, names, loc="outside lower center", ncols=3, **spacing)
+    handles = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
     note = f"without fused features: {', '.join(left_out)}" if left_out else ""
-    head(figure, first, "Fused features of the test clips by t-SNE", title, note)
-    return figure
-
-
-def fig8_rows(runs: Sequence[str | Path]) -> list[dict[str, Any]]:
-    """The table beside `fig8_figure`, with the columns `hcep.figures.embedding.COLUMNS`."""
-    return picture_rows(_pictures(read_split(runs, features=True))[0])
+    last = {name: handles[name] for name in (*styles, "unknown")}
+    head(figure, first, "Fused features of the test clips by t-SNE", task, note, last)
+    return figure, picture_rows(pictures)
 
 
 def _pictures(runs: Sequence[Scores]) -> tuple[list[Picture], list[str]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,12 +15,7 @@ from numpy.typing import NDArray
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores, clip_keys, read_scores
 from hcep.figures.run_files import check_any, openness_title
-from hcep.figures.style import finish
-
-# width of a column of print, inches: 85 mm
-COLUMN = 3.35
-# side of the legend and the lines of a panel, points
-SMALL = 6.5
+from hcep.figures.style import LETTERS, finish
 
 
 def read_split(runs: Sequence[str | Path], *, features: bool) -> list[Scores]:
@@ -54,13 +51,15 @@ def _tested(run: Scores) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
     return run.classes, list(zip(clip_keys(run)[tested].tolist(), run.label[tested].tolist(), strict=True))
 
 
-def head(figure: Figure, run: Scores, what: str, task: str, note: str = "") -> None:
+def head(
+    figure: Figure, run: Scores, what: str, task: str, note: str = "", handles: Mapping[str, Any] | None = None
+) -> None:
     """Title of a figure: what it shows, of which task, level, split and seed, and what is to be known of it."""
     # a line may not end inside an item
     items = (item.replace(" ", "\xa0") for item in (task, openness_title(run.openness), run.split, f"seed {run.seed}"))
-    line = ", ".join(filter(None, (what, *items)))
-    finish(figure, "\n".join(filter(None, (line, note))), stand_in=run.stand_in)
-    figure.suptitle(figure.get_suptitle(), fontsize=8.5)
+    lines = (", ".join(filter(None, (what, *items))), note)
+    text = "\n".join(textwrap.fill(line, LETTERS) for line in lines if line)
+    finish(figure, text, stand_in=run.stand_in, handles=handles or {})
 
 
 def largest_classes(run: Scores, known: bool, count: int) -> list[str]:

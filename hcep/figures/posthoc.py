@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from hcep.figures.run_files import number, one_table, read_rows
-from hcep.figures.style import GREY, PALETTE, finish, panels
+from hcep.figures.run_files import number, one_table, read_rows, splits_of
+from hcep.figures.style import GREY, PALETTE, Drawing, describe, finish, panels
 
 METRICS: Final = (("auroc", "AUROC (%)"), ("oscr", "OSCR (%)"))
 MEAN: Final = "mean"
@@ -25,7 +24,7 @@ MAIN: Final[dict[str, dict[str, Any]]] = {
 OTHER: Final[dict[str, Any]] = {"color": GREY, "marker": "D", "label": "best others, by AUROC"}
 OTHERS: Final = 3
 # inches of a row
-ROW: Final = 0.19
+ROW: Final = 0.12
 
 
 class Line(NamedTuple):
@@ -36,7 +35,7 @@ class Line(NamedTuple):
     cells: Mapping[str, float]
 
 
-def posthoc_figure(table: Sequence[str | Path], title: str = "") -> Figure:
+def posthoc_figure(table: Sequence[str | Path], task: str = "") -> Drawing:
     """One group of rows per method, means over its openness levels: AUROC at the left, OSCR at the right.
 
     A whisker is the interval, a dotted line the method's own score. One file is drawn: ``posthoc.csv`` of a task, in
@@ -49,7 +48,7 @@ def posthoc_figure(table: Sequence[str | Path], title: str = "") -> Figure:
     """
     file = one_table(table, "posthoc.csv")
     names = [f"{metric}{part}" for metric, _ in METRICS for part in ("", "_lo", "_hi")]
-    rows = read_rows(file, ["method", "openness", "score", "stand_in", *names])
+    rows = read_rows(file, ["method", "openness", "score", "splits", "stand_in", *names])
     found: dict[str, dict[str, dict[str, float]]] = {}
     for at, row in rows:
         # a score that is not defined has no cells
@@ -57,7 +56,7 @@ def posthoc_figure(table: Sequence[str | Path], title: str = "") -> Figure:
             cells = {name: number(row, name, file, at) for name in names}
             found.setdefault(row["method"], {})[row["score"]] = cells
     lines = _lines(found)
-    figure, axes = panels(1, len(METRICS), width=3.4, height=ROW * (len(lines) + 1), sharey=True)
+    figure, axes = panels(1, len(METRICS), height=ROW * len(lines) + 0.3, sharey=True)
     for ax, (metric, label) in zip(axes[0], METRICS, strict=True):
         _draw(ax, metric, lines)
         ax.set_xlabel(label)
@@ -66,14 +65,10 @@ def posthoc_figure(table: Sequence[str | Path], title: str = "") -> Figure:
     for text, line in zip(left.get_yticklabels(), lines, strict=True):
         text.set_fontweight("normal" if line.cells else "bold")
     left.set_ylim(lines[-1].y - 0.8, 0.8)
-    handles = {label: handle for handle, label in zip(*left.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
-    finish(
-        figure,
-        f"{title}: mean over the openness levels".removeprefix(": "),
-        stand_in=any(row["stand_in"] == "true" for _, row in rows),
-    )
-    return figure
+    title = describe("Scores of trained runs, mean over openness levels", task, splits_of(rows))
+    finish(figure, title, stand_in=any(row["stand_in"] == "true" for _, row in rows))
+    shown = ["method", "score", "feature", *names]
+    return figure, [{name: row.get(name, "") for name in shown} for _, row in rows if row["openness"] == MEAN]
 
 
 def _lines(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[Line]:
@@ -92,10 +87,12 @@ def _draw(ax: Axes, metric: str, lines: Sequence[Line]) -> None:
         if not line.cells:
             continue
         style = MAIN.get(line.label, OTHER)
-        ax.hlines(line.y, line.cells[f"{metric}_lo"], line.cells[f"{metric}_hi"], color=style["color"], linewidth=1.4)
-        ax.plot(line.cells[metric], line.y, linestyle="", markersize=4.5, **style)
+        ax.hlines(line.y, line.cells[f"{metric}_lo"], line.cells[f"{metric}_hi"], color=style["color"], linewidth=0.9)
+        ax.plot(line.cells[metric], line.y, linestyle="", **style)
         if line.label == OWN:
             last = next((i for i in range(place, len(lines)) if not lines[i].cells), len(lines)) - 1
-            ax.vlines(line.cells[metric], lines[last].y - 0.4, line.y, color=style["color"], linestyle=":", linewidth=1)
+            ax.vlines(
+                line.cells[metric], lines[last].y - 0.4, line.y, color=style["color"], linestyle=":", linewidth=0.8
+            )
     ax.grid(axis="y", visible=False)
     ax.tick_params(axis="y", length=0)

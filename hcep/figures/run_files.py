@@ -88,6 +88,40 @@ def openness_title(name: str) -> str:
     return f"O({known}:{unknown}) = {openness_value(known, unknown):.2f}"
 
 
+def short_openness(name: str) -> str:
+    """Heading of a narrow panel: ``"O(8:2)"`` for ``"k8u2"``."""
+    known, unknown = parse_openness(name)
+    return f"O({known}:{unknown})"
+
+
+def split_count(runs: Sequence[RunFiles]) -> int:
+    """Number of class splits among the runs."""
+    return len({run.split for run in runs})
+
+
+def splits_of(rows: Sequence[tuple[int, dict[str, str]]]) -> str:
+    """Numbers of splits in the column of that name: ``"6"``, or ``"2 to 6"`` where rows differ."""
+    counts = sorted({int(row["splits"]) for _, row in rows})
+    return f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+
+
+def read_thresholds(runs: Sequence[RunFiles], columns: Sequence[str]) -> tuple[Floats, dict[str, Floats]]:
+    """Acceptance rates (n,) of thresholds.csv, and its columns, each (runs, n).
+
+    Raises
+    ------
+    HcepError
+        A file is missing or unreadable, or the runs have different acceptance rates.
+    """
+    tables = [read_numbers(run.folder / "thresholds.csv", ("acceptance", *columns)) for run in runs]
+    rates = tables[0]["acceptance"]
+    for run, table in zip(runs, tables, strict=True):
+        if not np.array_equal(table["acceptance"], rates):
+            cause, remedy = f"other acceptance rates than {runs[0].folder}", "evaluate all runs with the same rates"
+            raise HcepError(cause, file=run.folder / "thresholds.csv", remedy=remedy)
+    return rates, {column: np.array([table[column] for table in tables]) for column in columns}
+
+
 def read_numbers(file: Path, columns: Sequence[str]) -> dict[str, Floats]:
     """Columns of numbers from a CSV file, each (rows,).
 

@@ -1,10 +1,12 @@
-"""One style for every figure: colour-blind safe, readable in print, and the same bytes on every run."""
+"""One style for every figure: one printed column wide, readable without colour, the same bytes on every run."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -13,58 +15,124 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import offset_copy
 from numpy.typing import ArrayLike, NDArray
 
 from hcep.errors import HcepError
-from hcep.files import atomic_path
+from hcep.files import atomic_path, write_table
 
 Floats = NDArray[np.float64]
+Rows = list[dict[str, Any]]
+# a figure, and the rows of the CSV file beside it
+Drawing = tuple[Figure, Rows]
+
+# inches: one column of a journal, 85 mm
+COLUMN: Final = 85 / 25.4
+# points; nothing is smaller
+SMALL: Final = 6.0
+TITLE: Final = 7.0
 
 # Okabe and Ito, "Color Universal Design" (2008), without the yellow, which is too light for lines on white
 PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE, BLACK = PALETTE
 DASHES: Final = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
-HATCHES: Final = ("", "///", "...", "xxx")
-KNOWN: Final = PALETTE[0]
-UNKNOWN: Final = PALETTE[1]
+SOLID, DASHED, DOTTED, DASHDOT = DASHES
+MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
+KNOWN: Final = BLUE
+UNKNOWN: Final = VERMILION
 GREY: Final = "#767676"
+
+# a method's colour, dashes and marker in every figure of every task; names that are not here get theirs from a hash
+METHODS: Final[dict[str, tuple[str, Any, str]]] = {
+    "hcep": (BLUE, SOLID, "o"),
+    "hcep_tuned": (BLUE, DASHED, "o"),
+    "hcep_tokens": (BLUE, DOTTED, "o"),
+    "hcep_distance": (BLUE, DASHDOT, "*"),
+    "frozen_prompts": (SKY, DASHED, "s"),
+    "frozen_prompts_tuned": (SKY, DOTTED, "s"),
+    "frozen_prompts_distance": (SKY, DASHDOT, "P"),
+    "frozen_tokens": (SKY, SOLID, "s"),
+    "cosine_only": (SKY, SOLID, "X"),
+    "arpl_mm": (VERMILION, SOLID, "^"),
+    "arpl_mm_tuned": (VERMILION, DASHED, "^"),
+    "arpl_imagebind": (VERMILION, DOTTED, "<"),
+    "arpl_languagebind": (VERMILION, DASHDOT, ">"),
+    "arpl": (VERMILION, DOTTED, "^"),
+    "cpn_mm": (PURPLE, SOLID, "X"),
+    "cpn_mm_tuned": (PURPLE, DASHED, "X"),
+    "lpl_mm": (PURPLE, DASHDOT, "v"),
+    "lpl_mm_tuned": (PURPLE, DOTTED, "v"),
+    "linear_msp": (ORANGE, DASHED, "v"),
+    "linear_msp_tuned": (ORANGE, DOTTED, "v"),
+    "linear_maxlogit": (ORANGE, DASHDOT, "h"),
+    "logistic_msp": (BLACK, SOLID, "p"),
+    "distance_mm": (GREEN, SOLID, "D"),
+    "distance_lexicon": (GREEN, DASHED, "<"),
+    "distance_lexicon_outside": (GREEN, DOTTED, ">"),
+    "cssr": (SKY, DOTTED, "h"),
+    "cssr_mm": (SKY, DASHDOT, "h"),
+    "hesp": (ORANGE, SOLID, "s"),
+    "open_vclip": (BLACK, DASHED, "o"),
+    "a2d_mix": (BLACK, DOTTED, "<"),
+    "negprompt_mm": (BLACK, SOLID, "s"),
+    "momke": (BLUE, DASHDOT, "P"),
+}
 
 _STYLE: Final[dict[Any, Any]] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#4d4d4d",
     "axes.grid": True,
-    "axes.labelsize": 9,
-    "axes.linewidth": 0.8,
+    "axes.labelpad": 2.0,
+    "axes.labelsize": SMALL,
+    "axes.linewidth": 0.6,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "axes.titlesize": 10,
+    "axes.titlepad": 3.0,
+    "axes.titlesize": SMALL,
+    "figure.constrained_layout.h_pad": 0.02,
+    "figure.constrained_layout.w_pad": 0.02,
     "figure.dpi": 100,
-    "figure.titlesize": 12,
+    "figure.titlesize": TITLE,
     "font.family": "DejaVu Sans",
-    "font.size": 9,
+    "font.size": SMALL,
     "grid.color": "#e3e3e3",
-    "grid.linewidth": 0.6,
-    "legend.fontsize": 8,
+    "grid.linewidth": 0.5,
+    "hatch.linewidth": 0.5,
+    "legend.borderaxespad": 0.2,
+    "legend.fontsize": SMALL,
     "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "savefig.dpi": 150,
-    # letters are drawn as outlines, so that the picture looks the same wherever it is opened
-    "svg.fonttype": "path",
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3.0,
+    "pdf.fonttype": 42,
+    "savefig.dpi": 300,
+    # text stays text, which can be searched, copied and edited
+    "svg.fonttype": "none",
     # without this, matplotlib gives clip paths random names
     "svg.hashsalt": "hcep",
     # a class or method name with a dollar sign is not a formula
     "text.parse_math": False,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
+    "xtick.labelsize": SMALL,
+    "xtick.major.pad": 2.0,
+    "xtick.major.size": 2.0,
+    "xtick.major.width": 0.6,
+    "ytick.labelsize": SMALL,
+    "ytick.major.pad": 2.0,
+    "ytick.major.size": 2.0,
+    "ytick.major.width": 0.6,
 }
-# height of one line of a legend, inches
-LEGEND_LINE: Final = 0.175
+# letters of a title in one line
+LETTERS: Final = int(72 * COLUMN / (0.57 * TITLE))
+# inches of a line of text
+LINE: Final = 1.35 * SMALL / 72
+# fonts as wide as the one that the layout was made with, for machines that lack it
+_FONTS: Final = "'DejaVu Sans', Verdana, 'Bitstream Vera Sans', sans-serif"
+# on a screen the picture opens at this multiple of its printed size
+_ON_SCREEN: Final = 2
 
 # these fields would tell when and with what a file was made, but two runs must give the same bytes
 _NO_METADATA: Final[dict[str, Any]] = {
     ".svg": {"Date": None, "Creator": None},
-    ".png": {"Software": None},
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".png": {"Software": None},
 }
 
 
@@ -78,22 +146,23 @@ def figure_style() -> Iterator[None]:
 
 
 def draw_figure(
-    figure_of: Callable[[Sequence[str | Path], str], Figure],
+    figure_of: Callable[[Sequence[str | Path], str], Drawing],
     sources: Sequence[str | Path],
     output: str | Path,
     *,
     title: str = "",
 ) -> None:
-    """Make one figure in the style of all and write it.
+    """Make one figure in the style of all and write it as SVG, PDF and PNG (300 dpi), with its data as CSV.
 
     Parameters
     ----------
     figure_of : callable
-        A function of `hcep.registry.FIGURES`: sources and title (above the figure, e.g. the task) give the figure.
+        A function of `hcep.registry.FIGURES`: sources and the task, for the title, give the figure and its data.
     sources : sequence of path
         Run folders, or a table, as the function says.
     output : path
-        Picture to write (.svg, .png or .pdf), whole or absent, and the same bytes for the same content.
+        The SVG file; the others have the same stem. Every file is whole or absent, and the same bytes for the same
+        content. A figure whose data are the table of that name that it is drawn from leaves that table as it is.
 
     Raises
     ------
@@ -101,52 +170,137 @@ def draw_figure(
         A source is missing or unusable, or the output has another ending.
     """
     output = Path(output)
-    if output.suffix not in _NO_METADATA:
+    if output.suffix != ".svg":
         cause = f"cannot draw a {output.suffix or 'file without ending'}"
-        raise HcepError(cause, file=output, remedy="name it .svg, .png or .pdf")
-    with figure_style(), atomic_path(output) as temporary:
-        figure_of(sources, title).savefig(temporary, metadata=_NO_METADATA[output.suffix])
+        raise HcepError(cause, file=output, remedy="name it .svg; PDF, PNG and CSV are written beside it")
+    with figure_style():
+        figure, rows = figure_of(sources, title)
+        data = output.with_suffix(".csv")
+        if data not in map(Path, sources):
+            columns = list(dict.fromkeys(name for row in rows for name in row))
+            write_table(data, columns, [{name: _cell(value) for name, value in row.items()} for row in rows])
+        for ending, metadata in _NO_METADATA.items():
+            with atomic_path(output.with_suffix(ending)) as temporary:
+                figure.savefig(temporary, metadata=metadata)
+                if ending == ".svg":
+                    temporary.write_text(_for_screens(temporary.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _cell(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _for_screens(svg: str) -> str:
+    """Larger, since print is read from nearer than a screen, and with fonts for every machine."""
+
+    def enlarged(found: re.Match[str]) -> str:
+        return f'{found[1]}="{float(found[2]) * _ON_SCREEN:g}pt"'
+
+    head, mark, body = svg.partition("viewBox")
+    return re.sub(r'(width|height)="([0-9.]+)pt"', enlarged, head) + mark + body.replace("'DejaVu Sans'", _FONTS)
+
+
+def method_style(name: str) -> dict[str, Any]:
+    """Colour, dashes and marker of a method: the same in every figure, whatever other methods are shown."""
+    look = METHODS.get(name)
+    if look is None:
+        used = set(METHODS.values())
+        free = [found for found in itertools.product(PALETTE, DASHES, MARKERS) if found not in used]
+        look = free[int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % len(free)]
+    return dict(zip(("color", "linestyle", "marker"), look, strict=True))
 
 
 def series_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Line colour and dashes for each name, by position; the dashes change when the colours start over."""
-    styles = [{"color": color, "linestyle": dashes} for dashes in DASHES for color in PALETTE]
-    return dict(zip(names, itertools.cycle(styles), strict=False))
+    """Line colour and dashes for each name that is no method, by position: 28 pairs, neighbours differ in both."""
+    looks = zip(itertools.cycle(PALETTE), itertools.cycle(DASHES), strict=False)
+    return {name: {"color": color, "linestyle": dashes} for name, (color, dashes) in zip(names, looks, strict=False)}
 
 
-def panels(
-    rows: int, columns: int, *, width: float = 2.9, height: float = 2.6, legend_lines: int = 0, **shared: Any
-) -> tuple[Figure, Any]:
-    """Figure and (rows, columns) array of axes, each about `width` x `height` inches, and a legend below each.
+def panels(rows: int, columns: int, *, height: float = 1.3, **shared: Any) -> tuple[Figure, Any]:
+    """Figure of one printed column and (rows, columns) array of axes, each about `height` inches high.
 
-    A `Figure` made without pyplot needs no display and leaves no global state behind.
+    `finish` makes room for title and legend. A `Figure` made without pyplot needs no display and leaves no global state
+    behind.
     """
-    height += legend_lines * LEGEND_LINE
-    figure = Figure(figsize=(max(width * columns, 4.2), height * rows + 1.0), layout="constrained")
+    figure = Figure(figsize=(COLUMN, height * rows), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **shared)
 
 
-def finish(figure: Figure, title: str, *, stand_in: bool = False) -> None:
-    """Title, and the warning without which numbers of stand-in encoders could be taken for results."""
-    note = "stand-in encoders or composite data: not comparable with published results" if stand_in else ""
-    width = int(13 * figure.get_figwidth())
-    text = "\n".join(textwrap.fill(line, width) for line in (title, note) if line)
-    if text:
-        figure.suptitle(text, fontsize=10)
+def method_panels(
+    methods: Sequence[str], headings: Sequence[str], *, height: float = 0.86, **shared: Any
+) -> tuple[Figure, Any]:
+    """A row of panels per method, with its name above, and a column per heading."""
+    figure, axes = panels(len(methods), len(headings), height=height, **shared)
+    above: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}
+    for ax, method in zip(axes[:, 0], methods, strict=True):
+        # an empty title makes the room, since a long one would also push the next column away
+        ax.set_title(" ")
+        ax.annotate(method, (0, 1), xytext=(0, 3), fontweight="bold", **above).set_in_layout(False)
+    for ax, text in zip(axes[0], headings, strict=True):
+        ax.annotate(text, (0.5, 1), xytext=(0, 12), ha="center", **above)
+    return figure, axes
 
 
-def label_panels(axes: Any, titles: Sequence[str], rows: Sequence[str]) -> None:
-    """Titles above the first row of panels, and a y label left of every row."""
-    for ax, title in zip(axes[0], titles, strict=True):
-        ax.set_title(title)
-    for ax, label in zip(axes[:, 0], rows, strict=True):
-        ax.set_ylabel(label)
+def finish(
+    figure: Figure,
+    title: str,
+    *,
+    stand_in: bool = False,
+    x_label: str | None = None,
+    handles: Mapping[str, Any] | None = None,
+) -> None:
+    """Title, legend, and the warning without which numbers of stand-in encoders could be taken for results.
+
+    `x_label` stands below all columns, above the legend. `handles` are the entries of the legend; without them they are
+    what the axes have a label for, each once.
+    """
+    note = ("stand-in encoders or composite data:", "not comparable with published results") if stand_in else ()
+    lines = [line for line in (title, *note) if line]
+    figure.suptitle("\n".join(lines), fontsize=TITLE)
+    if handles is None:
+        pairs = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in figure.axes]
+        handles = {label: handle for handle, label in itertools.chain(*pairs)}
+    height = figure.get_figheight() + 1.2 * LINE * ("\n".join(lines).count("\n") + 1.5)
+    if handles:
+        room = 72 * figure.get_figwidth() / SMALL
+        columns = max(1, min(len(handles), int(room / (0.6 * max(map(len, handles)) + 4.6))))
+        figure.legend(
+            handles.values(),
+            handles.keys(),
+            loc="outside lower center",
+            ncols=columns,
+            handlelength=2.6,
+            columnspacing=1.2,
+            title=x_label,
+            title_fontsize=SMALL,
+        )
+        height += LINE * (-(-len(handles) // columns) + 0.7 + bool(x_label))
+    figure.set_figheight(height)
+
+
+def describe(what: str, task: str, splits: int | str = "") -> str:
+    """Title of a figure: what it shows, of which task, over how many class splits."""
+    count = splits and f"{splits} split{'' if str(splits) == '1' else 's'}"
+    where = ", ".join(part for part in (task, count) if part)
+    # a long title is broken where it reads best
+    gap = "\n" if len(what) + len(where) > LETTERS else " "
+    return f"{what},{gap}{where}" if where else what
+
+
+def note_figure(text: str, what: str, task: str) -> Drawing:
+    """A figure that says why there is nothing to draw."""
+    figure, axes = panels(1, 1, height=0.5)
+    axes[0, 0].set_axis_off()
+    draw_text(axes[0, 0], textwrap.fill(text, LETTERS))
+    finish(figure, describe(what, task))
+    return figure, [{"note": text}]
 
 
 def draw_spread(axes: Axes, x: Floats, runs: ArrayLike, *, label: str, alpha: float = 0.15, **style: Any) -> None:
     """A line for the mean of several runs, (runs, n), and a band from the smallest to the largest; NaN is left out."""
     values = np.asarray(runs)
-    axes.plot(x, np.nanmean(values, axis=0), label=label, marker="o" if len(x) == 1 else None, **style)
+    marker = {"marker": "o"} if len(x) == 1 else {}
+    axes.plot(x, np.nanmean(values, axis=0), label=label, **marker | style)
     if len(values) > 1:
         low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
         axes.fill_between(x, low, high, color=style["color"], alpha=alpha, linewidth=0)
@@ -156,30 +310,15 @@ def draw_paper(axes: Axes, printed: Sequence[tuple[float, float]], size: float) 
     """The paper's values (x, y) as diamonds; choose x beside our own marks, which a diamond would hide."""
     style: dict[str, Any] = {"color": "white", "markeredgecolor": "black", "markersize": size, "linestyle": ""}
     if printed:
-        axes.plot(*zip(*printed, strict=True), marker="D", label="paper's value", **style)
+        axes.plot(*zip(*printed, strict=True), marker="d", markeredgewidth=0.6, label="paper's value", **style)
 
 
 def draw_whisker(axes: Axes, x: float, low: float, high: float) -> None:
     """An interval on a bar: dark with a white rim, so that it is seen on bars of every colour."""
-    for color, width in (("white", 2.6), ("#222222", 1.1)):
+    for color, width in (("white", 2.2), ("#222222", 0.9)):
         axes.vlines(x, low, high, color=color, linewidth=width)
 
 
 def draw_text(axes: Axes, text: str, **style: Any) -> None:
     """A text in the middle of a panel that has nothing to show."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", **style)
-
-
-def legend_below(axes: Axes, *, columns: int = 1, title: str | None = None) -> None:
-    """Legend under the axes, where it hides no data."""
-    axes.legend(
-        loc="upper center",
-        # a fixed distance below the axes: tick labels and axis label need the same room however high the axes are
-        bbox_to_anchor=(0.5, 0),
-        bbox_transform=offset_copy(axes.transAxes, fig=axes.get_figure(root=True), y=-0.42, units="inches"),
-        ncols=columns,
-        handlelength=1.8,
-        columnspacing=1.2,
-        title=title,
-        title_fontsize=8,
-    )

@@ -265,10 +265,6 @@ class RunPlan:
         folders = [*self.figure_runs(wildcards), *self.figure_indexes(wildcards)]
         return self.figure_inputs(wildcards) if of_task else folders
 
-    def figures(self, name: str) -> list[str]:
-        """This figure of every task of the config."""
-        return [f"results/{task}/figures/{name}.svg" for task in self.config.tasks]
-
     def qc_labels(self, wildcards: Wildcards) -> dict[str, str]:
         """Labels of the quality-control page in the report."""
         return {"dataset": ", ".join(self.task(wildcards).dataset), "what": "page"}

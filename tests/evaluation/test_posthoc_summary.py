@@ -128,7 +128,7 @@ def test_notes_say_what_is_missing_and_where(grid, tmp_path):
     write_posthoc_page(tmp_path / "posthoc.csv", tmp_path / "posthoc.html", task="demo")
     assert "not defined in 1 of 2 runs" in (tmp_path / "posthoc.html").read_text()
     with figure_style():
-        labels = [text.get_text() for text in posthoc_figure([tmp_path / "posthoc.csv"]).axes[0].get_yticklabels()]
+        labels = [text.get_text() for text in posthoc_figure([tmp_path / "posthoc.csv"])[0].axes[0].get_yticklabels()]
     assert labels[:2] == ["hcep", "own"] and "distance" not in labels
 
 
@@ -193,7 +193,7 @@ def test_what_all_rows_share_is_said_once_on_the_page(table, tmp_path):
 
 def test_the_figure_shows_the_means_and_the_best_others(table):
     with figure_style():
-        figure = posthoc_figure([table], "demo")
+        figure, drawn_rows = posthoc_figure([table], "demo")
         FigureCanvasAgg(figure).draw()
     left, right = figure.axes
     labels = [text.get_text() for text in left.get_yticklabels()]
@@ -207,6 +207,7 @@ def test_the_figure_shows_the_means_and_the_best_others(table):
         drawn = {float(line.get_ydata()[0]): float(line.get_xdata()[0]) for line in ax.lines}
         for score, y in (("own", -1), ("own+distance", -2), ("distance", -4)):
             assert drawn[y] == pytest.approx(float(row_of(table, "hcep", "mean", score)[metric]))
+    assert len(drawn_rows) == sum(row["openness"] == "mean" for row in read_table(table))
     # nothing is cut: every label lies inside the picture
     box = figure.bbox
     for text in (*left.get_yticklabels(), figure._suptitle, *figure.legends[0].get_texts()):

@@ -295,7 +295,7 @@ def fig4(tmp_path):
 
 
 def test_fig4_shows_the_table(fig4):
-    figure = fig4_figure([fig4], "demo")
+    figure, _ = fig4_figure([fig4], "demo")
     left, right = figure.axes
     heights = [[bar.get_height() for bar in bars] for bars in left.containers]
     assert heights == [[60, 70, 75], [40, 50, 55]]
@@ -318,7 +318,10 @@ def test_fig4_is_the_same_bytes_and_draws_what_was_not_run(fig4, tmp_path):
         draw_figure(fig4_figure, [fig4], tmp_path / name, title="demo")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     make(tmp_path, TABLES["fig4"], [], "empty")
+    before = (tmp_path / "empty.csv").read_bytes()
     draw_figure(fig4_figure, [tmp_path / "empty.csv"], tmp_path / "empty.svg")
+    # the data of this figure are the table of that name, which stays
+    assert (tmp_path / "empty.csv").read_bytes() == before
     assert (tmp_path / "empty.svg").stat().st_size > 1000
 
 

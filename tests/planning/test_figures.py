@@ -58,12 +58,12 @@ def test_one_run_a_method_of_the_most_open_level(plan: RunPlan, name: str, files
 
 
 def test_figures_of_all_runs_are_as_before(plan: RunPlan) -> None:
-    task = SimpleNamespace(task="demo", figure="scores")
+    task = SimpleNamespace(task="demo", figure="fig7")
     assert len(plan.figure_inputs(task)) == len(plan.figure_sources(task)) == 2 * 2 * len(plan.task(task).splits) * 2
 
 
-def test_targets_are_all_tasks_and_no_default(plan: RunPlan) -> None:
+def test_none_is_drawn_by_default(plan: RunPlan) -> None:
+    asked = plan.all_targets(SimpleNamespace())
     for name in ("fig5", "fig6", "fig8"):
-        assert plan.figures(name) == [f"results/{task}/figures/{name}.svg" for task in ("demo", "mafw")]
         assert not registry.FIGURES[name].by_default
-        assert not set(plan.figures(name)) & set(plan.all_targets(SimpleNamespace()))
+        assert not [path for path in asked if f"figures/{name}." in path]

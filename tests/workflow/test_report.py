@@ -89,8 +89,8 @@ def test_the_first_page_explains_the_numbers_and_draws_the_rules(page):
 def test_a_figure_larger_than_the_window_can_be_scrolled_to_its_top(page):
     page.call("Emulation.setDeviceMetricsOverride", width=700, height=300, deviceScaleFactor=1, mobile=False)
     page.click("Figures")
-    page.wait("document.body.innerText.includes('curves')")
-    press(page, "curves", "eye")
+    page.wait("document.body.innerText.includes('fig9')")
+    press(page, "fig9", "eye")
     place = "[...document.images].find(e => e.complete && e.naturalWidth > 300 && e.src.includes('svg'))"
     page.wait(f"{place} !== undefined")
     image, frame = (
@@ -111,8 +111,17 @@ def test_every_figure_is_drawn_and_explained(page, figure):
     page.wait("/description/i.test(document.body.innerText)")
     description = re.split("(?i)\ndescription\n", page.text())[1]
     assert len(description) > 300 and "{%" not in description and "{{" not in description
-    words = {"curves": "OSCR", "scores": "overlap", "summary_bars": "whisker", "thresholds": "acceptance rate"}
-    assert words.get(figure, "Loss terms") in description
+    words = {
+        **{
+            "calibration": "softmax",
+            "fig7": "overlap",
+            "fig9": "OSCR",
+            "fig10": "acceptance rate",
+            "fig11": "rejected",
+        },
+        **{"forest": "reference", "movement": "prompt", "openness": "whisker", "training": "Loss terms"},
+    }
+    assert words[figure] in description and "What to doubt" in description
 
 
 def test_the_tables_are_in_it_and_explained(page, workspace):

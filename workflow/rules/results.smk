@@ -113,6 +113,7 @@ rule figure:
             category="Figures",
             labels={"task": "{task}", "what": "{figure}"},
         ),
+        others=multiext("results/{task}/figures/{figure}", ".pdf", ".png", ".csv"),
     log:
         "logs/figure/{task}/{figure}.log",
     wildcard_constraints:
@@ -129,15 +130,19 @@ rule figure:
         shell_command("figure")
 
 
-# figures of single clips, of every task of the config: `snakemake fig8`
-for figure_name, figure_entry in registry.FIGURES.items():
-    if figure_entry.one_split:
+# the paper's figures: `snakemake fig9` draws it for every task in `tasks`
+for figure_name in registry.FIGURES:
+    if figure_name.startswith("fig"):
 
         rule:
             name:
                 figure_name
             input:
-                runs.figures(figure_name),
+                [
+                    f"results/{task}/figures/{figure_name}.{ending}"
+                    for task in CONFIG.tasks
+                    for ending in ("svg", "pdf", "png", "csv")
+                ],
             localrule: True
 
 

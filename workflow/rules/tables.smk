@@ -75,6 +75,7 @@ use rule figure as figure_of_table with:
             category="The paper's tables",
             labels={"table": "{figure}", "what": "picture"},
         ),
+        others=multiext("results/tables/{figure}", ".pdf", ".png"),
     log:
         "logs/figure_of_table/{figure}.log",
     wildcard_constraints:

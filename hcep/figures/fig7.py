@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores, read_scores
-from hcep.figures.run_files import Floats, check_any, openness_title, sorted_openness
-from hcep.figures.style import KNOWN, UNKNOWN, draw_text, finish, label_panels, panels
+from hcep.figures.run_files import Floats, check_any, short_openness, sorted_openness
+from hcep.figures.style import KNOWN, UNKNOWN, Drawing, Rows, describe, draw_text, finish, method_panels
 
 BINS = 30
+SIDES = ((True, KNOWN, "known classes"), (False, UNKNOWN, "unknown classes"))
 
 
-def score_histogram_figure(runs: Sequence[str | Path], title: str = "") -> Figure:
+def fig7_figure(runs: Sequence[str | Path], task: str = "") -> Drawing:
     """Distributions of the scores: a row per method, a column per openness.
 
     The test clips of all splits and seeds are pooled. The bars of each side sum to 100 %, so that the sides compare
@@ -34,20 +35,19 @@ def score_histogram_figure(runs: Sequence[str | Path], title: str = "") -> Figur
     read = [read_scores(Path(run) / "scores.h5", features=False) for run in runs]
     methods = list(dict.fromkeys(run.method for run in read))
     levels = sorted_openness(run.openness for run in read)
-    figure, axes = panels(len(methods), len(levels), height=1.9)
+    scales = {name: all((run.score <= 0).all() for run in read if run.method == name) for name in methods}
+    titles = [f"{name}: {'largest probability' if scales[name] else 'score'}" for name in methods]
+    figure, axes = method_panels(titles, list(map(short_openness, levels)))
+    rows: Rows = []
     for panel_row, method in zip(axes, methods, strict=True):
         own = [run for run in read if run.method == method]
-        probability = all((run.score <= 0).all() for run in own)
-        edges = _edges(own, probability)
+        edges = _edges(own, scales[method])
         for ax, level in zip(panel_row, levels, strict=True):
-            _draw_panel(ax, [run for run in own if run.openness == level], edges, probability)
-            ax.set_xlabel("max. probability (exp of score)" if probability else "score")
-    label_panels(axes, list(map(openness_title, levels)), [f"{method}\n% of clips" for method in methods])
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+            rows += _draw_panel(ax, [run for run in own if run.openness == level], edges, scales[method])
+    figure.supylabel("% of clips of a side", fontsize="medium")
+    title = describe("Scores of known and unknown test clips", task, len({run.split for run in read}))
     finish(figure, title, stand_in=any(run.stand_in for run in read))
-    return figure
+    return figure, rows
 
 
 def _edges(runs: Sequence[Scores], probability: bool) -> Floats:
@@ -60,20 +60,30 @@ def _edges(runs: Sequence[Scores], probability: bool) -> Floats:
     return np.linspace(low, high, BINS + 1)
 
 
-def _draw_panel(ax: Axes, runs: Sequence[Scores], edges: Floats, probability: bool) -> None:
+def _draw_panel(ax: Axes, runs: Sequence[Scores], edges: Floats, probability: bool) -> Rows:
     if not runs:
         draw_text(ax, "no run")
-        return
-    for known, color, name in ((True, KNOWN, "known classes"), (False, UNKNOWN, "unknown classes")):
+        return []
+    rows: Rows = []
+    for known, color, name in SIDES:
         values = np.concatenate([run.score[(run.part == "test") & (run.known == known)] for run in runs])
         if not len(values):
             cause = f"no test clip of {name} in {runs[0].method}, {runs[0].openness}"
             raise HcepError(cause, remedy="score this run's split again")
         counts, _ = np.histogram(np.exp(values) if probability else values, edges)
-        # the outline is drawn apart from the fill, so that both sides are seen where they overlap, also without colour
+        # filled against hatched, so that both sides are seen where they overlap, also without colour
         shares = 100 * counts / len(values)
-        ax.stairs(shares, edges, fill=True, color=color, alpha=0.28)
-        ax.stairs(shares, edges, color=color, linewidth=1.4, linestyle="-" if known else "--", label=name)
+        look: dict[str, Any] = (
+            {"color": color, "alpha": 0.35} if known else {"facecolor": "none", "edgecolor": color, "hatch": "/////"}
+        )
+        ax.stairs(shares, edges, fill=True, linewidth=0, **look)
+        ax.stairs(shares, edges, color=color, linewidth=0.9, linestyle="-" if known else "--", label=name)
+        shared = {"method": runs[0].method, "openness": runs[0].openness, "side": name, "clips": len(values)}
+        shared["scale"] = "probability" if probability else "score"
+        columns = zip(edges[:-1].tolist(), edges[1:].tolist(), shares.tolist(), strict=True)
+        rows += [shared | dict(zip(("from", "to", "percent"), found, strict=True)) for found in columns]
     ax.set_xlim(edges[0], edges[-1])
     ax.set_ylim(bottom=0)
-    ax.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=3))
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+    return rows
