@@ -24,6 +24,8 @@ from hcep.media.store import Store, open_stores
 # classes on each side, frames of a clip, and characters in a line
 CLASSES, FRAMES, WIDTH = 3, 6, 62
 RIGHT, WRONG = "✓", "✗"
+# an SVG that keeps its text drops plain spaces at the begin of a line
+INDENT = "\xa0" * 4
 RATE = 16000
 # points of the line of a sound
 POINTS = 400
@@ -171,7 +173,7 @@ def _decision_lines(decisions: Sequence[Decision]) -> list[tuple[str, bool]]:
     lines = []
     for (right, label), methods in groups.items():
         text = f"{RIGHT if right else WRONG} {label}: {', '.join(methods)}"
-        lines += [(line, right) for line in textwrap.wrap(text, WIDTH, subsequent_indent="    ")]
+        lines += [(line, right) for line in textwrap.wrap(text, WIDTH, subsequent_indent=INDENT)]
     return lines
 
 
