@@ -27,21 +27,29 @@ DATASETS: Final = {
 class FigureEntry(NamedTuple):
     """A figure: its function(sources, task), which returns it with its data, and the files that it reads.
 
-    They are files of every run of a task, or with `of_task` files of the task itself. Without `by_default` plain
-    `snakemake` does not draw it.
+    They are files of every run of a task, or with `of_task` files of the task itself. With `one_split` they are those
+    of one run a method: the most open level, its first split and seed. With `media` the figure also reads the clips:
+    the index and the shards of the task's datasets. Without `by_default` plain `snakemake` does not draw it.
     """
 
     target: str
     reads: tuple[str, ...]
     of_task: bool = False
     by_default: bool = True
+    one_split: bool = False
+    media: bool = False
 
 
 FIGURES: Final = {
     "calibration": FigureEntry(
         "hcep.figures.calibration:calibration_figure", ("scores.h5", "thresholds.csv", "metrics.json")
     ),
+    "fig5": FigureEntry(
+        "hcep.figures.fig5:fig5_figure", ("scores.h5", "thresholds.csv"), by_default=False, one_split=True, media=True
+    ),
+    "fig6": FigureEntry("hcep.figures.fig6:fig6_figure", ("scores.h5",), by_default=False, one_split=True),
     "fig7": FigureEntry("hcep.figures.fig7:fig7_figure", ("scores.h5",)),
+    "fig8": FigureEntry("hcep.figures.fig8:fig8_figure", ("scores.h5",), by_default=False, one_split=True),
     "fig9": FigureEntry("hcep.figures.fig9:fig9_figure", ("scores.h5", "metrics.json")),
     "fig10": FigureEntry("hcep.figures.fig10:fig10_figure", ("thresholds.csv", "metrics.json")),
     "fig11": FigureEntry("hcep.figures.fig11:fig11_figure", ("scores.h5", "metrics.json")),

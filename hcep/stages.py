@@ -458,7 +458,13 @@ STAGES: dict[str, Stage] = {
         (
             value("name", "which figure", place="wildcards.figure"),
             value("task", "task that the title names", place="params.title"),
-            value("sources", "run folders, or a table of the task", Path, nargs="+", place="params.folders"),
+            value(
+                "sources",
+                "run folders, or a table of the task; for fig5 also index.h5",
+                Path,
+                nargs="+",
+                place="params.folders",
+            ),
             writes("output", "SVG to write; PDF, PNG and CSV of its data are written beside it"),
         ),
     ),

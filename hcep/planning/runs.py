@@ -12,6 +12,7 @@ from hcep.config.methods import Common, DistanceMM, Learning
 from hcep.config.whole import Config
 from hcep.planning.clips import KINDS, ClipPlan
 from hcep.planning.engine import Wildcards, settings_text, to_be_read
+from hcep.protocol.openness import openness_value, parse_openness
 from hcep.provenance import stage_digest
 
 # what training, scoring and evaluating leave of a run
@@ -119,17 +120,19 @@ class RunPlan:
         files: dict[str, Any] = {
             "split": f"results/{wildcards.task}/splits/{wildcards.openness}/{wildcards.split}.json",
             "index": self.of_datasets("index.h5")(wildcards),
-            "media": [],
+            "media": self.media(wildcards) if self.entry(wildcards).inputs == "media" else [],
         }
-        if self.entry(wildcards).inputs == "media":
-            # the index holds their digests: a shard that was only touched is no reason to train again
-            files["media"] = [
-                self.engine.ancient(path)
-                for dataset in self.task(wildcards).dataset
-                for kind in KINDS
-                for path in self.clips.shards_of(dataset, kind)
-            ]
         return files
+
+    def media(self, wildcards: Wildcards) -> list[Any]:
+        """All shards of a task's datasets."""
+        # the index holds their digests: a shard that was only touched is no reason to train again
+        return [
+            self.engine.ancient(path)
+            for dataset in self.task(wildcards).dataset
+            for kind in KINDS
+            for path in self.clips.shards_of(dataset, kind)
+        ]
 
     def features(self, wildcards: Wildcards) -> list[str]:
         """Cached features of a method that reads them."""
@@ -235,17 +238,32 @@ class RunPlan:
         """Digest of a figure."""
         return stage_digest("figure", registry.FIGURES[wildcards.figure].target)
 
-    def figure_inputs(self, wildcards: Wildcards) -> list[str]:
+    def figure_inputs(self, wildcards: Wildcards) -> list[Any]:
         """What a figure is drawn from."""
         entry = registry.FIGURES[wildcards.figure]
         if entry.of_task:
             return [f"results/{wildcards.task}/{name}" for name in entry.reads]
-        return self.of_runs(*entry.reads)(wildcards)
+        files = [f"{run}/{name}" for run in self.figure_runs(wildcards) for name in entry.reads]
+        return [*files, *self.figure_indexes(wildcards), *(self.media(wildcards) if entry.media else [])]
+
+    def figure_runs(self, wildcards: Wildcards) -> list[str]:
+        """Folders of the runs that a figure shows: all, or one a method."""
+        folders = self.folders(wildcards)
+        if not registry.FIGURES[wildcards.figure].one_split:
+            return folders
+        task = self.task(wildcards)
+        level = max(task.openness, key=lambda name: openness_value(*parse_openness(name)))
+        return [run for run in folders if run.endswith(f"/{level}/{task.splits[0]}/seed{task.seeds[0]}")]
+
+    def figure_indexes(self, wildcards: Wildcards) -> list[str]:
+        """The indices of the clips that a figure shows."""
+        return self.of_datasets("index.h5")(wildcards) if registry.FIGURES[wildcards.figure].media else []
 
     def figure_sources(self, wildcards: Wildcards) -> list[str]:
-        """What the figure's command names: the run folders, or the tables of the task."""
+        """What the figure's command names: the tables of the task, or the run folders and what holds their clips."""
         of_task = registry.FIGURES[wildcards.figure].of_task
-        return self.figure_inputs(wildcards) if of_task else self.folders(wildcards)
+        folders = [*self.figure_runs(wildcards), *self.figure_indexes(wildcards)]
+        return self.figure_inputs(wildcards) if of_task else folders
 
     def qc_labels(self, wildcards: Wildcards) -> dict[str, str]:
         """Labels of the quality-control page in the report."""

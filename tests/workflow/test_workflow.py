@@ -121,3 +121,15 @@ def test_post_hoc_scores_have_a_target_of_their_own(finished):
     assert finished.snakemake("posthoc_tiny").begun == finished.snakemake("-n").begun == []
     again = finished.snakemake("-n", "posthoc_tiny", config={"training": {"ridge": 0.5}})
     assert again.begun == sorted([*runs, *made])
+
+
+def test_figures_of_clips_have_targets_of_their_own(finished):
+    names = ("fig5", "fig6", "fig8")
+    assert finished.snakemake(*names).finished == [f"figure {name} of tiny" for name in names]
+    for name in names:
+        assert finished.path(f"results/tiny/figures/{name}.svg").stat().st_size > 10_000
+    # a shard that was only touched is no reason to draw the clips again
+    finished.path("resources/tiny/frames/000-of-002.h5").touch()
+    assert finished.snakemake("-n", *names).begun == finished.snakemake("-n").begun == []
+    finished.append("hcep/figures/embedding.py", "\nNEW_CONSTANT = 1\n")
+    assert finished.snakemake("-n", *names).begun == ["figure fig6 of tiny", "figure fig8 of tiny"]
