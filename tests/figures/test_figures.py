@@ -11,7 +11,6 @@ import pytest
 
 from hcep.errors import HcepError
 from hcep.figures.qc_page import write_qc_page
-from hcep.figures.summary_page import SHOWN, write_summary_page
 from hcep.files import write_table
 
 QC = ["clip", "dataset", "label", "fold", "flags", "reason", "frames", "audio", "text", "seconds"]
