@@ -31,7 +31,7 @@ demo-wide: $(READY)
 
 # the pages of docs/, README.md and config/README.md as a site that asks no other machine for anything
 docs: $(READY)
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo
 	@echo "site     site/index.html"
 
