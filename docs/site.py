@@ -22,6 +22,8 @@ SHOWN = (
     "docs/*.css",
 )
 
+TAB = "\ue000"  # of no alphabet
+
 
 class TwoSpaces(Extension):
     """What belongs to a point of a list is indented by two spaces, as everywhere but in Python-Markdown."""
@@ -29,6 +31,16 @@ class TwoSpaces(Extension):
     def extendMarkdown(self, md: Any) -> None:
         """Set the width of an indent."""
         md.tab_length = 2
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Keep tabs, which Markdown makes blanks: a table that is copied from the site must have them."""
+    return markdown.replace("\t", TAB)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Put the tabs back."""
+    return html.replace(TAB, "\t")
 
 
 def on_config(config: Any) -> Any:

@@ -236,7 +236,7 @@ def test_a_task_that_fits_its_data_passes(own, capsys):
         (
             ["--task", "mien"],
             {},
-            "there is no task 'mien'. Remedy: name the file that has it with --config; did you mean",
+            "there is no task 'mien'. Remedy: name the file that has it with --configfile; did you mean",
         ),
         (["--task", "mine"], {"dataset": "three"}, "there is no dataset 'three'"),
         (["--task", "mine"], {"labels": ["anger", False]}, "mine.labels.1: False is not of type 'string'"),
