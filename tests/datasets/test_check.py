@@ -137,10 +137,12 @@ def test_entries_come_from_config_files_laid_over_each_other(tmp_path):
         entry_of([tmp_path / "mine.yaml"], "datasets", "dataset", "mafw", ("adapter", "root"))
 
 
-def test_named_config_files_lie_over_the_workflows_own(tmp_path, monkeypatch, capsys):
+# the option was --config once, and argparse still takes that for its beginning
+@pytest.mark.parametrize("option", ["--configfile", "--config"])
+def test_named_config_files_lie_over_the_workflows_own(tmp_path, monkeypatch, capsys, option):
     (tmp_path / "mine.yaml").write_text("datasets: {mafw: {root: elsewhere}}")
     monkeypatch.chdir(REPOSITORY)
-    assert main(["check", "mafw", "--configfile", str(tmp_path / "mine.yaml")]) == 1
+    assert main(["check", "mafw", option, str(tmp_path / "mine.yaml")]) == 1
     assert "elsewhere: the release of dataset 'mafw' is missing" in capsys.readouterr().err
 
 

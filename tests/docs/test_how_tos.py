@@ -129,7 +129,7 @@ def test_a_verb_is_typed_by_hand(finished):
 
 def test_the_picture_of_the_rules_shows_the_rules(with_demo):
     said = type_in(with_demo, ["snakemake --rulegraph dot results/demo/summary.csv"])
-    printed = {name for name in re.findall(r'label *= *"(\w+)"', said)}
+    printed = set(re.findall(r'label *= *"(\w+)"', said))
     picture = (REPOSITORY / "docs/rules.svg").read_text(encoding="utf-8")
     drawn = set(re.findall(r"<text [^>]*>(\w+)</text>", picture))
     # wanted only once the manifest has listed the clips
