@@ -234,8 +234,12 @@ class Distance:
 
     def score(self, features: Features, missing: Bools) -> Floats:
         """z(-D) + z(max L), (n,); -1e30 for a clip without any modality."""
-        total = ((self.measure(features, missing) - self.centre) / self.scale).sum(axis=1)
+        total = self.scaled(self.measure(features, missing))
         return np.where(self.regression.there(missing).any(axis=1), total, LOWEST)
+
+    def scaled(self, parts: Floats) -> Floats:
+        """z(-D) + z(max L), (n,), of -D and max L, (n, 2)."""
+        return ((parts - self.centre) / self.scale).sum(axis=1)
 
 
 def fit_distance(
@@ -259,6 +263,7 @@ def fit_distance(
     """
     fitted = _fit(features, missing, label, classes, options)
     held = held_out(features, missing, label, groups, classes, options)
+    held = held[~np.isnan(held[:, 0])]
     if len(held) < 2:
         warn(
             "distance: no group of training clips can be held out, so that the parts of the score are scaled by the "
@@ -280,15 +285,16 @@ def centre_and_scale(values: Floats) -> tuple[Floats, Floats]:
 def held_out(
     features: Features, missing: Bools, label: Ids, groups: NDArray[Any] | None, classes: int, options: Options
 ) -> Floats:
-    """-D and max L, (h, 2), of the training clips that can be measured by a fit on other groups; see `fit_distance`."""
-    found = [np.zeros((0, 2))]
+    """-D and max L, (n, 2), of training clips, each by a fit on other groups; NaN where none can (`fit_distance`)."""
+    found = np.full((len(label), 2), np.nan)
     for inside, outside in group_folds(label, groups, options.score_folds):
         present = np.unique(label[inside])
         if len(present) > 1:
             fitted = _fit(_rows(features, inside), missing[inside], label[inside], classes, options)
             rows = outside[np.isin(label[outside], present)]
-            found.append(_measured(fitted, _rows(features, rows), missing[rows]))
-    return np.concatenate(found)
+            rows = rows[fitted.regression.there(missing[rows]).any(axis=1)]
+            found[rows] = fitted.measure(_rows(features, rows), missing[rows])
+    return found
 
 
 def group_folds(label: Ids, groups: NDArray[Any] | None, count: int) -> Iterator[tuple[Ids, Ids]]:

@@ -74,6 +74,16 @@ class DistanceLexicon(DistanceMM):
             deviation = shares.std(correction=0)
             self.share_scale.copy_(torch.where(deviation > 0, deviation, 1.0))
 
+    def training_score(self, batches: Iterable[Batch]) -> Tensor:
+        """As `DistanceMM`; no training clip has decided its share."""
+        batches = list(batches)
+        return super().training_score(batches) + torch.cat([self._third(batch).cpu() for batch in batches])
+
+    def _third(self, batch: Batch) -> Tensor:
+        """z(log P) ``(B,)``, 0 without video."""
+        part = (self.log_share(batch) - self.share_centre) / self.share_scale
+        return part.masked_fill(batch.missing[:, VISION], 0.0)
+
     def log_share(self, batch: Batch) -> Tensor:
         """log P ``(B,)`` in float64."""
         vision = functional.normalize(cached_features(batch).vision.double(), dim=1)
@@ -84,6 +94,5 @@ class DistanceLexicon(DistanceMM):
     def predict(self, batch: Batch) -> Prediction:
         """As `DistanceMM`, with the third part in the score."""
         found = super().predict(batch)
-        part = (self.log_share(batch) - self.share_centre) / self.share_scale
-        seen = ~batch.missing[:, VISION] & (found.score.to(part.device) > LOWEST)
-        return found._replace(score=found.score.to(part.device) + part.masked_fill(~seen, 0.0))
+        score = found.score.to(self.word_features.device)
+        return found._replace(score=torch.where(score > LOWEST, score + self._third(batch), score))

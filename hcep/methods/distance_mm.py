@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from hcep.evaluation.distance import Distance, Options, fit_distance
+from hcep.evaluation.distance import Bools, Distance, Features, Ids, Options, fit_distance, held_out
 from hcep.methods.arrays import Arrays, blank_prediction, clip_arrays, joined
 from hcep.methods.method import MODALITIES, Batch, Method, Prediction, Sizes, cached_features
 
@@ -44,6 +45,10 @@ class DistanceMM(Method):
         """Fit on the training clips, on the CPU, where scikit-learn works."""
         self.arrays.keep(fit(batches, len(self.classes), self.settings).state())
 
+    def training_score(self, batches: Iterable[Batch]) -> Tensor:
+        """By fits on other groups."""
+        return held_out_score(self.fitted, batches, self.settings)
+
     @torch.no_grad()
     def predict(self, batch: Batch) -> Prediction:
         """L and the score; the fused feature is x ``(B, D)`` of L. All on the CPU but the batch's own features."""
@@ -58,6 +63,16 @@ class DistanceMM(Method):
 
 def fit(batches: Iterable[Batch], classes: int, settings: dict[str, Any]) -> Distance:
     """`Distance` of the features in these batches of training clips."""
+    return fit_distance(*_training_arrays(batches), classes, Options.of(settings))
+
+
+def held_out_score(fitted: Distance, batches: Iterable[Batch], settings: dict[str, Any]) -> Tensor:
+    """Scores ``(n,)`` of training clips, each by a fit on other groups, in the scale of `fitted`; NaN without one."""
+    held = held_out(*_training_arrays(batches), len(fitted.known), Options.of(settings))
+    return torch.from_numpy(fitted.scaled(held))
+
+
+def _training_arrays(batches: Iterable[Batch]) -> tuple[Features, Bools, Ids, Ids]:
     clips = joined(batches)
     groups = clips.row if clips.group is None else clips.group
-    return fit_distance(*clip_arrays(clips), clips.label.numpy(), groups.numpy(), classes, Options.of(settings))
+    return *clip_arrays(clips), clips.label.numpy(), groups.numpy()

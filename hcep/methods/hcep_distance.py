@@ -5,7 +5,7 @@ HCEP's own score does not: |x|^2 cancels in its eq. 6 to 8 (`hcep.methods.dpol`)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hcep.evaluation.distance import Distance
 from hcep.methods.arrays import Arrays, clip_arrays
-from hcep.methods.distance_mm import fit
+from hcep.methods.distance_mm import fit, held_out_score
 from hcep.methods.hcep import HCEP
 from hcep.methods.method import MODALITIES, Batch, Features, Sizes
 
@@ -34,11 +34,19 @@ class HCEPDistance(HCEP):
     @torch.no_grad()
     def finish(self, batches: Iterable[Batch]) -> None:
         """Encode the training clips once more and fit, on the CPU, in float64."""
-        clips = (
-            Batch(batch.row, batch.label, batch.missing, group=batch.group, **self.features(batch)._asdict())
-            for batch in batches
-        )
-        self.arrays.keep(fit(clips, len(self.classes), self.settings).state())
+        self.arrays.keep(fit(self._encoded(batches), len(self.classes), self.settings).state())
+
+    @torch.no_grad()
+    def training_score(self, batches: Iterable[Batch]) -> Tensor:
+        """By fits on other groups; the prompts have seen all of them."""
+        fitted = Distance.from_state(self.widths, self.arrays.state())
+        return held_out_score(fitted, self._encoded(batches), self.settings)
+
+    def _encoded(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Clips with their features of eq. 3 in the place of media."""
+        for batch in batches:
+            own = self.features(batch)._asdict()
+            yield Batch(batch.row, batch.label, batch.missing, group=batch.group, **own)
 
     def clip_score(self, batch: Batch, features: Features, logits: Tensor) -> Tensor:
         """z(-D) + z(max L) ``(B,)`` in float64; -1e30 for a clip without any modality."""

@@ -177,6 +177,14 @@ class Method(nn.Module):
         """Logits, score and features, without gradients."""
         raise NotImplementedError
 
+    def training_score(self, batches: Iterable[Batch]) -> Tensor | None:
+        """Scores ``(n,)`` of the training clips, in order, as if none had been trained on; NaN where that cannot be.
+
+        They stand in scores.h5 in the place of `predict`'s, so that a threshold accepts the share of new clips that it
+        was asked to. None for a method that would have to be trained again for them.
+        """
+        return None
+
     def usual_score(self, logits: Tensor) -> Tensor:
         """Score ``(B,)`` of logits ``(B, K)``: log max-softmax if `score` or `rival_score` says so, or the largest."""
         softmax = self.settings.get("score") == "log_softmax" or self.settings.get("rival_score") == "msp"

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from hcep.encoders.info import made_by
 from hcep.errors import HcepError
@@ -47,6 +48,9 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
     title = f"score {name} {split.openness} {split.split}"
     trained, count = len(split.train), len(tested)
     first = run.predict(method, feed, range(trained), f"{title}, training clips")
+    unseen = method.training_score(feed.batches(settings["batch_size"], torch.arange(trained)))
+    if unseen is not None:
+        first = first._replace(score=torch.where(unseen.isnan(), first.score.double(), unseen))
     start = time.perf_counter()
     then = run.predict(method, feed, range(trained, len(clips)), f"{title}, test clips")
     seconds = time.perf_counter() - start

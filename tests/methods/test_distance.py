@@ -60,7 +60,8 @@ def folds(batch, count):
 def measured_outside(batch, classes=CLASSES, **changes):
     """-D and max L of the clips that are held out while the scale is found."""
     options = Options.of(settings_for("distance_mm", **changes))
-    return held_out(*clip_arrays(batch), batch.label.numpy(), batch.group.numpy(), len(classes), options)
+    held = held_out(*clip_arrays(batch), batch.label.numpy(), batch.group.numpy(), len(classes), options)
+    return held[~np.isnan(held[:, 0])]
 
 
 def deltas_of(method, batch):
@@ -149,6 +150,23 @@ def test_the_score_is_the_sum_of_two_values_scaled_by_clips_that_were_held_out()
     own = np.stack([-deltas_of(method, test).sum(0).min(1), logits.amax(1).numpy()], axis=1)
     wanted = ((own - held.mean(axis=0)) / held.std(axis=0)).sum(axis=1)
     np.testing.assert_allclose(method.predict(test).score.numpy(), wanted, rtol=1e-6)
+
+
+def test_training_clips_are_scored_by_fits_that_have_not_seen_their_group():
+    train = clips(spread=0.8)
+    method, lonely = fitted(train), fitted(clips(groups=1))
+    wanted = np.full(len(train.row), np.nan)
+    for inside, outside in folds(train, 3):
+        fold, rest = fitted(take(train, inside)), take(train, outside)
+        own = np.stack([-deltas_of(fold, rest).sum(0).min(1), fold.predict(rest).logits.amax(1).numpy()], axis=1)
+        wanted[outside] = ((own - method.fitted.centre) / method.fitted.scale).sum(axis=1)
+    found = method.training_score(train.split(7))
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-6)
+    # a threshold from them accepts the share of new known clips that it was asked to, one from seen clips does not
+    new = method.predict(clips(60, seed=1, spread=0.8)).score
+    assert (new >= found.quantile(0.1)).float().mean() > 0.9
+    assert (new >= method.predict(train).score.quantile(0.1)).float().mean() < 0.8
+    assert lonely.training_score([clips(groups=1)]).isnan().all()
 
 
 def test_far_clips_score_lower_and_known_ones_are_told_apart():
