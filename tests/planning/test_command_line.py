@@ -60,8 +60,9 @@ def test_snakemake_says_so_before_anything_runs(finished):
             [str(BIN / "snakemake"), *words.split()],
             cwd=finished.root,
             env=finished.environment(),
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
         )
-        assert done.returncode == 1 and f"command line: {said}" in done.stderr and "Remedy: " in done.stderr
-        assert "Building DAG" not in done.stderr
+        assert done.returncode == 1 and f"command line: {said}" in done.stdout and "Remedy: " in done.stdout
+        assert "Building DAG" not in done.stdout
