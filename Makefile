@@ -5,7 +5,7 @@ READY := .venv/.ready
 # snakemake looks for `hcep` and its tools on the path of the environment that runs it
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo demo-all demo-wide test lint clean
+.PHONY: demo demo-all demo-wide docs test lint clean
 demo: $(READY)
 	$(BIN)/snakemake --cores all results/demo/summary.csv
 	$(BIN)/snakemake --cores all
@@ -28,6 +28,12 @@ demo-wide: $(READY)
 	$(BIN)/python benchmarks/demo_wide.py
 	@echo
 	@echo "page     docs/demo_wide.md"
+
+# the pages of docs/, README.md and config/README.md as a site that asks no other machine for anything
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo
+	@echo "site     site/index.html"
 
 test: $(READY)
 	$(BIN)/pytest -n 2 --dist worksteal

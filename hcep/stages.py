@@ -186,7 +186,7 @@ STAGES: dict[str, Stage] = {
                 default=None,
             ),
             value("root", "folder of the release; the entry's `root` when absent", Path, None),
-            option("config", "files laid over config/config.yaml", nargs="+", default=()),
+            option("configfile", "files laid over config/config.yaml, the later one wins", nargs="+", default=()),
             SETTINGS._replace(default=None, help="adapter, options, text, root"),
             reads("expected", "published counts; config/expected/DATASET.yaml when not given", nargs="*", default=None),
             writes("output", "also write the report to this file")._replace(default=None),
@@ -500,7 +500,7 @@ STAGES: dict[str, Stage] = {
         "List the methods, datasets, tasks or figures that there are, one line each.",
         (
             option("what", "methods, datasets, tasks or figures", kind=str, default=None, positional=True),
-            option("config", "files laid over config/config.yaml", nargs="+", default=()),
+            option("configfile", "files laid over config/config.yaml", nargs="+", default=()),
         ),
     ),
 }

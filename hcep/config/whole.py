@@ -171,7 +171,7 @@ def read_configs(paths: Sequence[Path]) -> dict[str, Any]:
         try:
             content = read_yaml(path) or {}
         except OSError as error:
-            remedy = "run from the folder that holds config/config.yaml, or name the file with --config"
+            remedy = "run from the folder that holds config/config.yaml, or name the file with --configfile"
             raise HcepError(f"cannot be read: {error.strerror}", file=path, remedy=remedy) from error
         if not isinstance(content, dict):
             raise HcepError("is not a mapping of keys to settings", file=path, remedy="see config/config.yaml")
@@ -193,7 +193,7 @@ def entry_of(configs: Sequence[Path], section: str, kind: str, name: str, needed
     try:
         entry = registry.pick(kind, name, values)
     except HcepError as error:
-        remedy = f"name the file that has it with --config; {error.remedy}"
+        remedy = f"name the file that has it with --configfile; {error.remedy}"
         raise HcepError(error.cause, file=", ".join(map(str, configs)), remedy=remedy) from error
     models: dict[str, type[Settings]] = {"datasets": Dataset, "task_definitions": Task}
     model = models[section]

@@ -32,7 +32,7 @@ def check(
     dataset: str | None,
     task: str | None,
     root: Path | None,
-    config: Sequence[Path],
+    configfile: Sequence[Path],
     settings: dict[str, Any] | None,
     expected: Sequence[Path] | None,
     output: Path | None,
@@ -41,7 +41,7 @@ def check(
     from hcep.datasets.check import report_text
     from hcep.files import write_text
 
-    configs = config_files(config)
+    configs = config_files(configfile)
     if (dataset is None) == (task is None):
         cause = "neither a dataset nor --task is given" if dataset is None else "a dataset and --task are given"
         raise HcepError(cause, remedy="name one of them, as `hcep check mafw` or `hcep check --task mafw`")
@@ -51,7 +51,7 @@ def check(
     else:
         if (root, settings, expected) != (None, None, None):
             cause = "--root, --settings and --expected belong to one dataset"
-            raise HcepError(cause, remedy="name the dataset in place of --task, or write a file for --config")
+            raise HcepError(cause, remedy="name the dataset in place of --task, or write a file for --configfile")
         found, texts, missed = _check_task(str(task), configs)
     text = "\n".join(texts)
     print(text, end="")

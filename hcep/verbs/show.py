@@ -82,13 +82,13 @@ def _again(file: Path) -> str:
     return f"make it: `snakemake --cores 2 {file}`, with the --configfile of the task if it has one"
 
 
-def list_names(what: str | None, config: Sequence[Path]) -> None:
+def list_names(what: str | None, configfile: Sequence[Path]) -> None:
     """One line for each method, dataset, task or figure."""
     from hcep.figures.summary_text import list_text
 
     if what is None:
         raise HcepError("nothing to list is given", remedy=f"name one of {', '.join(LISTS)}, as `hcep list methods`")
-    head, rows = registry.pick("list", what, LISTS)(config)
+    head, rows = registry.pick("list", what, LISTS)(configfile)
     _print(list_text(head, rows))
 
 

@@ -129,18 +129,20 @@ def test_entries_come_from_config_files_laid_over_each_other(tmp_path):
     assert entry.adapter == "mafw" and entry.root == "elsewhere" and entry.options["list"] == "single"
     with pytest.raises(HcepError, match="did you mean 'mafw'"):
         entry_of([REPOSITORY / "config/config.yaml"], "datasets", "dataset", "mawf", ("adapter", "root"))
-    with pytest.raises(HcepError, match="--config"):
+    with pytest.raises(HcepError, match="--configfile"):
         entry_of([tmp_path / "none.yaml"], "datasets", "dataset", "mafw", ("adapter", "root"))
-    with pytest.raises(HcepError, match=r"no dataset 'mine'.*with --config; known: .*mafw"):
+    with pytest.raises(HcepError, match=r"no dataset 'mine'.*with --configfile; known: .*mafw"):
         entry_of([REPOSITORY / "config/config.yaml"], "datasets", "dataset", "mine", ("adapter", "root"))
     with pytest.raises(HcepError, match=r"mine.yaml, datasets.mafw: 'adapter' is missing"):
         entry_of([tmp_path / "mine.yaml"], "datasets", "dataset", "mafw", ("adapter", "root"))
 
 
-def test_named_config_files_lie_over_the_workflows_own(tmp_path, monkeypatch, capsys):
+# the option was --config once, and argparse still takes that for its beginning
+@pytest.mark.parametrize("option", ["--configfile", "--config"])
+def test_named_config_files_lie_over_the_workflows_own(tmp_path, monkeypatch, capsys, option):
     (tmp_path / "mine.yaml").write_text("datasets: {mafw: {root: elsewhere}}")
     monkeypatch.chdir(REPOSITORY)
-    assert main(["check", "mafw", "--config", str(tmp_path / "mine.yaml")]) == 1
+    assert main(["check", "mafw", option, str(tmp_path / "mine.yaml")]) == 1
     assert "elsewhere: the release of dataset 'mafw' is missing" in capsys.readouterr().err
 
 
@@ -204,7 +206,7 @@ def own(tmp_path, monkeypatch):
     def run(*arguments: str, **changes) -> int:
         definition = {"mine": task | changes}
         Path("mine.yaml").write_text(yaml.safe_dump(config | {"task_definitions": definition}))
-        return main(["check", *arguments, "--config", "mine.yaml"])
+        return main(["check", *arguments, "--configfile", "mine.yaml"])
 
     return run
 
@@ -236,7 +238,7 @@ def test_a_task_that_fits_its_data_passes(own, capsys):
         (
             ["--task", "mien"],
             {},
-            "there is no task 'mien'. Remedy: name the file that has it with --config; did you mean",
+            "there is no task 'mien'. Remedy: name the file that has it with --configfile; did you mean",
         ),
         (["--task", "mine"], {"dataset": "three"}, "there is no dataset 'three'"),
         (["--task", "mine"], {"labels": ["anger", False]}, "mine.labels.1: False is not of type 'string'"),

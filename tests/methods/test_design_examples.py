@@ -1,4 +1,4 @@
-"""The method and the adapter that docs/design.md shows run as they stand there."""
+"""The method of docs/add_method.md and the adapter of docs/add_dataset.md run as they stand there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import read_manifest
 from hcep.training.loop import Trainer
 
-PAGE = Path(__file__).parents[2] / "docs" / "design.md"
+PAGES = [Path(__file__).parents[2] / "docs" / name for name in ("add_method.md", "add_dataset.md")]
 
 
 @pytest.fixture
@@ -24,7 +24,8 @@ def example(monkeypatch, tmp_path):
     """Makes an importable module of the example with this class; returns its name."""
 
     def make(name: str) -> str:
-        blocks = [dedent(text) for text in re.findall(r"^ *```python\n(.*?)^ *```", PAGE.read_text(), re.DOTALL | re.M)]
+        whole = "".join(page.read_text() for page in PAGES)
+        blocks = [dedent(text) for text in re.findall(r"^ *```python\n(.*?)^ *```", whole, re.DOTALL | re.M)]
         (block,) = (text for text in blocks if f"class {name}(" in text or f"class {name}:" in text)
         module = f"example_{name.lower()}"
         (tmp_path / f"{module}.py").write_text(block)

@@ -149,7 +149,7 @@ def test_no_document_puts_default_resources_on_a_command_line():
     texts = {path: path.read_text() for where in ("", "docs/", "config/") for path in REPOSITORY.glob(f"{where}*.md")}
     texts |= {path: path.read_text() for path in REPOSITORY.glob("profiles/*/config.yaml")}
     assert [path.name for path, text in texts.items() if "--default-resources" in text] == []
-    setup = texts[REPOSITORY / "docs" / "setup.md"]
-    example = yaml.safe_load(re.search(r"( *)```yaml\n(.*?)```", setup, re.DOTALL)[2])["default-resources"]
+    page = texts[REPOSITORY / "docs" / "cluster.md"]
+    example = yaml.safe_load(re.search(r"( *)```yaml\n(.*?)```", page, re.DOTALL)[2])["default-resources"]
     profile = yaml.safe_load((REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text())["default-resources"]
     assert example == profile | {"slurm_account": "NAME", "slurm_partition": "NAME"}

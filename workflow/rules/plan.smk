@@ -7,6 +7,7 @@ from hcep import registry
 from hcep.config.whole import Config, read_configs
 from hcep.planning.checks import check_config
 from hcep.planning.clips import ClipPlan, package_data
+from hcep.planning.command_line import check_command_line
 from hcep.planning.engine import Engine, explain_dates, settings_text
 from hcep.planning.runs import RunPlan
 from hcep.planning.tables import TablePlan
@@ -18,6 +19,7 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 
 try:
     if workflow.is_main_process:
+        check_command_line(sys.argv[1:])
         check_copies(Path(CHECKOUT), sys.executable)
         # Snakemake has read these files already, but keeps the last of two equal keys in silence
         read_configs([Path(path) for path in workflow.configfiles if str(path).endswith((".yaml", ".yml"))])
