@@ -392,6 +392,7 @@ class NegPromptMM(Learning, Cosine, RivalScore, Words):
 
     target = "hcep.methods.negprompt_mm:NegPromptMM"
     inputs = "media"
+    hears = False
 
     negative_epochs: int = Field(
         15, ge=1, description="the last epochs of a run, which move NegPrompt's negative contexts alone"

@@ -76,7 +76,7 @@ def test_lint_finds_nothing(fresh, snakefile):
 def test_only_runs_that_may_use_an_accelerator_claim_one(fresh, device, wanted):
     rules = fresh.path("workflow/rules/runs.smk")
     # a job with a message of its own is shown without its resources
-    rules.write_text(re.sub(r"    message:\n.*\n", "", rules.read_text()))
+    rules.write_text(re.sub(r" +message:\n.*\n", "", rules.read_text()))
     outcome = fresh.snakemake("-n", config={"task_definitions": {"tiny": {"training": {"device": device}}}})
     jobs = re.findall(
         r"^rule (train|score):\n(?:    .*\n)*?    wildcards: .*method=(\w+),.*\n    resources: (.*)", outcome.text, re.M
