@@ -101,10 +101,10 @@ def table_of_methods(methods: dict[str, Pooled], levels: list[str]) -> list[str]
 
 
 def table_of_scores(runs: list[Run]) -> list[str]:
-    """What the distance adds to each method's own score, from the runs' post-hoc scores."""
+    """What the distance adds to the own score of each method that has none in it, from the runs' post-hoc scores."""
     heads = ["method", "own AUROC", *(f"{score}, minus own" for score in POSTHOC)]
     lines = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
-    for name in dict.fromkeys(run.method for run in runs):
+    for name in dict.fromkeys(run.method for run in runs if not run.method.startswith("distance")):
         own = [run for run in runs if run.method == name]
         mean = {
             score: np.mean([run.replicates[f"{score} auroc"] for run in own], axis=0) for score in ("own", *POSTHOC)
