@@ -127,7 +127,9 @@ def test_every_base_method_says_what_it_is():
     assert all(len((base.__doc__ or "").strip()) > 10 for base in METHODS.values())
 
 
-def test_figures_are_listed_with_what_they_show(capsys):
+def test_figures_are_listed_with_what_they_show(capsys, monkeypatch):
+    # where a width is set, long lines are broken
+    monkeypatch.setenv("COLUMNS", "200")
     lines = said(capsys, "list", "figures").splitlines()
     assert {line.split()[0] for line in lines} >= {*FIGURES, "fig4"} and all(len(line) > 50 for line in lines[1:])
 
