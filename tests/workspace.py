@@ -111,14 +111,11 @@ class Workspace:
         # targets first: --configfile takes all words up to the next option
         return [str(BIN / "snakemake"), *arguments, "--cores", str(cores), "--configfile", *files]
 
-    def snakemake(
-        self, *arguments: str, config: dict[str, Any] | None = None, fails: bool = False, cores: int = 2
-    ) -> Outcome:
-        """Run Snakemake to its end; its exit code must be 0, or not when `fails`."""
-        command = self.command(*arguments, config=config, cores=cores)
-        done = subprocess.run(
+    def run(self, command: list[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command in a folder, by default this one, with its own package; both its streams are in `stdout`."""
+        return subprocess.run(
             command,
-            cwd=self.root,
+            cwd=folder or self.root,
             env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -126,6 +123,12 @@ class Workspace:
             text=True,
             timeout=600,
         )
+
+    def snakemake(
+        self, *arguments: str, config: dict[str, Any] | None = None, fails: bool = False, cores: int = 2
+    ) -> Outcome:
+        """Run Snakemake to its end; its exit code must be 0, or not when `fails`."""
+        done = self.run(self.command(*arguments, config=config, cores=cores))
         assert (done.returncode != 0) == fails, done.stdout
         return read_outcome(done.returncode, done.stdout)
 

@@ -80,6 +80,10 @@ class Config(Settings):
         """The settings of the base of a method."""
         return base_method(self.method(method).base)
 
+    def series_methods(self) -> list[str]:
+        """Methods whose runs may share a job: on cached features, and without a choice of settings before them."""
+        return [name for name, row in self.methods.items() if self.base(name).inputs == "features" and not row.tune]
+
     def class_splits(self, task: str) -> str:
         """The file of class splits of a task."""
         return self.task(task).class_splits or f"config/splits/{task}.yaml"

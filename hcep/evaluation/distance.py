@@ -229,13 +229,19 @@ class Distance:
     def measure(self, features: Features, missing: Bools) -> Floats:
         """-D and max L, (n, 2); -D is -1e30 for a clip without any modality."""
         z, there = self.regression.standardised(features, missing), self.regression.there(missing)
-        near = np.where(there.any(axis=1), -self.distance(z, there), LOWEST)
-        return np.stack([near, self.regression.logits(self.regression.joint(z)).max(axis=1)], axis=1)
+        return self._measured(z, there, self.regression.logits(self.regression.joint(z)))
 
-    def score(self, features: Features, missing: Bools) -> Floats:
-        """z(-D) + z(max L), (n,); -1e30 for a clip without any modality."""
-        total = self.scaled(self.measure(features, missing))
-        return np.where(self.regression.there(missing).any(axis=1), total, LOWEST)
+    def _measured(self, z: Floats, there: Bools, logits: Floats) -> Floats:
+        near = np.where(there.any(axis=1), -self.distance(z, there), LOWEST)
+        return np.stack([near, logits.max(axis=1)], axis=1)
+
+    def predict(self, features: Features, missing: Bools) -> tuple[Floats, Floats, Floats]:
+        """x (n, D), L (n, K) and z(-D) + z(max L) (n,), which is -1e30 for a clip without any modality."""
+        z, there = self.regression.standardised(features, missing), self.regression.there(missing)
+        x = self.regression.joint(z)
+        logits = self.regression.logits(x)
+        score = self.scaled(self._measured(z, there, logits))
+        return x, logits, np.where(there.any(axis=1), score, LOWEST)
 
     def scaled(self, parts: Floats) -> Floats:
         """z(-D) + z(max L), (n,), of -D and max L, (n, 2)."""

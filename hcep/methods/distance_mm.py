@@ -57,11 +57,8 @@ class DistanceMM(Method):
         """L and the score; the fused feature is x ``(B, D)`` of L. All on the CPU but the batch's own features."""
         if self.arrays.count_products(batch):
             return blank_prediction(batch, len(self.classes))
-        fitted, (features, missing) = self.fitted, clip_arrays(batch)
-        x = fitted.regression.joint(fitted.regression.standardised(features, missing))
-        found = fitted.regression.logits(x), fitted.score(features, missing)
-        logits, score = map(torch.from_numpy, found)
-        return Prediction(logits, score, {**cached_features(batch)._asdict(), "fused": torch.from_numpy(x)})
+        x, logits, score = map(torch.from_numpy, self.fitted.predict(*clip_arrays(batch)))
+        return Prediction(logits, score, {**cached_features(batch)._asdict(), "fused": x})
 
 
 def fit(batches: Iterable[Batch], classes: int, settings: dict[str, Any]) -> Distance:

@@ -53,4 +53,4 @@ class HCEPDistance(HCEP):
         if self.arrays.count_products(batch):
             return super().clip_score(batch, features, logits)
         fitted = Distance.from_state(self.widths, self.arrays.state())
-        return torch.from_numpy(fitted.score(*clip_arrays(batch._replace(**features._asdict()))))
+        return torch.from_numpy(fitted.predict(*clip_arrays(batch._replace(**features._asdict())))[2])

@@ -174,7 +174,7 @@ def _check_run(config: Config, task: str, name: str) -> None:
 
 def _fits_series(config: Config, method: str) -> None:
     """Refuse, in a job of many runs, a method whose runs are long or ask for a job before them."""
-    if config.base(method).inputs != "features" or config.method(method).tune:
+    if method not in config.series_methods():
         why = "tunes its settings" if config.method(method).tune else "reads frames, sound and words"
         remedy = "remove it from this task, or remove `series`"
         raise HcepError(f"{method} {why}, and its runs cannot share a job", remedy=remedy)

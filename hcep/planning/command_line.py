@@ -11,6 +11,8 @@ from hcep.errors import HcepError
 # as far as Snakemake itself lets the option be shortened
 OPTION = "--configf"
 OUTPUTS = ("results", "resources", "logs", "work")
+# no rule writes a file of these kinds, so one in a folder of outputs is a configuration that somebody keeps there
+CONFIGURATIONS = (".yaml", ".yml")
 
 
 def check_command_line(words: Sequence[str]) -> None:
@@ -35,7 +37,7 @@ def check_command_line(words: Sequence[str]) -> None:
             remedy=f"give it once: --configfile {' '.join(itertools.chain(*files))}",
         )
     for path in itertools.chain(*files):
-        if Path(path).parts[:1] and Path(path).parts[0] in OUTPUTS:
+        if path.startswith(tuple(f"{folder}/" for folder in OUTPUTS)) and Path(path).suffix not in CONFIGURATIONS:
             raise HcepError(
                 f"{path} stands behind --configfile, so Snakemake reads it as a configuration and not as a target",
                 file="command line",

@@ -6,7 +6,6 @@ import csv
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from textwrap import dedent
@@ -29,16 +28,7 @@ def type_in(workspace: Workspace, commands: Iterable[str]) -> str:
     """Run each block of commands in the folder of the workspace; returns all that they said."""
     said = ""
     for command in commands:
-        done = subprocess.run(
-            ["bash", "-e", "-c", command],
-            cwd=workspace.root,
-            env=workspace.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-        )
+        done = workspace.run(["bash", "-e", "-c", command])
         assert done.returncode == 0, done.stdout
         said += done.stdout
     return said

@@ -32,14 +32,14 @@ def test_any_modalities_are_measured_by_name_in_the_order_of_the_fit():
     turned = fitted.measure(dict(reversed(test.items())), none)
     np.testing.assert_array_equal(turned, found)
     wanted = ((found - fitted.centre) / fitted.scale).sum(axis=1)
-    np.testing.assert_allclose(fitted.score(test, none), wanted)
+    np.testing.assert_allclose(fitted.predict(test, none)[2], wanted)
 
 
 def test_a_clip_with_nothing_is_the_farthest():
     fitted = fit_distance(*clips(), 3, OPTIONS)
     features, missing, *_ = clips(6, seed=1)
     missing[2] = True
-    assert fitted.measure(features, missing)[2, 0] == LOWEST == fitted.score(features, missing)[2]
+    assert fitted.measure(features, missing)[2, 0] == LOWEST == fitted.predict(features, missing)[2][2]
     assert np.argmin(fitted.measure(features, missing)[:, 0]) == 2
 
 
@@ -53,7 +53,7 @@ def test_a_state_gives_its_object_back(kind):
     assert all(np.array_equal(again.state()[name], value) for name, value in own.state().items())
     if kind is Distance:
         features, missing, *_ = clips(9, seed=1)
-        np.testing.assert_array_equal(again.score(features, missing), fitted.score(features, missing))
+        np.testing.assert_array_equal(again.predict(features, missing)[2], fitted.predict(features, missing)[2])
 
 
 def test_groups_may_be_names_or_numbers_in_the_same_order():

@@ -20,6 +20,7 @@ TARGET = "results/mine/splits/k2u1/split1.json"
         "results/mine/summary.csv --configfile a.yaml b.yaml --cores 2",
         "--configfile=a.yaml --config tasks=[mine] -- results/mine/summary.csv",
         "--configfile my/results/a.yaml",
+        "--configfile results/a.yaml work/b.yml",
         "--config x=1 --configfile",
     ],
 )

@@ -15,16 +15,7 @@ SPLIT = "results/tiny/splits/k2u2/split1.json"
 
 def start(workspace: Workspace, folder, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Start Snakemake in a folder of choice, with the package of the workspace."""
-    return subprocess.run(
-        [str(BIN / "snakemake"), *arguments, "--cores", "1"],
-        cwd=folder,
-        env=workspace.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-    )
+    return workspace.run([str(BIN / "snakemake"), *arguments, "--cores", "1"], folder)
 
 
 @pytest.mark.parametrize("name", ["{x}", "a{", "}b"])

@@ -169,6 +169,8 @@ for series in runs.series():
             f"logs/series/{series.task}/{{method}}.log",
         benchmark:
             f"logs/series/{series.task}/{{method}}.tsv"
+        wildcard_constraints:
+            method="|".join(CONFIG.series_methods()),
         conda:
             "../../envs/hcep.yaml"
         threads: 1
