@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 demo: $(READY)
 	$(BIN)/snakemake --cores all results/demo/summary.csv
 	$(BIN)/snakemake --cores all
-	$(BIN)/snakemake --report results/demo/report.html --report-stylesheet workflow/report/report.css
+	$(BIN)/snakemake --report results/demo/report.html --report-stylesheet workflow/report/report.css --report-metadata workflow/report/metadata.yaml
 	@echo
 	@echo "table    results/demo/summary.csv"
 	@echo "figures  results/demo/figures/"

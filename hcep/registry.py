@@ -29,10 +29,12 @@ class FigureEntry(NamedTuple):
 
     They are files of every run of a task, or with `of_task` files of the task itself. With `one_split` they are those
     of one run a method: the most open level, its first split and seed. With `media` the figure also reads the clips:
-    the index and the shards of the task's datasets. Without `by_default` plain `snakemake` does not draw it.
+    the index and the shards of the task's datasets. Without `by_default` plain `snakemake` does not draw it. `shows`
+    is its name for people, in a few words.
     """
 
     target: str
+    shows: str
     reads: tuple[str, ...]
     of_task: bool = False
     by_default: bool = True
@@ -42,22 +44,47 @@ class FigureEntry(NamedTuple):
 
 FIGURES: Final = {
     "calibration": FigureEntry(
-        "hcep.figures.calibration:calibration_figure", ("scores.h5", "thresholds.csv", "metrics.json")
+        "hcep.figures.calibration:calibration_figure", "calibration", ("scores.h5", "thresholds.csv", "metrics.json")
     ),
     "fig5": FigureEntry(
-        "hcep.figures.fig5:fig5_figure", ("scores.h5", "thresholds.csv"), by_default=False, one_split=True, media=True
+        "hcep.figures.fig5:fig5_figure",
+        "example clips and decisions",
+        ("scores.h5", "thresholds.csv"),
+        by_default=False,
+        one_split=True,
+        media=True,
     ),
-    "fig6": FigureEntry("hcep.figures.fig6:fig6_figure", ("scores.h5",), by_default=False, one_split=True),
-    "fig7": FigureEntry("hcep.figures.fig7:fig7_figure", ("scores.h5",)),
-    "fig8": FigureEntry("hcep.figures.fig8:fig8_figure", ("scores.h5",), by_default=False, one_split=True),
-    "fig9": FigureEntry("hcep.figures.fig9:fig9_figure", ("scores.h5", "metrics.json")),
-    "fig10": FigureEntry("hcep.figures.fig10:fig10_figure", ("thresholds.csv", "metrics.json")),
-    "fig11": FigureEntry("hcep.figures.fig11:fig11_figure", ("scores.h5", "metrics.json")),
-    "forest": FigureEntry("hcep.figures.forest:forest_figure", ("comparisons.csv",), of_task=True),
-    "movement": FigureEntry("hcep.figures.movement:movement_figure", ("history.csv", "metrics.json")),
-    "openness": FigureEntry("hcep.figures.openness:openness_figure", ("summary.csv",), of_task=True),
-    "posthoc": FigureEntry("hcep.figures.posthoc:posthoc_figure", ("posthoc.csv",), of_task=True, by_default=False),
-    "training": FigureEntry("hcep.figures.training:training_figure", ("history.csv", "metrics.json")),
+    "fig6": FigureEntry(
+        "hcep.figures.fig6:fig6_figure",
+        "t-SNE, one known and one unknown class",
+        ("scores.h5",),
+        by_default=False,
+        one_split=True,
+    ),
+    "fig7": FigureEntry("hcep.figures.fig7:fig7_figure", "scores of known and unknown clips", ("scores.h5",)),
+    "fig8": FigureEntry(
+        "hcep.figures.fig8:fig8_figure", "t-SNE of all classes", ("scores.h5",), by_default=False, one_split=True
+    ),
+    "fig9": FigureEntry("hcep.figures.fig9:fig9_figure", "curves over all thresholds", ("scores.h5", "metrics.json")),
+    "fig10": FigureEntry("hcep.figures.fig10:fig10_figure", "one fixed threshold", ("thresholds.csv", "metrics.json")),
+    "fig11": FigureEntry("hcep.figures.fig11:fig11_figure", "confusion matrices", ("scores.h5", "metrics.json")),
+    "forest": FigureEntry(
+        "hcep.figures.forest:forest_figure", "paired differences", ("comparisons.csv",), of_task=True
+    ),
+    "movement": FigureEntry(
+        "hcep.figures.movement:movement_figure", "movement of the prompts", ("history.csv", "metrics.json")
+    ),
+    "openness": FigureEntry(
+        "hcep.figures.openness:openness_figure", "AUROC and OSCR by openness", ("summary.csv",), of_task=True
+    ),
+    "posthoc": FigureEntry(
+        "hcep.figures.posthoc:posthoc_figure",
+        "other scores of the same runs",
+        ("posthoc.csv",),
+        of_task=True,
+        by_default=False,
+    ),
+    "training": FigureEntry("hcep.figures.training:training_figure", "training", ("history.csv", "metrics.json")),
 }
 
 # drawn from a table of the paper instead of a task

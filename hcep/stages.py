@@ -482,6 +482,48 @@ STAGES: dict[str, Stage] = {
             writes("output", "HTML page to write"),
         ),
     ),
+    "overview": Stage(
+        "hcep.figures.overview:write_overview",
+        "The first page of the report: question, headline numbers, differences, the protocol that was used.",
+        (
+            names("task"),
+            *(reads(name, f"{name}.csv of the task") for name in ("summary", "comparisons", "complexity")),
+            reads("forest", "SVG of the paired differences"),
+            reads("splits", "split JSON of every level and split", nargs="+"),
+            value("runs", "run folders", Path, nargs="+", place="params.folders"),
+            writes("output", "HTML page to write"),
+        ),
+    ),
+    "table_page": Stage(
+        "hcep.figures.table_page:write_table_page",
+        "Any CSV table of results as a page for the report.",
+        (
+            value("name", "what the table is called"),
+            value("task", "task that the heading names", default="", place="params.title"),
+            reads("table", "CSV file"),
+            writes("output", "HTML page to write"),
+        ),
+    ),
+    "costs_page": Stage(
+        "hcep.figures.costs_page:write_costs_page",
+        "Complexity and run times of a task's methods as a page for the report.",
+        (
+            names("task"),
+            reads("complexity", "complexity.csv of the task"),
+            value("runs", "run folders", Path, nargs="+", place="params.folders"),
+            writes("output", "HTML page to write"),
+        ),
+    ),
+    "method_figures": Stage(
+        "hcep.figures.method_figures:draw_method_figures",
+        "Draw the figures of single methods: one SVG for every figure, openness and method.",
+        (
+            names("task"),
+            value("runs", "run folders", Path, nargs="+", place="params.folders"),
+            writes("output", "folder to write: FIGURE/OPENNESS/METHOD.svg"),
+        ),
+        code=("hcep.figures.method_figures", "hcep.figures.fig7", "hcep.figures.fig10", "hcep.figures.fig11"),
+    ),
     "show": Stage(
         "hcep.verbs.show:show",
         "Print the summary of a task, or its paired comparisons, as a table: for the terminal, Markdown or LaTeX.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,11 +21,12 @@ tr.sum > * { font-weight: 600; border-top: 2px solid #8888; }
 p, h1, h2, h3, summary { overflow-wrap: anywhere; } summary { cursor: pointer; margin-top: 1rem; }
 .caption { font-size: .9rem; max-width: 60rem; margin-bottom: .4rem; }
 .under { display: block; font-size: .85em; opacity: .75; } .beside { font-size: .85em; opacity: .75; }
-.few { opacity: .5; font-style: italic; }
+.few { opacity: .5; font-style: italic; } img.wide { width: 34rem; max-width: 100%; }
 /* The first columns stay while the others scroll; a column needs a known width for the next to lie beside it. */
 .stay { --first: 6.4rem; --second: 14rem; border-collapse: separate; border-spacing: 0; }
 .stay tr > :nth-child(-n+2), .stay.three tr > :nth-child(3) { position: sticky; left: 0; z-index: 1;
   background: Canvas; white-space: normal; overflow-wrap: anywhere; box-sizing: border-box; }
+.stay.method { --first: 14rem; --second: 6.4rem; }
 .stay tr > :nth-child(1) { min-width: var(--first); max-width: var(--first); }
 .stay tr > :nth-child(2) { left: var(--first); min-width: var(--second); max-width: var(--second); }
 .stay.three tr > :nth-child(3) { left: calc(var(--first) + var(--second)); min-width: 11rem; max-width: 11rem; }
@@ -32,11 +34,17 @@ p, h1, h2, h3, summary { overflow-wrap: anywhere; } summary { cursor: pointer; m
 tbody + tbody > tr:first-child > * { border-top: 2px solid #8888; }
 @media (max-width: 40rem) {
   body { margin: 1rem auto; padding: 0 .7rem; } th, td { padding: .2rem .45rem; } table { font-size: .8rem; }
-  .stay { --first: 4.6rem; --second: 6.9rem; } .stay th:first-child { font-size: .72rem; padding-right: 0; }
+  .stay { --first: 4.6rem; --second: 6.9rem; }
+  .stay.method { --first: 6.9rem; --second: 4.6rem; }
+  .stay th:first-child { font-size: .72rem; padding-right: 0; }
   .stay.three tr > :nth-child(1) { position: static; } .stay.three tr > :nth-child(2) { left: 0; }
   .stay.three tr > :nth-child(3) { left: var(--second); min-width: 6.2rem; max-width: 6.2rem; }
 }
 """.strip()
+
+
+# columns whose text runs over several lines
+_TEXT = ("reason", "known classes", "note", "protocol")
 
 
 class Html(str):
@@ -46,7 +54,7 @@ class Html(str):
 def html_page(title: str, parts: Iterable[str]) -> str:
     """A whole page; `parts` are HTML already."""
     # the policy makes the browser itself refuse scripts and requests, whatever a clip's name holds
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     head = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
@@ -62,13 +70,15 @@ def html_text(value: Any) -> str:
 
 
 def html_table(head: Sequence[str], body: Sequence[Sequence[Any]], *, sum_row: bool = False, stay: int = 0) -> str:
-    """A table; columns of whole numbers stand to the right, `sum_row` sets the last row apart.
+    """A table; columns of numbers stand to the right, `sum_row` sets the last row apart.
 
     With `stay` 2 or 3 so many first columns stay while the others scroll, and a line is drawn where the first changes.
     """
     kinds = {0: "", 2: ' class="stay"', 3: ' class="stay three"'}
-    lines = [f'<div class="scroll" tabindex="0"><table{kinds[stay]}>']
-    numeric = [bool(body) and all(isinstance(row[place], int) for row in body) for place in range(len(head))]
+    # the column of methods needs more room than that of levels, wherever it stands
+    kind = ' class="stay method"' if stay == 2 and head[0] == "method" else kinds[stay]
+    lines = [f'<div class="scroll" tabindex="0"><table{kind}>']
+    numeric = [bool(body) and all(_is_number(row[place]) for row in body) for place in range(len(head))]
     cells = (f"<th{_mark(name, right)}>{html_text(name)}</th>" for name, right in zip(head, numeric, strict=True))
     lines.append(f"<thead><tr>{''.join(cells)}</tr></thead><tbody>")
     for place, row in enumerate(body):
@@ -84,6 +94,16 @@ def html_table(head: Sequence[str], body: Sequence[Sequence[Any]], *, sum_row: b
     return "\n".join(lines)
 
 
+def _is_number(value: Any) -> bool:
+    """Whether a cell is a number, as such or as text; an empty cell is a number that is missing."""
+    if not isinstance(value, str):
+        return isinstance(value, int)
+    try:
+        return value == "" or math.isfinite(float(value))
+    except ValueError:
+        return False
+
+
 def _mark(name: str, right: bool, value: Any = None) -> str:
-    classes = ["n"] * (right or name == "share") + ["none"] * (right and value == 0) + ["reason"] * (name == "reason")
+    classes = ["n"] * (right or name == "share") + ["none"] * (right and value == 0) + ["reason"] * (name in _TEXT)
     return f' class="{" ".join(classes)}"' if classes else ""

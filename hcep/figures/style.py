@@ -179,11 +179,16 @@ def draw_figure(
         if data not in map(Path, sources):
             columns = list(dict.fromkeys(name for row in rows for name in row))
             write_table(data, columns, [{name: _cell(value) for name, value in row.items()} for row in rows])
-        for ending, metadata in _NO_METADATA.items():
-            with atomic_path(output.with_suffix(ending)) as temporary:
-                figure.savefig(temporary, metadata=metadata)
-                if ending == ".svg":
-                    temporary.write_text(_for_screens(temporary.read_text(encoding="utf-8")), encoding="utf-8")
+        for ending in _NO_METADATA:
+            save_figure(figure, output.with_suffix(ending))
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write one file, SVG, PDF or PNG by its ending; call it inside `figure_style`."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, metadata=_NO_METADATA[path.suffix])
+        if path.suffix == ".svg":
+            temporary.write_text(_for_screens(temporary.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _cell(value: Any) -> Any:

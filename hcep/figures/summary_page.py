@@ -39,7 +39,7 @@ def write_summary_page(summary: str | Path, comparisons: str | Path, output: str
     parts = [
         f"<h1>{html_text(task)}</h1>",
         f"<p>{html_text(' '.join(head))}</p>",
-        *_table(summary_table(rows)),
+        *table_parts(summary_table(rows)),
         *_comparisons(read_comparisons(comparisons), rows),
         *_movement(rows),
         *(["<h2>Notes</h2>", *notes] if notes else []),
@@ -54,13 +54,13 @@ def _comparisons(comparisons: Sequence[Row], rows: Sequence[Row]) -> list[str]:
     parts = ["<h2>Paired comparisons</h2>"]
     levels = {row["openness"] for row in comparisons} - {MEAN}
     if len(levels) < 2:
-        return parts + _table(comparison_table(comparisons, rows, *levels))
+        return parts + table_parts(comparison_table(comparisons, rows, *levels))
     every = html_table(*_head_and_body(comparison_table(comparisons, rows)), stay=3)
-    parts += _table(comparison_table(comparisons, rows, MEAN))
+    parts += table_parts(comparison_table(comparisons, rows, MEAN))
     return [*parts, f"<details><summary>At every openness</summary>{every}</details>"]
 
 
-def _table(table: Table) -> list[str]:
+def table_parts(table: Table) -> list[str]:
     """How to read a table, the table, and what must be known of some of its rows."""
     marks = [f"Bold: {table.best}"] * bool(table.best) + [f"underlined: {table.second}"] * bool(table.second)
     caption = " ".join(filter(None, [table.caption, table.interval, f"{'; '.join(marks)}." if marks else ""]))

@@ -20,7 +20,11 @@ RUN_FILES = (
     *("model.safetensors", "history.csv", "scores.h5", "timing.json"),
     *("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5", "posthoc.csv", "posthoc.h5"),
 )
-PAGES = ("summary.csv", "comparisons.csv", "versus_paper.csv", "complexity.csv", "summary.html", "qc.html")
+TABLES = ("summary", "comparisons", "versus_paper", "runs", "corpora")
+PAGES = (
+    *(f"{name}.{ending}" for name in TABLES for ending in ("csv", "html")),
+    *("complexity.csv", "costs.html", "qc.html", "overview.html", "figures/methods"),
+)
 
 
 class RunPlan:
@@ -267,13 +271,29 @@ class RunPlan:
 
     def qc_labels(self, wildcards: Wildcards) -> dict[str, str]:
         """Labels of the quality-control page in the report."""
-        return {"dataset": ", ".join(self.task(wildcards).dataset), "what": "page"}
+        return {"dataset": ", ".join(self.task(wildcards).dataset), "to read": "yes"}
+
+    @staticmethod
+    def figure_labels(wildcards: Wildcards) -> dict[str, str]:
+        """Labels of a figure in the report."""
+        return {"figure": wildcards.figure, "shows": registry.FIGURES[wildcards.figure].shows}
+
+    def split_files(self, wildcards: Wildcards) -> list[str]:
+        """The split files of a task, level by level."""
+        task = self.task(wildcards)
+        places = [f"{openness}/{split}" for openness in task.openness for split in task.splits]
+        return [f"results/{wildcards.task}/splits/{place}.json" for place in places]
 
     def all_targets(self, wildcards: Wildcards) -> list[str]:
         """Everything about the config's tasks."""
         names = [
             *PAGES,
-            *(f"figures/{name}.svg" for name, entry in sorted(registry.FIGURES.items()) if entry.by_default),
+            *(
+                f"figures/{name}.{ending}"
+                for name, entry in sorted(registry.FIGURES.items())
+                if entry.by_default
+                for ending in ("svg", "pdf", "png", "csv")
+            ),
         ]
         for task in self.config.tasks:
             self.config.task(task)

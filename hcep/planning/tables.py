@@ -82,7 +82,7 @@ class TablePlan:
     @staticmethod
     def target(name: str) -> list[str]:
         """Files of a table."""
-        files = [f"results/tables/{name}.csv", f"results/tables/{name}.md"]
+        files = [f"results/tables/{name}.{ending}" for ending in ("csv", "md", "html")]
         return files + ([f"results/tables/{name}.svg"] if name in registry.TABLE_FIGURES else [])
 
     @staticmethod

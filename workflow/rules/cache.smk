@@ -151,7 +151,7 @@ rule index_cache:
             "resources/{dataset}/qc.tsv",
             caption="../report/qc.rst",
             category="Quality control",
-            labels={"dataset": "{dataset}", "what": "every clip"},
+            labels={"dataset": "{dataset}", "to read": "no"},
         ),
     log:
         "logs/index_cache/{dataset}.log",

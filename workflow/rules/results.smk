@@ -6,20 +6,34 @@ rule aggregate:
         runs=runs.of_runs("metrics.json", "replicates.h5", "scores.h5", "history.csv"),
         paper="config/paper_results.csv",
     output:
-        runs="results/{task}/runs.csv",
+        runs=report(
+            "results/{task}/runs.csv",
+            caption="../report/runs.rst",
+            category="Tables",
+            subcategory="{task}",
+            labels={"table": "runs", "to read": "no"},
+        ),
         summary=report(
             "results/{task}/summary.csv",
             caption="../report/summary.rst",
-            category="Results",
-            labels={"task": "{task}", "what": "summary"},
+            category="Tables",
+            subcategory="{task}",
+            labels={"table": "summary", "to read": "no"},
         ),
         comparisons=report(
             "results/{task}/comparisons.csv",
             caption="../report/comparisons.rst",
-            category="Results",
-            labels={"task": "{task}", "what": "comparisons"},
+            category="Tables",
+            subcategory="{task}",
+            labels={"table": "comparisons", "to read": "no"},
         ),
-        corpora="results/{task}/corpora.csv",
+        corpora=report(
+            "results/{task}/corpora.csv",
+            caption="../report/corpora.rst",
+            category="Tables",
+            subcategory="{task}",
+            labels={"table": "corpora", "to read": "no"},
+        ),
     log:
         "logs/aggregate/{task}.log",
     conda:
@@ -43,8 +57,9 @@ rule summary_page:
         output=report(
             "results/{task}/summary.html",
             caption="../report/summary.rst",
-            category="Results",
-            labels={"task": "{task}", "what": "summary, to read"},
+            category="Tables",
+            subcategory="{task}",
+            labels={"table": "summary", "to read": "yes"},
         ),
     log:
         "logs/summary_page/{task}.log",
@@ -67,8 +82,9 @@ rule versus_paper:
         output=report(
             "results/{task}/versus_paper.csv",
             caption="../report/versus_paper.rst",
-            category="Results",
-            labels={"task": "{task}", "what": "beside the paper"},
+            category="Tables",
+            subcategory="{task}",
+            labels={"table": "beside the paper", "to read": "no"},
         ),
     log:
         "logs/versus_paper/{task}.log",
@@ -89,7 +105,13 @@ rule complexity:
         paper="config/paper_results.csv",
         timings=[],
     output:
-        output="results/{task}/complexity.csv",
+        output=report(
+            "results/{task}/complexity.csv",
+            caption="../report/costs.rst",
+            category="Complexity and run times",
+            subcategory="{task}",
+            labels={"table": "complexity", "to read": "no"},
+        ),
     log:
         "logs/complexity/{task}.log",
     conda:
@@ -112,7 +134,8 @@ rule figure:
             "results/{task}/figures/{figure}.svg",
             caption="../report/figure.rst",
             category="Figures",
-            labels={"task": "{task}", "what": "{figure}"},
+            subcategory="{task}",
+            labels=runs.figure_labels,
         ),
         others=multiext("results/{task}/figures/{figure}", ".pdf", ".png", ".csv"),
     log:
@@ -145,6 +168,123 @@ for figure_name in registry.FIGURES:
                     for ending in ("svg", "pdf", "png", "csv")
                 ],
             localrule: True
+
+
+rule method_figures:
+    input:
+        runs=runs.of_runs("scores.h5", "thresholds.csv", "metrics.json"),
+    output:
+        output=report(
+            directory("results/{task}/figures/methods"),
+            patterns=["{figure}/{openness}/{method}.svg"],
+            caption="../report/figure.rst",
+            category="Figures of single methods",
+            subcategory="{task}",
+            labels={"figure": "{figure}", "method": "{method}", "openness": "{openness}"},
+        ),
+    log:
+        "logs/method_figures/{task}.log",
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        folders=runs.folders,
+        code=stage_digest("method_figures"),
+    message:
+        "figures of single methods on {wildcards.task}"
+    shell:
+        shell_command("method_figures")
+
+
+rule costs_page:
+    input:
+        complexity="results/{task}/complexity.csv",
+        runs=runs.of_runs("timing.json", "history.csv", "metrics.json"),
+    output:
+        output=report(
+            "results/{task}/costs.html",
+            caption="../report/costs.rst",
+            category="Complexity and run times",
+            subcategory="{task}",
+            labels={"table": "complexity", "to read": "yes"},
+        ),
+    log:
+        "logs/costs_page/{task}.log",
+    localrule: True
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        folders=runs.folders,
+        code=stage_digest("costs_page"),
+    message:
+        "complexity and run times of {wildcards.task}"
+    shell:
+        shell_command("costs_page")
+
+
+rule overview:
+    input:
+        summary="results/{task}/summary.csv",
+        comparisons="results/{task}/comparisons.csv",
+        complexity="results/{task}/complexity.csv",
+        forest="results/{task}/figures/forest.svg",
+        splits=runs.split_files,
+        runs=runs.of_runs("scores.h5"),
+    output:
+        output=report(
+            "results/{task}/overview.html",
+            caption="../report/overview.rst",
+            category="Overview",
+            subcategory="{task}",
+            labels={"task": "{task}"},
+        ),
+    log:
+        "logs/overview/{task}.log",
+    localrule: True
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        folders=runs.folders,
+        code=stage_digest("overview"),
+    message:
+        "first page of {wildcards.task}'s report"
+    shell:
+        shell_command("overview")
+
+
+# tables that have no page of their own kind, as they are
+for table_name, heading in (
+    ("comparisons", "comparisons"),
+    ("corpora", "corpora"),
+    ("runs", "runs"),
+    ("versus_paper", "beside the paper"),
+):
+
+    rule:
+        name:
+            f"{table_name}_page"
+        input:
+            table=f"results/{{task}}/{table_name}.csv",
+        output:
+            output=report(
+                f"results/{{task}}/{table_name}.html",
+                caption=f"../report/{table_name}.rst",
+                category="Tables",
+                subcategory="{task}",
+                labels={"table": heading, "to read": "yes"},
+            ),
+        log:
+            f"logs/{table_name}_page/{{task}}.log",
+        localrule: True
+        conda:
+            "../../envs/hcep.yaml"
+        params:
+            name=table_name,
+            title="{task}",
+            code=stage_digest("table_page"),
+        message:
+            f"page of {table_name} of {{wildcards.task}}"
+        shell:
+            shell_command("table_page")
 
 
 rule qc_page:
@@ -181,7 +321,8 @@ rule aggregate_posthoc:
             "results/{task}/posthoc.csv",
             caption="../report/posthoc.rst",
             category="Post-hoc scores",
-            labels={"task": "{task}", "what": "means and differences"},
+            subcategory="{task}",
+            labels={"table": "post-hoc scores", "to read": "no"},
         ),
     log:
         "logs/aggregate_posthoc/{task}.log",
@@ -204,7 +345,8 @@ rule page_of_posthoc:
             "results/{task}/posthoc.html",
             caption="../report/posthoc.rst",
             category="Post-hoc scores",
-            labels={"task": "{task}", "what": "to read"},
+            subcategory="{task}",
+            labels={"table": "post-hoc scores", "to read": "yes"},
         ),
     log:
         "logs/page_of_posthoc/{task}.log",

@@ -48,7 +48,7 @@ rule table:
             "results/tables/{table}.csv",
             caption="../report/table.rst",
             category="The paper's tables",
-            labels={"table": "{table}", "what": "cells"},
+            labels={"table": "{table}", "as": "CSV"},
         ),
         markdown="results/tables/{table}.md",
     log:
@@ -65,6 +65,31 @@ rule table:
         shell_command("table")
 
 
+rule page_of_table:
+    input:
+        table="results/tables/{table}.csv",
+    output:
+        output=report(
+            "results/tables/{table}.html",
+            caption="../report/table.rst",
+            category="The paper's tables",
+            labels={"table": "{table}", "as": "page"},
+        ),
+    log:
+        "logs/page_of_table/{table}.log",
+    localrule: True
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        name="{table}",
+        title="",
+        code=stage_digest("table_page"),
+    message:
+        "page of {wildcards.table} of the paper"
+    shell:
+        shell_command("table_page")
+
+
 use rule figure as figure_of_table with:
     input:
         "results/tables/{figure}.csv",
@@ -73,7 +98,7 @@ use rule figure as figure_of_table with:
             "results/tables/{figure}.svg",
             caption="../report/table.rst",
             category="The paper's tables",
-            labels={"table": "{figure}", "what": "picture"},
+            labels={"table": "{figure}", "as": "picture"},
         ),
         others=multiext("results/tables/{figure}", ".pdf", ".png"),
     log:
