@@ -128,10 +128,8 @@ def _drawn(rows: Rows, share: float, seed: int) -> Chosen:
 
 def one_sided(rows: Rows, chosen: Chosen) -> Mapping[str, str]:
     """Label -> why it cannot be a class: without clips on one of the two sides it cannot be known."""
-    sides = {"test": chosen.test, "val": chosen.val}
-    count = Counter(
-        (row["label"], next((s for s, folds in sides.items() if row["fold"] in folds), "train")) for row in rows
-    )
+    part_of = {fold: "val" for fold in chosen.val} | {fold: "test" for fold in chosen.test}
+    count = Counter((row["label"], part_of.get(row["fold"], "train")) for row in rows)
     told = {}
     for label in sorted({label for label, _ in count} - {""}):
         if not (count[label, "train"] and count[label, "test"]):

@@ -83,6 +83,9 @@ def _warnings(outcome: Outcome) -> Iterator[str]:
         )
     elif alone:
         yield f"{len(alone)} clips have no speaker, such as {alone[0].clip}: each counts as a speaker of its own"
+    tested = {clip.group for clip in clips if clip.fold in task["test_folds"] and clip.label in task["labels"]}
+    if len(tested) == 1:
+        yield "one speaker is tested, which gives no interval: raise --test-share, or give clips of more speakers"
     unlabelled = sum(not clip.label for clip in clips)
     if unlabelled:
         yield f"{unlabelled} clips have no label: they stay in the table and are in no split"

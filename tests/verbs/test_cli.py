@@ -34,8 +34,8 @@ def test_verbs_are_the_rules():
         for line in path.read_text().splitlines():
             if line.startswith(("rule ", "checkpoint ")):
                 rules.add(line.split()[1].rstrip(":"))
-    # a user starts with `init` or draws class splits once, and commits the files; no rule does it behind their back. Rules of series are made in a
-    # loop over tasks and levels; `show` and `list` print for people
+    # a user starts with `init` or draws class splits, once, and commits the files; no rule does it behind their back.
+    # Rules of series are made in a loop over tasks and levels; `show` and `list` print for people
     assert set(STAGES) - rules == {"draw_splits", "init", "series", "show", "list"} and rules <= set(STAGES)
 
 
