@@ -300,7 +300,7 @@ STAGES: dict[str, Stage] = {
         ),
     ),
     "init": Stage(
-        "hcep.own_data.start:init",
+        "hcep.verbs.start:init",
         "Write a table of clips, a task and its splits from a folder of your clips, and say what to type next.",
         (
             option("dir", "folder of the clips; nothing is written there", default=None, positional=True),

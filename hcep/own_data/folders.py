@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from hcep.errors import HcepError
 from hcep.own_data.folds import fold_of
-from hcep.own_data.media_files import Media, Take, clip_ids, read_words, takes
+from hcep.own_data.media_files import Media, Take, clip_ids, counted, read_words, takes
 from hcep.protocol.near_misses import FAMILY
 
 LEVELS = ("fold", "label", "speaker", "*")
@@ -50,7 +50,7 @@ def read_folders(root: Path, media: Media, layout: str | None, text_kind: str) -
         depths = ", ".join(f"{count} with {depth}" for depth, count in _depths([take.name for take in found]))
         cause = f"no file lies as --layout {layout} says, {len(levels)} folders deep"
         raise HcepError(cause, file=root, remedy=f"files by how many folders they lie in: {depths}")
-    told = [f"layout {layout}: {len(fitting)} clips"]
+    told = [f"layout {layout}: {counted(len(fitting), 'clip')}"]
     if other := [take.name for take in found if take not in set(fitting)]:
         told.append(f"left out, not {len(levels)} folders deep: {_some(other)}")
     ids = clip_ids([take.name for take in fitting])
@@ -74,13 +74,13 @@ def _row(root: Path, take: Take, name: str, levels: Sequence[str], text_kind: st
 
 
 def _said_of(found: Sequence[Take], rows: Sequence[dict[str, str]]) -> list[str]:
-    both = sum(bool(take.video and take.audio) for take in found)
-    deaf, blind = (sum(not take.video for take in found), sum(not row["text"] for row in rows))
-    told = [f"{both} sound files stand beside a video of the same name and are taken as its sound"] if both else []
-    told += [f"{deaf} clips are sound without a picture"] if deaf else []
-    if blind < len(rows):
-        kind = next(row["text_kind"] for row in rows if row["text"])
-        told.append(f"{len(rows) - blind} clips have words in a .txt of their name, taken as {kind} (--text-kind)")
+    both, deaf = (sum(bool(take.audio and take.video) for take in found), sum(not take.video for take in found))
+    said = [row for row in rows if row["text"]]
+    told = [f"{counted(both, 'sound file')} beside a video of the same name: taken as its sound"] if both else []
+    told += [f"{counted(deaf, 'clip')} of sound without a picture"] if deaf else []
+    if said:
+        told.append(f"words of {counted(len(said), 'clip')} in a .txt of its name: taken as {said[0]['text_kind']}")
+        told[-1] += " (--text-kind)"
     return told
 
 
@@ -124,7 +124,7 @@ def _decide(root: Path, levels: Sequence[Sequence[str]], table: str, before: str
 
 def _counts(reading: Sequence[str], levels: Sequence[Sequence[str]]) -> str:
     pairs = zip(reading, levels, strict=True)
-    return ", ".join(f"{len(names)} {level}{'s' * (len(names) != 1)}" for level, names in pairs if level != "*")
+    return ", ".join(counted(len(names), level) for level, names in pairs if level != "*")
 
 
 def _is_emotion(name: str) -> bool:

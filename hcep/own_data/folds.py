@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from hcep.datasets.spellings import normal
 from hcep.errors import HcepError
+from hcep.own_data.media_files import counted
 from hcep.protocol.partition import held_out
 
 USUAL = {
@@ -100,21 +101,22 @@ def _drawn(rows: Rows, share: float, seed: int) -> Chosen:
     labelled = [row for row in rows if row["label"]]
     label_of = {row["clip"]: row["label"] for row in labelled}
     groups = {row["clip"]: row["group"] or f"clip {row['clip']}" for row in labelled}
+    # a label of one speaker cannot be on both sides, whatever the draw
+    speakers = Counter(label for label, _ in {(label_of[clip], groups[clip]) for clip in label_of})
+    hopeless = sum(count == 1 for count in speakers.values())
     best: set[str] = set()
-    fewest, used = len({*label_of.values()}) + 1, seed
+    fewest, used = len(speakers) + 1, seed
     for draw in range(seed, seed + DRAWS):
         try:
             chosen = held_out(sorted(label_of), label_of, groups, share, draw)
         except HcepError as error:
-            cause = (
-                f"no {'speaker' if any(row['group'] for row in rows) else 'clip'} can be kept for a test of {share:g}"
-            )
+            who = "speaker" if any(row["group"] for row in rows) else "clip"
             remedy = "raise --test-share, or give clips of more speakers: each label needs two of them"
-            raise HcepError(cause, remedy=remedy) from error
-        lacking = len({*label_of.values()} - {label_of[clip] for clip in chosen})
+            raise HcepError(f"no {who} can be kept for a test of {share:g}", remedy=remedy) from error
+        lacking = len({*speakers} - {label_of[clip] for clip in chosen})
         if lacking < fewest:
             best, fewest, used = chosen, lacking, draw
-        if not fewest:
+        if fewest <= hopeless:
             break
     tested = {groups[clip] for clip in best}
     for row in rows:
@@ -128,12 +130,12 @@ def _drawn(rows: Rows, share: float, seed: int) -> Chosen:
 
 def one_sided(rows: Rows, chosen: Chosen) -> Mapping[str, str]:
     """Label -> why it cannot be a class: without clips on one of the two sides it cannot be known."""
-    part_of = {fold: "val" for fold in chosen.val} | {fold: "test" for fold in chosen.test}
+    part_of = dict.fromkeys(chosen.val, "val") | dict.fromkeys(chosen.test, "test")
     count = Counter((row["label"], part_of.get(row["fold"], "train")) for row in rows)
     told = {}
     for label in sorted({label for label, _ in count} - {""}):
         if not (count[label, "train"] and count[label, "test"]):
             speakers = len({row["group"] or row["clip"] for row in rows if row["label"] == label})
-            sides = f"{count[label, 'train']} clips to train on, {count[label, 'test']} to test"
-            told[label] = f"{sides}, of {speakers} {'speaker' if speakers == 1 else 'speakers'}"
+            sides = f"{counted(count[label, 'train'], 'clip')} to train on, {count[label, 'test']} to test"
+            told[label] = f"{sides}, of {counted(speakers, 'speaker')}"
     return told

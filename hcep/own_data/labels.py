@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from hcep.errors import HcepError
+from hcep.own_data.media_files import counted
 from hcep.protocol.near_misses import near_label
 from hcep.protocol.openness import LEAST_KNOWN
 
@@ -54,7 +55,7 @@ def name_labels(rows: Sequence[dict[str, str]], names: Mapping[str, str]) -> lis
     several = next((label for label in labels if SEVERAL.search(label) and label not in meant), None)
     if several is not None:
         count = sum(row["label"] == several for row in rows)
-        cause = f"label {several!r} ({count} clips) seems to name several"
+        cause = f"label {several!r} ({counted(count, 'clip')}) seems to name several"
         remedy = (
             f"a clip has one label: choose one in the table, or, if it is a name, say --label-names '{several}=NAME'"
         )
@@ -65,7 +66,7 @@ def name_labels(rows: Sequence[dict[str, str]], names: Mapping[str, str]) -> lis
             remedy = f"say --label-names '{label}={near}' for one class, '{label}={label}' '{near}={near}' for two"
             raise HcepError(f"labels {label!r} and {near!r} are nearly the same", remedy=remedy)
     if len(labels) <= LEAST_KNOWN:
-        cause = f"there {'are' if len(labels) != 1 else 'is'} {len(labels)} labels: {', '.join(labels) or 'none'}"
+        cause = f"the clips have {counted(len(labels), 'label')}: {', '.join(labels) or 'none'}"
         remedy = f"at least {LEAST_KNOWN} known classes and one unknown class are needed, so three labels"
         raise HcepError(cause, remedy=remedy)
     return labels

@@ -13,7 +13,7 @@ from hcep.datasets.settings import nearest
 from hcep.datasets.spellings import normal
 from hcep.errors import HcepError
 from hcep.own_data.folders import Reading
-from hcep.own_data.media_files import SOUND, Media, clip_ids
+from hcep.own_data.media_files import SOUND, Media, clip_ids, counted
 
 # column of the clip table -> what it is called elsewhere, in small letters and digits alone
 _NAMES = {
@@ -83,7 +83,7 @@ def read_list(
     for one in with_words if "text_kind" not in chosen else ():
         one["text_kind"] = kind
     if with_words and "text_kind" not in chosen:
-        told.append(f"{len(with_words)} clips have words, taken as {kind} (--text-kind)")
+        told.append(f"words of {counted(len(with_words), 'clip')}: taken as {kind} (--text-kind)")
     return Reading(found, told)
 
 
@@ -174,14 +174,17 @@ def _find_files(
     """Write the column as paths below `root`; the whole column is read in one way, the first that finds every file."""
     named = [(line, one) for line, one in zip(lines, rows, strict=True) if one[role]]
     best: dict[str, str] = {}
-    for way, place in _ways(root, table, media.sound if role == "audio" else [*media.video, *media.sound]):
+    # of a picture and a sound of one name, the picture is meant
+    pictures = {str(PurePosixPath(path).with_suffix("")) for path in media.video}
+    alone = [path for path in media.sound if str(PurePosixPath(path).with_suffix("")) not in pictures]
+    for way, place in _ways(root, table, media.sound if role == "audio" else [*media.video, *alone]):
         found = {one[role]: path for _, one in named if (path := place(one[role]))}
         if len(found) > len(best):
             best = found
         if all(one[role] in found for _, one in named):
             for _, one in named:
                 one[role] = found[one[role]]
-            return [f"{role}: {len(named)} rows name {way}"]
+            return [f"{role}: {counted(len(named), 'row')} with {way}"]
     missing = [(line, one[role]) for line, one in named if one[role] not in best]
     row, cell = missing[0]
     why = next((reason for reason, paths in media.left_out.items() if cell in paths), "")

@@ -134,6 +134,11 @@ def _by_name(root: Path, paths: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 clip``, ``2 clips``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def read_words(root: Path, path: str) -> str:
     """The words of a clip from a text file, on one line."""
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hcep.datasets.manifest_file import Clip
+from hcep.own_data.media_files import counted
 
 FEW = 5
 
@@ -42,16 +43,14 @@ class Outcome(NamedTuple):
 def report_text(outcome: Outcome) -> str:
     """The outcome as text to read; it ends with the commands to type."""
     warned = [*_warnings(outcome)]
-    lines = [f"{outcome.folder}: {len(outcome.clips)} clips", *(f"  {line}" for line in outcome.told), ""]
+    lines = [f"{outcome.folder}: {counted(len(outcome.clips), 'clip')}", *(f"  {line}" for line in outcome.told), ""]
     lines += _counts(outcome.clips, outcome.task)
     if warned:
         lines += ["", "look at these", *(f"  {line}" for line in warned)]
-    places = outcome.task
+    splits, task = counted(len(outcome.task["splits"]), "split"), outcome.task
     lines += ["", "written", f"  {outcome.files.table}  the clips: look at label, group and fold"]
-    lines += [f"  {outcome.files.config}  data set and task {outcome.name}, methods {', '.join(places['methods'])}"]
-    lines += [
-        f"  {outcome.files.splits}  {', '.join(places['openness'])} with {len(places['splits'])} splits each: keep it"
-    ]
+    lines += [f"  {outcome.files.config}  data set and task {outcome.name}, methods {', '.join(task['methods'])}"]
+    lines += [f"  {outcome.files.splits}  {', '.join(task['openness'])} with {splits} each: keep and commit it"]
     option = f"--configfile {shlex.join(map(str, [*outcome.configs, outcome.files.config]))}"
     lines += ["", "next", f"  hcep check {outcome.name} {option}"]
     lines += [f"  snakemake results/{outcome.name}/summary.csv --cores {os.cpu_count() or 1} {option}"]
@@ -82,13 +81,13 @@ def _warnings(outcome: Outcome) -> Iterator[str]:
             "are. Fill the column group of the table, or name the level of the speakers in --layout"
         )
     elif alone:
-        yield f"{len(alone)} clips have no speaker, such as {alone[0].clip}: each counts as a speaker of its own"
+        yield f"without a speaker: {counted(len(alone), 'clip')}, such as {alone[0].clip}; each is a speaker of its own"
     tested = {clip.group for clip in clips if clip.fold in task["test_folds"] and clip.label in task["labels"]}
     if len(tested) == 1:
         yield "one speaker is tested, which gives no interval: raise --test-share, or give clips of more speakers"
     unlabelled = sum(not clip.label for clip in clips)
     if unlabelled:
-        yield f"{unlabelled} clips have no label: they stay in the table and are in no split"
+        yield f"without a label: {counted(unlabelled, 'clip')}; kept in the table, in no split"
     for label, why in outcome.lacking.items():
         yield f"{label} is no class of the task (other_labels): {why}"
     parts = {*task["test_folds"], *task["val_folds"]}
@@ -98,7 +97,8 @@ def _warnings(outcome: Outcome) -> Iterator[str]:
         yield f"fewer than {FEW} clips to train on: {', '.join(few)}; --min-train N leaves such classes out"
     named = [clip.clip for clip in clips if clip.label and clip.text.strip().casefold() == clip.label.casefold()]
     if named:
-        yield f"the words of {len(named)} clips are their label, such as {named[0]}: a method would read the answer"
+        where = f"{counted(len(named), 'clip')}, such as {named[0]}"
+        yield f"words that are the label: {where}; a method would read the answer"
     if not any(clip.text for clip in clips):
         yield "no clip has words; `text: asr` in the data set's entry has speech recognised"
     plain = [label for label in task["labels"] if label not in outcome.words]

@@ -8,7 +8,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import yaml
@@ -29,7 +29,6 @@ from hcep.planning.checks import check_config
 from hcep.protocol.class_splits import read_class_split, write_class_splits
 from hcep.protocol.near_misses import Names, check_names
 from hcep.protocol.partition import Folds, partition
-from hcep.verbs.options import config_files
 
 # of the encoders that come with the package: their frames and seconds, and runs as short as the demo's
 SMALL = {"size": 64, "samples": 16000}
@@ -63,15 +62,7 @@ class Wishes(NamedTuple):
     methods: Sequence[str]
 
 
-def init(dir: Path | None, output: Path | None, configfile: Sequence[Path], **given: Any) -> None:
-    """Write a table of clips, a task and its splits, and say what was found and what to type next."""
-    if dir is None:
-        raise HcepError("no folder is given", remedy="name that of the clips, as `hcep init data/mine`")
-    source = Source(dir, **{name: given.pop(name) for name in Source._fields if name != "folder"})
-    print(start(source, Wishes(**given), output, configfile), end="")
-
-
-def start(source: Source, wishes: Wishes, output: Path | None, configs: Sequence[Path]) -> str:
+def start(source: Source, wishes: Wishes, output: Path | None, base: Sequence[Path], configs: Sequence[Path]) -> str:
     """Write ``clips.tsv``, ``NAME.yaml`` and ``NAME_splits.yaml`` into `output`; returns what was found, as text.
 
     Parameters
@@ -82,8 +73,8 @@ def start(source: Source, wishes: Wishes, output: Path | None, configs: Sequence
         Name, folds, levels, encoder and methods of the task.
     output : path or None
         Folder to write; ``config/NAME`` when not given.
-    configs : sequence of path
-        What is laid over config/config.yaml, and the new file over that.
+    base, configs : sequence of path
+        The configuration that is always read, and the files over it that the next commands must name too.
 
     Raises
     ------
@@ -92,7 +83,7 @@ def start(source: Source, wishes: Wishes, output: Path | None, configs: Sequence
     """
     output = output or Path("config") / wishes.name
     files = Files(*(output / name for name in _names(wishes.name)))
-    below = read_configs(config_files(configs))
+    below = read_configs([*base, *configs])
     _check_options(source, wishes)
     _check_place(source.folder, files, below, wishes.name)
     media = find_media(source.folder)
@@ -127,7 +118,12 @@ def start(source: Source, wishes: Wishes, output: Path | None, configs: Sequence
         write_text(files.splits, drafts.splits.read_text(encoding="utf-8"))
         header = f"# Written by `hcep init`, to be laid over config/config.yaml: --configfile {files.config}\n"
         write_text(files.config, header + _yaml(entries))
-    told = [*reading.told, *_left_out(media, clips), *folds.told, *(str(one.message) for one in said)]
+    told = [
+        *reading.told,
+        *_left_out(media, clips, words=source.table is None),
+        *folds.told,
+        *(str(one.message) for one in said),
+    ]
     return report_text(
         Outcome(wishes.name, source.folder, clips, task, lacking, told, files, below.get("words", {}), configs)
     )
@@ -239,14 +235,22 @@ def _checked(folder: Path, drafts: Files, below: dict[str, Any], entries: dict[s
             try:
                 partition(clips, *sides, folds, min_train=task.min_train)
             except HcepError as error:
-                raise HcepError(f"{level} {split}: {error.cause}", remedy=error.remedy) from error
+                remedy = f"{error.remedy}; or choose another --openness, --seed or --min-train"
+                raise HcepError(f"{level} {split}: {error.cause}", remedy=remedy) from error
     return clips
 
 
-def _left_out(media: Media, clips: Sequence[Clip]) -> list[str]:
-    used = {path for clip in clips for path in (clip.video, clip.audio)}
-    rest = {"media that are no clip of the table": [path for path in [*media.video, *media.sound] if path not in used]}
-    rest["tables (--table reads one)"] = media.tables
+def _left_out(media: Media, clips: Sequence[Clip], *, words: bool) -> list[str]:
+    """What lies in the folder and is not used; `words`: the texts that are called as a clip are."""
+    used = {path for clip in clips for path in (clip.video, clip.audio)} - {""}
+    named = {str(PurePosixPath(path).with_suffix("")) for path in used} if words else set()
+    rest = {
+        "media that are no clip of the table": [path for path in [*media.video, *media.sound] if path not in used],
+        "texts": [path for path in media.text if str(PurePosixPath(path).with_suffix("")) not in named],
+        "tables (--table reads one)": media.tables,
+    }
+    # files that lie too deep or too high are told by the layout
+    rest = {reason: paths for reason, paths in rest.items() if not (words and reason.startswith("media"))}
     told = []
     for reason, paths in (media.left_out | rest).items():
         shown = "" if reason == HIDDEN else f": {', '.join(paths[:3])}{', …' if len(paths) > 3 else ''}"

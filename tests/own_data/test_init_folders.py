@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hcep.datasets.manifest import Manifest
 from hcep.datasets.manifest_file import open_table
 from hcep.own_data.labels import usual_levels
 
@@ -62,7 +63,8 @@ def test_names_that_leave_it_open_are_asked_for_with_both_readings(place, lay, t
 
 
 def test_folders_of_actors_alone_are_no_labels(lay, type_init):
-    said = type_init(lay(f"Actor_0{n}/03-01-0{n}.mp4" for n in range(1, 9)), fails=True)
+    said = type_init(lay(["list.csv", *(f"Actor_0{n}/03-01-0{n}.mp4" for n in range(1, 9))]), fails=True)
+    assert "list.csv is there: --table data/mine/list.csv reads it" in said
     assert "not certain: level 1 has 8 (Actor_01," in said and "--layout label (8 labels)" in said
 
 
@@ -119,13 +121,14 @@ def test_sound_words_and_everything_else(place, lay, type_init):
     assert found["anger_anna_1"]["audio"] == "anger/anna/1.wav" and found["anger_ben_1"]["audio"] == ""
     assert (found["fear_ben_only"]["video"], found["fear_ben_only"]["audio"]) == ("", "fear/ben/only.mp3")
     for line in (
-        "1 sound files stand beside a video of the same name and are taken as its sound",
-        "1 clips are sound without a picture",
-        "2 clips have words in a .txt of their name, taken as caption",
+        "1 sound file beside a video of the same name: taken as its sound",
+        "1 clip of sound without a picture",
+        "words of 2 clips in a .txt of its name: taken as caption",
         "left out, hidden files and what programs leave behind: 2\n",
         "left out, files that are no media by their names: 1: notes.pdf",
+        "left out, texts: 1: README.txt",
         "left out, tables (--table reads one): 1: list.csv",
-        "the words of 1 clips are their label, such as sadness_ben_1",
+        "words that are the label: 1 clip, such as sadness_ben_1",
     ):
         assert line in said
 
@@ -191,7 +194,7 @@ def test_one_emotion_in_two_spellings(place, lay, type_init):
 def test_a_label_without_clips_on_both_sides_is_no_class(place, lay, type_init):
     said = type_init(lay([*both("{label}/{speaker}/1.mp4"), "disgust/anna/1.mp4"]))
     side = rows(place)["disgust_anna_1"]["fold"]
-    told = "1 clips to train on, 0 to test" if side == "train" else "0 clips to train on, 1 to test"
+    told = "1 clip to train on, 0 to test" if side == "train" else "0 clips to train on, 1 to test"
     assert f"disgust is no class of the task (other_labels): {told}, of 1 speaker" in said
     assert task(place)["other_labels"] == ["disgust"] and task(place)["labels"] == [*LABELS]
     assert "fewer than 5 clips to train on: anger (4)" in said
@@ -247,3 +250,38 @@ def test_fewer_splits_where_no_more_exist(place, lay, type_init):
 def test_a_level_that_the_labels_do_not_reach_is_refused(lay, type_init):
     said = type_init(lay(both("{label}/{speaker}/1.mp4")), "--openness", "k8u2", fails=True)
     assert "8 known and 2 unknown classes need 10 labels, the task has 4" in said
+
+
+def test_classes_with_few_clips_are_left_out_as_the_protocol_does(place, lay, type_init):
+    few = [f"disgust/{speaker}/1.mp4" for speaker in SPEAKERS[:3]]
+    folder = lay([*both("{label}/{speaker}/1.mp4"), *both("{label}/{speaker}/2.mp4"), *few])
+    refused = type_init(folder, "--min-train", "3", "--openness", "k2u3", fails=True)
+    assert "only 1 of the known classes have 3 training clips" in refused and "another --openness" in refused
+    said = type_init(folder, "--min-train", "3", "--openness", "k3u2")
+    assert task(place)["min_train"] == 3 and "disgust" in task(place)["labels"] and "disgust (2)" in said
+    assert "have 30 training clips" in type_init(folder, "--min-train", "30", "--name", "two", fails=True)
+
+
+@pytest.mark.parametrize("how", ["relative", "absolute", "link"])
+def test_the_adapter_finds_the_table_from_the_folder(place, lay, type_init, how, tmp_path_factory):
+    folder = lay(both("{label}/{speaker}/1.mp4"))
+    if how == "absolute":
+        folder = folder.absolute()
+    elif how == "link":
+        real = tmp_path_factory.mktemp("disk") / "deep/er"
+        real.parent.mkdir()
+        folder.rename(real)
+        folder.symlink_to(real)
+    type_init(folder)
+    entry = yaml.safe_load((place / "config/mydata/mydata.yaml").read_text())["datasets"]["mydata"]
+    clips = Manifest(Path(entry["root"]), entry["options"]).clips()
+    assert [clip.clip for clip in clips] == [*rows(place)] and len(clips) == 20
+    assert Path(entry["options"]["file"]).is_absolute() == (how != "relative")
+
+
+def test_files_of_the_configuration_are_named_in_the_next_commands(place, lay, type_init):
+    (place / "my words.yaml").write_text("words: {joy: joyful}\n")
+    folder = lay(both("{label}/{speaker}/1.mp4", labels=["anger", "joy", "awe"]))
+    said = type_init(folder, "--layout", "label/speaker", "--configfile", "my words.yaml")
+    assert "hcep check mydata --configfile 'my words.yaml' config/mydata/mydata.yaml" in said
+    assert 'these stand for themselves in "This video is …": awe;' in said

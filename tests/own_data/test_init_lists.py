@@ -64,7 +64,7 @@ def test_usual_columns_are_found_and_told(place, listed, type_init, sign, mark, 
 )
 def test_files_are_found_however_they_are_written(place, listed, type_init, written, way):
     table = listed([(written(path, place), *rest) for path, *rest in CLIPS])
-    assert f"video: 12 rows name {way}" in type_init("data/mine", "--table", table)
+    assert f"video: 12 rows with {way}" in type_init("data/mine", "--table", table)
     assert {row["video"] for row in rows(place).values()} == {path for path, _, _ in CLIPS}
 
 
@@ -150,7 +150,7 @@ def test_two_marks_in_a_row_and_a_column_beside_the_marks_are_refused(listed, ty
 @pytest.mark.parametrize("label", ["anger;fear", "anger|fear", "anger/fear"])
 def test_several_labels_in_a_cell_are_refused(listed, type_init, label):
     table = listed([(CLIPS[0][0], label, "anna"), *CLIPS[1:]], sign="\t")
-    assert f"label '{label}' (1 clips) seems to name several" in type_init("data/mine", "--table", table, fails=True)
+    assert f"label '{label}' (1 clip) seems to name several" in type_init("data/mine", "--table", table, fails=True)
 
 
 def test_all_names_of_a_clip_stand_beside_its_label(place, listed, type_init):
@@ -177,7 +177,7 @@ def test_parts_of_files_words_and_folds(place, listed, type_init):
 
 def test_captions_are_no_transcripts(place, listed, type_init):
     table = listed([(*cells, "she cries") for cells in CLIPS], (*HEADER, "Caption"))
-    assert "12 clips have words, taken as caption" in type_init("data/mine", "--table", table)
+    assert "words of 12 clips: taken as caption" in type_init("data/mine", "--table", table)
     assert {row["text_kind"] for row in rows(place).values()} == {"caption"}
 
 
@@ -221,8 +221,8 @@ def test_other_codings_and_missing_tables_are_refused(listed, type_init):
 def test_clips_without_label_or_speaker_are_told(place, listed, type_init):
     table = listed([*CLIPS[:-2], (CLIPS[-2][0], "", "dan"), (CLIPS[-1][0], CLIPS[-1][1], "")])
     said = type_init("data/mine", "--table", table)
-    assert "1 clips have no label: they stay in the table and are in no split" in said
-    assert "1 clips have no speaker, such as clips_dan_happiness" in said
+    assert "without a label: 1 clip; kept in the table, in no split" in said
+    assert "without a speaker: 1 clip, such as clips_dan_happiness" in said
 
 
 def test_media_that_the_table_does_not_name_are_told(listed, lay, type_init):
