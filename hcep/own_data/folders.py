@@ -33,10 +33,9 @@ def read_folders(root: Path, media: Media, layout: str | None, text_kind: str) -
     """
     found = takes(root, media)
     if not found:
-        names = ", ".join(reason for reason in media.left_out) or "nothing at all"
-        raise HcepError(
-            "there is no clip below it", file=root, remedy=f"give the folder of the clips; here are {names}"
-        )
+        names = ", ".join([*media.left_out, *media.tables[:1]]) or "no files at all"
+        remedy = f"give the folder of the clips; here are {names}"
+        raise HcepError("there is no clip below it", file=root, remedy=remedy)
     layout = layout or find_layout(root, media, [take.name for take in found])
     levels = layout.split("/")
     if levels.count("label") != 1 or any(levels.count(one) > 1 for one in ("fold", "speaker")):
@@ -51,8 +50,8 @@ def read_folders(root: Path, media: Media, layout: str | None, text_kind: str) -
         cause = f"no file lies as --layout {layout} says, {len(levels)} folders deep"
         raise HcepError(cause, file=root, remedy=f"files by how many folders they lie in: {depths}")
     told = [f"layout {layout}: {counted(len(fitting), 'clip')}"]
-    if other := [take.name for take in found if take not in set(fitting)]:
-        told.append(f"left out, not {len(levels)} folders deep: {_some(other)}")
+    if other := [take.name for take in found if take.name.count("/") != len(levels)]:
+        told.append(f"left out, not {counted(len(levels), 'folder')} deep: {len(other)}: {_some(other)}")
     ids = clip_ids([take.name for take in fitting])
     rows = [_row(root, take, name, levels, text_kind) for take, name in zip(fitting, ids, strict=True)]
     return Reading(rows, [*told, *_said_of(fitting, rows)])
@@ -79,7 +78,7 @@ def _said_of(found: Sequence[Take], rows: Sequence[dict[str, str]]) -> list[str]
     told = [f"{counted(both, 'sound file')} beside a video of the same name: taken as its sound"] if both else []
     told += [f"{counted(deaf, 'clip')} of sound without a picture"] if deaf else []
     if said:
-        told.append(f"words of {counted(len(said), 'clip')} in a .txt of its name: taken as {said[0]['text_kind']}")
+        told.append(f"words of {counted(len(said), 'clip')} in a .txt of their name: taken as {said[0]['text_kind']}")
         told[-1] += " (--text-kind)"
     return told
 

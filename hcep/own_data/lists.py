@@ -148,7 +148,7 @@ def _check_known(unknown: Sequence[str], table: Path) -> None:
     if unknown:
         listed = " ".join(f"'{name}'" for name in unknown)
         cause = f"these columns are not known: {', '.join(map(repr, unknown))}"
-        remedy = f"say what one is, as --column group='{unknown[0]}', and leave the others out: --ignore {listed}"
+        remedy = f"leave them out with --ignore {listed}; one that is used is named, as --column group=NAME"
         raise HcepError(cause, file=table, row=1, remedy=remedy)
 
 

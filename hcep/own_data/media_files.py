@@ -57,23 +57,23 @@ def find_media(root: Path) -> Media:
     left_out: dict[str, list[str]] = defaultdict(list)
     for place, folders, names in os.walk(root, onerror=_unreadable):
         below = PurePosixPath(Path(place).relative_to(root).as_posix())
-        for name in sorted([*folders, *names]):
+        for name, is_folder in [*((name, True) for name in folders), *((name, False) for name in names)]:
             path = str(below / name)
             if name.startswith(LEFTOVERS):
                 left_out[HIDDEN].append(path)
             elif not _is_text(path):
                 left_out["names that are not UTF-8"].append(ascii(path))
-            elif name in folders and Path(place, name).is_symlink():
-                left_out["links to folders (not followed)"].append(path)
-            elif name in names:
+            elif not is_folder:
                 (links if Path(place, name).is_symlink() else plain).append(path)
+            elif Path(place, name).is_symlink():
+                left_out["links to folders (not followed)"].append(path)
         folders[:] = sorted(name for name in folders if not name.startswith(LEFTOVERS) and _is_text(name))
     kept = [*plain, *_usable_links(root, plain, links, left_out)]
     kinds: dict[str, list[str]] = {kind: [] for kind in ("video", "sound", "text", "tables")}
     for path in sorted(kept):
         kind = _kind(path)
         (kinds[kind] if kind else left_out["files that are no media by their names"]).append(path)
-    return Media(**kinds, left_out=dict(left_out))
+    return Media(**kinds, left_out={reason: sorted(paths) for reason, paths in left_out.items()})
 
 
 def _unreadable(error: OSError) -> None:

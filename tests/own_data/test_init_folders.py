@@ -106,7 +106,7 @@ def test_other_depths_are_asked_for_or_named(place, lay, type_init):
     assert "1 in 0 folders, 20 in 2 folders, 1 in 3 folders" in type_init(folder, fails=True)
     assert "files by how many folders they lie in: 1 with 0" in type_init(folder, "--layout", "*/*/*/label", fails=True)
     said = type_init(folder, "--layout", "label/speaker")
-    assert "left out, not 2 folders deep: deep/er/still/x, intro" in said and len(rows(place)) == 20
+    assert "left out, not 2 folders deep: 2: deep/er/still/x, intro" in said and len(rows(place)) == 20
 
 
 def test_sound_words_and_everything_else(place, lay, type_init):
@@ -123,7 +123,7 @@ def test_sound_words_and_everything_else(place, lay, type_init):
     for line in (
         "1 sound file beside a video of the same name: taken as its sound",
         "1 clip of sound without a picture",
-        "words of 2 clips in a .txt of its name: taken as caption",
+        "words of 2 clips in a .txt of their name: taken as caption",
         "left out, hidden files and what programs leave behind: 2\n",
         "left out, files that are no media by their names: 1: notes.pdf",
         "left out, texts: 1: README.txt",
@@ -285,3 +285,14 @@ def test_files_of_the_configuration_are_named_in_the_next_commands(place, lay, t
     said = type_init(folder, "--layout", "label/speaker", "--configfile", "my words.yaml")
     assert "hcep check mydata --configfile 'my words.yaml' config/mydata/mydata.yaml" in said
     assert 'these stand for themselves in "This video is …": awe;' in said
+
+
+def test_a_folder_without_clips_says_what_is_there(lay, type_init):
+    said = type_init(lay(["notes.pdf", ".hidden.mp4", "list.csv"]), fails=True)
+    assert "data/mine: there is no clip below it" in said
+    assert "files that are no media by their names" in said and "hidden files" in said and "list.csv" in said
+
+
+@pytest.mark.parametrize("layout", ["speaker", "label/label", "label/people", "label/speaker/speaker"])
+def test_layouts_that_say_no_label_or_what_nobody_knows_are_refused(lay, type_init, layout):
+    assert f"--layout {layout} " in type_init(lay(both("{label}/{speaker}/1.mp4")), "--layout", layout, fails=True)

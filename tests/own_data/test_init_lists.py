@@ -90,9 +90,9 @@ def test_a_name_that_two_files_have_is_not_guessed(listed, lay, type_init):
             ("path", "emotion", "Spkr"),
             (),
             "not known: 'Spkr'",
-            "--column group='Spkr', and leave the others out: --ignore 'Spkr'",
+            "--ignore 'Spkr'; one that is used is named, as --column group=NAME",
         ),
-        (("path", "lable", "speaker"), (), "not known: 'lable'", "--column group='lable'"),
+        (("path", "lable", "speaker"), (), "not known: 'lable'", "--ignore 'lable'"),
         (
             ("path", "emotion", "label"),
             (),
