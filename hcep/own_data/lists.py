@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -57,18 +58,16 @@ def read_list(
     labels = _one_hot(unnamed, rows) if "label" not in chosen else []
     _check_known([name for name in unnamed if name not in labels], table)
     if "video" not in chosen and "audio" not in chosen:
-        raise HcepError(
-            f"no column has the files: {', '.join(header)}", file=table, row=1, remedy="say --column video=NAME"
-        )
+        cause = f"no column has the files: {', '.join(header)}"
+        raise HcepError(cause, file=table, row=1, remedy="say --column video=NAME")
     if "label" not in chosen and not labels:
         remedy = "say --column label=NAME; columns of 0 and 1, one per label, are read too"
         raise HcepError(f"no column has the labels: {', '.join(header)}", file=table, row=1, remedy=remedy)
     found = [_row(cells, chosen, labels, table, row) for row, cells in rows]
     told = [f"columns of {table}: {', '.join(f'{role} = {name}' for role, name in chosen.items())}"]
     told += [f"label = the column with 1 of {', '.join(labels)}"] if labels else []
-    told += [f"columns not used: {', '.join(name or '(no name)' for name in [*ignore, *([''] * ('' in header))])}"] * (
-        bool(ignore) or "" in header
-    )
+    unused = [*ignore, *(["(no name)"] if "" in header else [])]
+    told += [f"columns not used: {', '.join(unused)}"] if unused else []
     lines = [row for row, _ in rows]
     for role in ("video", "audio"):
         if role in chosen:
@@ -121,20 +120,16 @@ def _columns(header: Sequence[str], given: Mapping[str, str], ignore: Sequence[s
         if role not in given:
             spellings = {normal(role), *ALIASES.get(role, [])}
             claims[role] = [name for name in free if normal(name) in spellings]
-    # a column of this name holds ids where another one has the files
-    if (
-        "video" not in given
-        and not claims["video"]
-        and len(claims["clip"]) == 1
-        and normal(claims["clip"][0]) == "clip"
-    ):
+    # a column called clip has the files where no other one has, else ids
+    files = given.keys() & {"video", "audio"} or claims["video"] or claims["audio"]
+    if not files and [normal(name) for name in claims["clip"]] == ["clip"]:
         claims["video"] = claims.pop("clip")
     for role, names in claims.items():
         if len(names) > 1:
-            remedy = f"say --column {role}={names[0]} --ignore {' '.join(map(repr, names[1:]))}, or the other way round"
-            raise HcepError(
-                f"{' and '.join(map(repr, names))} may both be the {role}", file=table, row=1, remedy=remedy
-            )
+            column = shlex.quote(f"{role}={names[0]}")
+            remedy = f"say --column {column} --ignore {shlex.join(names[1:])}, or the other way round"
+            cause = f"{' and '.join(map(repr, names))} may both be the {role}"
+            raise HcepError(cause, file=table, row=1, remedy=remedy)
     usual = {role: names[0] for role, names in claims.items() if names}
     return {role: name for role in ROLES if (name := given.get(role) or usual.get(role, ""))}
 
@@ -146,9 +141,10 @@ def _one_hot(names: Sequence[str], rows: Sequence[tuple[int, dict[str, str]]]) -
 
 def _check_known(unknown: Sequence[str], table: Path) -> None:
     if unknown:
-        listed = " ".join(f"'{name}'" for name in unknown)
         cause = f"these columns are not known: {', '.join(map(repr, unknown))}"
-        remedy = f"leave them out with --ignore {listed}; one that is used is named, as --column group=NAME"
+        remedy = (
+            f"leave them out with --ignore {shlex.join(unknown)}; one that is used is named, as --column group=NAME"
+        )
         raise HcepError(cause, file=table, row=1, remedy=remedy)
 
 

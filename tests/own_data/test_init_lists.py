@@ -68,6 +68,20 @@ def test_files_are_found_however_they_are_written(place, listed, type_init, writ
     assert {row["video"] for row in rows(place).values()} == {path for path, _, _ in CLIPS}
 
 
+@pytest.mark.parametrize("header", [("clip", "path"), ("clip", "wav"), ("id", "clip")])
+def test_a_column_called_clip_has_ids_where_another_has_the_files(place, listed, lay, type_init, header):
+    ids = [f"c{number:02}" for number in range(len(CLIPS))]
+    files = [path.replace(".mp4", ".wav") if "wav" in header else path for path, _, _ in CLIPS]
+    lay(files)
+    table = listed(
+        [(one, file, *rest) for one, file, (_, *rest) in zip(ids, files, CLIPS, strict=True)], (*header, *HEADER[1:])
+    )
+    chosen = [] if "path" in header or "wav" in header else ["--column", "clip=id", "video=clip"]
+    type_init("data/mine", "--table", table, *chosen)
+    found = rows(place)
+    assert [*found] == ids and found["c00"]["audio" if "wav" in header else "video"] == files[0]
+
+
 def test_a_file_that_is_not_there_is_named_with_its_row(place, listed, type_init):
     table = listed([*CLIPS, ("clips/gone.mp4", "anger", "eva")])
     said = type_init("data/mine", "--table", table, fails=True)
@@ -90,14 +104,14 @@ def test_a_name_that_two_files_have_is_not_guessed(listed, lay, type_init):
             ("path", "emotion", "Spkr"),
             (),
             "not known: 'Spkr'",
-            "--ignore 'Spkr'; one that is used is named, as --column group=NAME",
+            "--ignore Spkr; one that is used is named, as --column group=NAME",
         ),
-        (("path", "lable", "speaker"), (), "not known: 'lable'", "--ignore 'lable'"),
+        (("path", "lable", "speaker"), (), "not known: 'lable'", "--ignore lable"),
         (
             ("path", "emotion", "label"),
             (),
             "'emotion' and 'label' may both be the label",
-            "--column label=emotion --ignore 'label'",
+            "--column label=emotion --ignore label",
         ),
         (("path", "file", "label"), (), "'path' and 'file' may both be the video", "--column video=path"),
         (
