@@ -265,4 +265,4 @@ def aggregates(*figures: str, task: str = "tiny") -> list[str]:
     tables = [f"summary of {task}", f"summary page of {task}", f"{task} beside the paper's numbers"]
     tables += [f"page of {name} of {task}" for name in ("comparisons", "corpora", "runs", "versus_paper")]
     tables += [f"complexity and run times of {task}", f"first page of {task}'s report"]
-    return tables + [f"figures of single methods on {task}", *(f"figure {name} of {task}" for name in figures)]
+    return [*tables, f"figures of single methods on {task}", *(f"figure {name} of {task}" for name in figures)]
