@@ -222,7 +222,10 @@ class Unknowns(Settings):
     """What a run rejects, in clusters."""
 
     acceptance: float = Field(
-        0.95, gt=0, lt=1, description="share of known training clips to accept; test clips below that threshold are rejected"
+        0.95,
+        gt=0,
+        lt=1,
+        description="share of known training clips to accept; test clips below that threshold are rejected",
     )
     most_clusters: int = Field(10, ge=2, description="at most so many clusters of rejected clips")
     exemplars: int = Field(3, ge=1, description="clips shown of every cluster: the nearest to its mean")
