@@ -225,7 +225,7 @@ def _tally(names: Iterable[str]) -> dict[str, int]:
 
 
 def _of_clusters(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What is in every cluster; `labels` are those that no method has seen, with clips without a label left out."""
+    """What is in every cluster: its true labels too, and the modalities that its clips lack."""
     found = []
     for cluster in dict.fromkeys(row["cluster"] for row in rows):
         own = [row for row in rows if row["cluster"] == cluster]
@@ -235,6 +235,7 @@ def _of_clusters(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         entry |= {"wrongly_rejected": sum(row["known"] == "true" for row in own), "labels": labels}
         entry |= {"purity": max(labels.values()) / sum(labels.values()) if labels else None}
         entry |= {name: _tally(row[name] for row in own if row[name]) for name in NEAREST if name in own[0]}
+        entry["flags"] = _tally(flag for row in own for flag in row["flags"].split(";") if flag)
         found.append(entry)
     return found
 

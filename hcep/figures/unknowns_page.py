@@ -38,12 +38,13 @@ DOUBTS = (
     "with single clouds of the same shape; where these look as clustered, one cluster is found, and the pieces below "
     "are only places to look at. The comparison finds clusters too seldom where there are few clips.",
     "Clips may lie together because of the speaker, the place or the recording, not the emotion: see the agreement "
-    "with the groups of the clips.",
+    "with the groups of the clips. Those that lack the same modality lie together too.",
     "What is rejected depends on the threshold. Known clips are among it, wrongly rejected; unknown clips that were "
     "accepted are not. Two methods reject different clips, so their numbers are not to be compared.",
     "The features were made or trained for the known classes and may not hold what tells unknown ones apart.",
     "NMI grows with the number of clusters, also by chance, and with clips drawn twice: its interval lies too high. "
-    "ARI and AMI are about 0 by chance. One label over several clusters lowers all three.",
+    "ARI and AMI are about 0 by chance. One label over several clusters lowers all three. An interval without width "
+    "says that every draw gave the same, not that the value is certain.",
 )
 CSS = """
 .warning { border-left: .3rem solid #D55E00; padding: .1rem .8rem; }
@@ -123,13 +124,17 @@ def _rows(file: Path, found: Found) -> list[dict[str, str]]:
 
 
 def _all_runs(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    levels = list(dict.fromkeys(row["openness"] for row in rows))
+    notes = [row["note"].split("; ") for row in rows]
+    common = [text for text in notes[0] if text and all(text in other for other in notes)]
     head = ["openness", "method", *(name.replace("_", " ") for name in COUNTS)]
     head += ["ARI", "NMI", "AMI", "ARI, number given", "NMI, number given", "ARI, all rejected", "ARI with groups"]
     body = []
-    for row in rows:
+    for row, own in sorted(zip(rows, notes, strict=True), key=lambda item: levels.index(item[0]["openness"])):
         cells = [_interval(row, f"unknown_chosen_{metric}") for metric in METRICS] + [row["unknown_chosen_ami"]]
         cells += [_interval(row, f"unknown_given_{metric}") for metric in METRICS]
-        cells += [_interval(row, "all_chosen_ari"), row["ari_group"], row["note"]]
+        cells += [_interval(row, "all_chosen_ari"), row["ari_group"]]
+        cells.append("; ".join(text for text in own if text not in common))
         body.append([row["openness"], row["method"], *(row[name] for name in COUNTS), *cells])
     facts = (
         "Means over splits and seeds; in brackets the bootstrap interval over groups of test clips, with the clusters "
@@ -139,8 +144,9 @@ def _all_runs(rows: Sequence[Mapping[str, str]]) -> list[str]:
         "pieces as these have labels; all rejected: wrongly rejected known clips as well. ARI with groups: agreement "
         "of the pieces with speakers or sources."
     )
+    facts += "".join(f" All rows: {text}." for text in common)
     if any(row["stand_in"] == "true" for row in rows):
-        facts += " Stand-in encoders or composite data: not comparable with published results."
+        facts += " With stand-in encoders or composite data, nothing is comparable with published results."
     return [f"<p>{html_text(facts)}</p>", html_table([*head, "reason"], body, stay=2)]
 
 
@@ -175,12 +181,13 @@ def _cluster(
     word = "Cluster" if content["clusters"] > 1 else "Piece"
     groups = f"{entry['groups']} group{'s' * (entry['groups'] != 1)}"
     title = f"{word} {entry['cluster']} of {content['cut']}: {entry['clips']} clips of {groups}"
+    lack = f" Flags: {_tally(entry['flags'])}." if entry["flags"] else ""
     near = [f"{name}: {_tally(entry[f'nearest_{name}'])}" for name in FEATURES if entry.get(f"nearest_{name}")]
     truth = f"{_tally(entry['labels'])} (purity {entry['purity']:.2f})" if entry["labels"] else "none"
     own = [row for row in rows if row["cluster"] == str(entry["cluster"]) and row["exemplar"] == "true"]
     return (
         f"<h3>{html_text(title)}</h3>"
-        f'<p class="caption">Nearest known class by {html_text("; ".join(near))}.<br>'
+        f'<p class="caption">Nearest known class by {html_text("; ".join(near))}.{html_text(lack)}<br>'
         f"True labels (not seen): {html_text(truth)}.</p>"
         f'<div class="cards">{"".join(_card(row, store) for row in own)}</div>'
     )
