@@ -125,8 +125,9 @@ def _rows(file: Path, found: Found) -> list[dict[str, str]]:
 
 def _all_runs(rows: Sequence[Mapping[str, str]]) -> list[str]:
     levels = list(dict.fromkeys(row["openness"] for row in rows))
-    notes = [row["note"].split("; ") for row in rows]
-    common = [text for text in notes[0] if text and all(text in other for other in notes)]
+    # stand-ins are named above the table
+    notes = [[text for text in row["note"].split("; ") if text and not text.startswith("stand-in")] for row in rows]
+    common = [text for text in notes[0] if all(text in other for other in notes)]
     head = ["openness", "method", *(name.replace("_", " ") for name in COUNTS)]
     head += ["ARI", "NMI", "AMI", "ARI, number given", "NMI, number given", "ARI, all rejected", "ARI with groups"]
     body = []
@@ -146,7 +147,7 @@ def _all_runs(rows: Sequence[Mapping[str, str]]) -> list[str]:
     )
     facts += "".join(f" All rows: {text}." for text in common)
     if any(row["stand_in"] == "true" for row in rows):
-        facts += " With stand-in encoders or composite data, nothing is comparable with published results."
+        facts += " Stand-in encoders or composite data: not comparable with published results."
     return [f"<p>{html_text(facts)}</p>", html_table([*head, "reason"], body, stay=2)]
 
 

@@ -103,7 +103,7 @@ def text_of(page):
 def test_it_says_what_it_is_and_what_to_doubt(page):
     text = text_of(page)
     assert text.index("exploration, not a result") < text.index("All runs")
-    assert "speaker" in text and "With stand-in encoders or composite data, nothing is comparable" in text
+    assert "speaker" in text and "Stand-in encoders or composite data: not comparable" in text
     source = page.read_text(encoding="utf-8")
     assert "<script" not in source and "&lt;i&gt;calm&lt;/i&gt;" in source and "<b>words</b>" not in source
 
