@@ -441,6 +441,48 @@ STAGES: dict[str, Stage] = {
         "The table of post-hoc scores as a page for the report.",
         (names("task"), reads("table", "posthoc.csv of the task"), writes("output", "HTML page to write")),
     ),
+    "unknowns": Stage(
+        "hcep.evaluation.unknowns:unknowns",
+        "Cluster the test clips that a run rejects, and compare the clusters with the labels; exploration.",
+        (
+            reads("scores", "scores.h5 of a run"),
+            SETTINGS,
+            writes("output", "unknowns.csv to write"),
+            writes("report", "unknowns.json to write"),
+            writes("replicates-h5", "unknowns.h5 to write, for aggregate_unknowns", "output.replicates"),
+        ),
+        Keys(
+            "hcep.config.entries:UnknownsSettings",
+            ("replicates", "confidence", "seed"),
+            ("acceptance", "most_clusters", "exemplars"),
+        ),
+    ),
+    "aggregate_unknowns": Stage(
+        "hcep.evaluation.unknowns_summary:unknowns_summary",
+        "Clusters of rejected clips in all runs of a task: how many, and how far they are the labels.",
+        (
+            names("task"),
+            value("runs", "run folders", Path, nargs="+", place="params.folders"),
+            writes("output", "CSV to write"),
+        ),
+    ),
+    "page_of_unknowns": Stage(
+        "hcep.figures.unknowns_page:write_unknowns_page",
+        "The clips nearest to the middle of every cluster of rejected clips, as a page to look at.",
+        (
+            names("task"),
+            reads("table", "unknowns.csv of the task"),
+            value(
+                "runs",
+                "run folders, one a method, of one level, split and seed",
+                Path,
+                nargs="+",
+                place="params.folders",
+            ),
+            reads("index", "index.h5 of every dataset of the task, beside its shards", nargs="+"),
+            writes("output", "HTML page to write"),
+        ),
+    ),
     "aggregate": Stage(
         "hcep.verbs.results:aggregate",
         "All runs of a task: runs.csv, summary.csv, comparisons.csv and corpora.csv.",

@@ -216,3 +216,24 @@ _READ: dict[str, Any] = {
     for name in names
 }
 PosthocSettings: type[Settings] = create_model("PosthocSettings", __base__=Settings, **_READ)
+
+
+class Unknowns(Settings):
+    """What a run rejects, in clusters."""
+
+    acceptance: float = Field(
+        0.95,
+        gt=0,
+        lt=1,
+        description="share of known training clips to accept; test clips below that threshold are rejected",
+    )
+    most_clusters: int = Field(10, ge=2, description="at most so many clusters of rejected clips")
+    exemplars: int = Field(3, ge=1, description="clips shown of every cluster: the nearest to its mean")
+
+
+_CLUSTERED: dict[str, Any] = {
+    name: (model.model_fields[name].annotation, model.model_fields[name])
+    for model, names in ((Evaluation, OF_BOOTSTRAP), (Unknowns, tuple(Unknowns.model_fields)))
+    for name in names
+}
+UnknownsSettings: type[Settings] = create_model("UnknownsSettings", __base__=Settings, **_CLUSTERED)

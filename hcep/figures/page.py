@@ -51,15 +51,15 @@ class Html(str):
     """Text that is HTML already."""
 
 
-def html_page(title: str, parts: Iterable[str]) -> str:
-    """A whole page; `parts` are HTML already."""
+def html_page(title: str, parts: Iterable[str], *, css: str = "") -> str:
+    """A whole page; `parts` are HTML already, `css` is added to the style of all pages."""
     # the policy makes the browser itself refuse scripts and requests, whatever a clip's name holds
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     head = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html_text(title)}</title>\n<style>\n{_CSS}\n</style>\n</head>\n<body>\n"
+        f"<title>{html_text(title)}</title>\n<style>\n{_CSS}\n{css}</style>\n</head>\n<body>\n"
     )
     return head + "\n".join(parts) + "\n</body>\n</html>\n"
 

@@ -74,6 +74,11 @@ class RunPlan:
         own = {name: getattr(distance, name) for name in OF_DISTANCE}
         return settings_text({name: getattr(self.config.evaluation, name) for name in OF_BOOTSTRAP} | own)
 
+    def unknowns_settings(self, wildcards: Wildcards) -> str:
+        """Settings of the clusters of rejected clips: the bootstrap's, and their own."""
+        bootstrap = {name: getattr(self.config.evaluation, name) for name in OF_BOOTSTRAP}
+        return settings_text(bootstrap | dict(self.config.unknowns))
+
     def grid(self, wildcards: Wildcards) -> str:
         """Settings that a run chooses from."""
         return settings_text(self.config.method(wildcards.method).tune)
@@ -252,12 +257,18 @@ class RunPlan:
 
     def figure_runs(self, wildcards: Wildcards) -> list[str]:
         """Folders of the runs that a figure shows: all, or one a method."""
-        folders = self.folders(wildcards)
-        if not registry.FIGURES[wildcards.figure].one_split:
-            return folders
+        return (self.one_split if registry.FIGURES[wildcards.figure].one_split else self.folders)(wildcards)
+
+    def one_split(self, wildcards: Wildcards) -> list[str]:
+        """Folders of one run a method: the most open level, its first split and seed."""
         task = self.task(wildcards)
         level = max(task.openness, key=lambda name: openness_value(*parse_openness(name)))
-        return [run for run in folders if run.endswith(f"/{level}/{task.splits[0]}/seed{task.seeds[0]}")]
+        place = f"/{level}/{task.splits[0]}/seed{task.seeds[0]}"
+        return [run for run in self.folders(wildcards) if run.endswith(place)]
+
+    def of_one_split(self, *names: str) -> Callable[[Wildcards], list[str]]:
+        """Input function: these files of one run a method."""
+        return lambda wildcards: [f"{run}/{name}" for run in self.one_split(wildcards) for name in names]
 
     def figure_indexes(self, wildcards: Wildcards) -> list[str]:
         """The indices of the clips that a figure shows."""

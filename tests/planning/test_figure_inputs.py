@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -55,6 +56,23 @@ def test_one_run_a_method_of_the_most_open_level(plan: RunPlan, name: str, files
     assert [path for path in asked if not str(path).startswith("results/")] == (
         indexes + shards if name == "fig5" else []
     )
+
+
+def test_the_page_of_rejected_clips_shows_the_same_runs(plan: RunPlan) -> None:
+    task = SimpleNamespace(task="demo")
+    assert plan.one_split(task) == RUNS
+    names = ("unknowns.csv", "scores.h5")
+    assert plan.of_one_split(*names)(task) == [f"{run}/{name}" for run in RUNS for name in names]
+    asked = plan.all_targets(SimpleNamespace())
+    assert not [path for path in asked if "unknowns" in path]
+    assert json.loads(plan.unknowns_settings(task)) == {
+        "replicates": 2000,
+        "confidence": 0.95,
+        "seed": 0,
+        "acceptance": 0.95,
+        "most_clusters": 10,
+        "exemplars": 3,
+    }
 
 
 def test_figures_of_all_runs_are_as_before(plan: RunPlan) -> None:

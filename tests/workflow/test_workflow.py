@@ -123,6 +123,22 @@ def test_post_hoc_scores_have_a_target_of_their_own(finished):
     assert again.begun == sorted([*runs, *made])
 
 
+def test_clusters_of_rejected_clips_have_a_target_of_their_own(finished):
+    runs = [f"clusters of what {method} rejects on tiny k2u2 split1" for method in METHODS]
+    made = ["clusters of rejected clips of tiny", "page of rejected clips of tiny"]
+    assert finished.snakemake("unknowns_tiny").finished == sorted([*runs, *made])
+    with finished.path("results/tiny/unknowns.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["method"] for row in rows] == list(METHODS)
+    page = finished.path("results/tiny/unknowns.html").read_text()
+    # the eight test clips are too few to be clustered
+    assert page.count("of 8 test clips rejected") == page.count("too few to cluster") == len(METHODS)
+    finished.path("resources/tiny/frames/000-of-002.h5").touch()
+    assert finished.snakemake("unknowns_tiny").begun == finished.snakemake("-n").begun == []
+    again = finished.snakemake("-n", "unknowns_tiny", config={"unknowns": {"acceptance": 0.5}})
+    assert again.begun == sorted([*runs, *made])
+
+
 def test_figures_of_clips_have_targets_of_their_own(finished):
     names = ("fig5", "fig6", "fig8")
     assert finished.snakemake(*names).finished == [f"figure {name} of tiny" for name in names]

@@ -30,6 +30,7 @@ except HcepError as error:
 
 # captions of the report name them, defaults included
 config["evaluation"] = dict(CONFIG.evaluation)
+config["unknowns"] = dict(CONFIG.unknowns)
 engine = Engine(lambda dataset: checkpoints.manifest.get(dataset=dataset).output[0], ancient, workflow.is_main_process)
 clips = ClipPlan(CONFIG, engine)
 runs = RunPlan(CONFIG, clips)

@@ -371,3 +371,69 @@ for task_name in CONFIG.task_definitions:
             f"results/{task_name}/posthoc.html",
             f"results/{task_name}/figures/posthoc.svg",
         localrule: True
+
+
+# clusters of rejected clips: `snakemake unknowns_demo`
+
+
+rule aggregate_unknowns:
+    input:
+        runs=runs.of_runs("unknowns.h5", "scores.h5"),
+    output:
+        output=report(
+            "results/{task}/unknowns.csv",
+            caption="../report/unknowns.rst",
+            category="Rejected clips",
+            subcategory="{task}",
+            labels={"table": "rejected clips", "to read": "no"},
+        ),
+    log:
+        "logs/aggregate_unknowns/{task}.log",
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        folders=runs.folders,
+        code=stage_digest("aggregate_unknowns"),
+    message:
+        "clusters of rejected clips of {wildcards.task}"
+    shell:
+        shell_command("aggregate_unknowns")
+
+
+rule page_of_unknowns:
+    input:
+        table="results/{task}/unknowns.csv",
+        runs=runs.of_one_split("unknowns.csv", "unknowns.h5", "scores.h5"),
+        index=runs.of_datasets("index.h5"),
+        media=runs.media,
+    output:
+        output=report(
+            "results/{task}/unknowns.html",
+            caption="../report/unknowns.rst",
+            category="Rejected clips",
+            subcategory="{task}",
+            labels={"table": "rejected clips", "to read": "yes"},
+        ),
+    log:
+        "logs/page_of_unknowns/{task}.log",
+    localrule: True
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        folders=runs.one_split,
+        code=stage_digest("page_of_unknowns"),
+    message:
+        "page of rejected clips of {wildcards.task}"
+    shell:
+        shell_command("page_of_unknowns")
+
+
+for task_name in CONFIG.task_definitions:
+
+    rule:
+        name:
+            f"unknowns_{task_name}"
+        input:
+            f"results/{task_name}/unknowns.csv",
+            f"results/{task_name}/unknowns.html",
+        localrule: True

@@ -153,6 +153,27 @@ rule posthoc:
         shell_command("posthoc")
 
 
+rule unknowns:
+    input:
+        scores="results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
+    output:
+        output="results/{task}/{method}/{openness}/{split}/seed{seed}/unknowns.csv",
+        report="results/{task}/{method}/{openness}/{split}/seed{seed}/unknowns.json",
+        replicates="results/{task}/{method}/{openness}/{split}/seed{seed}/unknowns.h5",
+    log:
+        "logs/unknowns/{task}/{method}/{openness}/{split}/seed{seed}.log",
+    conda:
+        "../../envs/hcep.yaml"
+    threads: 1
+    params:
+        settings=runs.unknowns_settings,
+        code=stage_digest("unknowns"),
+    message:
+        "clusters of what {wildcards.method} rejects on {wildcards.task} {wildcards.openness} {wildcards.split}"
+    shell:
+        shell_command("unknowns")
+
+
 for series in runs.series():
 
     rule:
