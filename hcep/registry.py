@@ -57,6 +57,9 @@ FIGURES: Final = {
     "movement": FigureEntry("hcep.figures.movement:movement_figure", ("history.csv", "metrics.json")),
     "openness": FigureEntry("hcep.figures.openness:openness_figure", ("summary.csv",), of_task=True),
     "posthoc": FigureEntry("hcep.figures.posthoc:posthoc_figure", ("posthoc.csv",), of_task=True, by_default=False),
+    "robustness": FigureEntry(
+        "hcep.figures.robustness:robustness_figure", ("robustness.csv",), of_task=True, by_default=False
+    ),
     "training": FigureEntry("hcep.figures.training:training_figure", ("history.csv", "metrics.json")),
 }
 
