@@ -408,7 +408,7 @@ STAGES: dict[str, Stage] = {
     ),
     "robustness": Stage(
         "hcep.verbs.runs:robustness",
-        "Score disturbed test clips with a trained run: noise, lost frames, blur, late sound, wrong words, lost modalities.",
+        "Score disturbed test clips with a trained run: noise, lost frames, blur, late sound, wrong words.",
         (
             *RUN,
             reads("model", "checkpoint"),

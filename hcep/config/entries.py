@@ -231,7 +231,8 @@ class Robustness(Settings):
         [100, 200, 400], description="milliseconds by which the sound is late against the picture; below 0: early"
     )
     word_errors: Annotated[list[_Share], Unique] = Field(
-        [0.1, 0.3, 0.5], description="chance of every word to be recognised wrongly: replaced, lost, or followed by another"
+        [0.1, 0.3, 0.5],
+        description="chance of every word to be recognised wrongly: replaced, lost, or followed by another",
     )
     missing: Annotated[list[Literal["text", "vision", "audio"]], Unique] = Field(
         ["text", "vision", "audio"], description="modalities that are taken away, one at a time"
@@ -248,5 +249,5 @@ _READ: dict[str, Any] = {
 }
 PosthocSettings: type[Settings] = create_model("PosthocSettings", __base__=Settings, **_READ)
 # what `robustness` reads: the bootstrap's settings, and the levels of every disturbance
-_BOOTSTRAP: dict[str, Any] = {name: (Evaluation.model_fields[name].annotation, Evaluation.model_fields[name]) for name in OF_BOOTSTRAP}
+_BOOTSTRAP: dict[str, Any] = {name: _READ[name] for name in OF_BOOTSTRAP}
 RobustnessSettings: type[Settings] = create_model("RobustnessSettings", __base__=Robustness, **_BOOTSTRAP)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,7 +142,7 @@ def _percent(column: str, value: float, draws: Floats, confidence: float) -> dic
     return {f"{column}{end}": f"{round(100 * cell, 4) + 0.0:.4f}" for end, cell in cells.items()}
 
 
-def read_robustness(folder: Path) -> tuple[dict[str, Any], Mapping[str, Floats]]:
+def read_robustness(folder: Path) -> tuple[dict[str, Any], dict[str, Floats]]:
     """What robustness.h5 of a run says of it, and the replicates (R,) of every level and metric.
 
     Raises

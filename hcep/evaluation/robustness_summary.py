@@ -67,7 +67,9 @@ def robustness_summary(runs: Sequence[str | Path], task: str, output: str | Path
 
 def _row(cell: Cell, kind: str, level: str, confidence: float) -> dict[str, Any]:
     """The columns of one level of disturbance."""
-    entries = [one for run in cell.runs for one in run.metrics["levels"] if (one["kind"], one["level"]) == (kind, level)]
+    entries = [
+        one for run in cell.runs for one in run.metrics["levels"] if (one["kind"], one["level"]) == (kind, level)
+    ]
     row: dict[str, Any] = {"kind": kind, "level": level}
     row |= {name: sum(one[name] for one in entries) for name in ("clips", "changed")}
     lacking = sum(metric_name(kind, level, METRICS[0]) not in run.replicates for run in cell.runs)

@@ -85,8 +85,8 @@ def robustness(
     _refuse_other_scores(run.predict(method, clean), stored, checkpoint, scores)
     cached = method_class.inputs == "features"
     # methods on features leave an accelerator alone, the encoders do not
-    reservation = choose_device(settings["device"]) if cached and encoders else None
-    for module in encoders.modules() if reservation and encoders else ():
+    reservation = choose_device(settings["device"] if cached and encoders else "cpu")
+    for module in encoders.modules() if encoders else ():
         module.to(reservation.device)
     wanted = [(kind, level) for kind, own in levels.items() for level in own]
 
@@ -112,13 +112,19 @@ def robustness(
             prediction = np.array(stored.classes)[logits.argmax(axis=1)]
             yield Outcome(kind, name, len(disturbed.changed), _note(reasons), score, prediction)
 
-    bootstrap = {"replicates": replicates, "confidence": confidence, "seed": seed}
-    write_robustness(stored, scores, outcomes(), output, replicates_h5, **bootstrap)
+    write_robustness(
+        stored,
+        scores,
+        outcomes(),
+        output,
+        replicates_h5,
+        replicates=replicates,
+        confidence=confidence,
+        seed=seed,
+    )
 
 
-def _refuse_other_run(
-    run: Run, metadata: Mapping[str, Any], stored: Scores, checkpoint: Path, scores: Path
-) -> None:
+def _refuse_other_run(run: Run, metadata: Mapping[str, Any], stored: Scores, checkpoint: Path, scores: Path) -> None:
     """Refuse a checkpoint of other encoders or classes, and scores of another run."""
     split: Split = run.split
     if metadata["encoder"]["sha256"] != made_by(run.inputs.encoder):
@@ -158,7 +164,9 @@ def _note(reasons: Sequence[str]) -> str:
     return "; ".join(f"{count} of {len(reasons)} clips {reason}" for reason, count in counts.items())
 
 
-def _encode_disturbed(feed: FeatureFeed, disturbed: DisturbedStore, encoders: Encoders, settings: Mapping[str, Any]) -> None:
+def _encode_disturbed(
+    feed: FeatureFeed, disturbed: DisturbedStore, encoders: Encoders, settings: Mapping[str, Any]
+) -> None:
     """Put features of the disturbed part, and the flags, in the place of the cached ones."""
     clips = [clip for clip, reason in zip(feed.clips, disturbed.left_alone(feed.clips), strict=True) if not reason]
     device = next(encoders.text.parameters()).device
