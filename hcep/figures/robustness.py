@@ -64,7 +64,10 @@ def robustness_figure(table: Sequence[str | Path], task: str = "") -> Drawing:
             _draw(ax, metric, shown, methods, joined=kind != "missing")
     for ax in axes[:, 0]:
         ax.axhline(50, color=GREY, linestyle=":", label="chance (AUROC)")
-    finish(figure, describe(TITLE, task, splits_of(rows)), stand_in=any(row["stand_in"] == "true" for _, row in rows))
+    # the entries of the legend are those of the first panel, whose marks are joined
+    handles = dict(zip(*axes[0, 0].get_legend_handles_labels()[::-1], strict=True))
+    stand_in = any(row["stand_in"] == "true" for _, row in rows)
+    finish(figure, describe(TITLE, task, splits_of(rows)), stand_in=stand_in, handles=handles)
     columns = ["method", "kind", "level", *names, "note"]
     return figure, [{name: row[name] for name in columns} for _, row in rows]
 

@@ -48,12 +48,13 @@ def write_robustness_page(table: str | Path, output: str | Path, *, task: str) -
 
 
 def _table(rows: Sequence[tuple[Row, str]]) -> str:
-    head = ["method", "disturbance", "openness", "level", "changed"]
+    head = ["openness", "method", "disturbance", "changed"]
     head += [text for _, label in SHOWN for text in (label, f"{label} minus clean", "p")]
     body = []
     for row, note in rows:
-        cells = [row["method"], row["kind"], row["openness"], row["level"], f"{row['changed']} of {row['clips']}"]
+        disturbance = f"{row['kind']} {row['level']}".strip()
+        cells = [row["openness"], row["method"], disturbance, f"{row['changed']} of {row['clips']}"]
         for name, _ in SHOWN:
             cells += [_interval(row, name), _interval(row, f"{name}{MINUS}"), row[f"{name}_p"]]
         body.append([*cells, note])
-    return html_table([*head, "reason"], body, stay=2)
+    return html_table([*head, "reason"], body, stay=3)
