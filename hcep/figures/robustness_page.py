@@ -38,7 +38,8 @@ def write_robustness_page(table: str | Path, output: str | Path, *, task: str) -
         facts += " Stand-in encoders or composite data: not comparable with published results."
     facts += "".join(f" All rows: {text}." for text in common)
     parts = [f"<h1>Disturbed test clips of {html_text(task)}</h1>", f"<p>{html_text(facts)}</p>"]
-    both = list(zip(rows, notes, strict=True))
+    levels = list(dict.fromkeys(row["openness"] for row in rows))
+    both = sorted(zip(rows, notes, strict=True), key=lambda pair: levels.index(pair[0]["openness"]))
     for title, chosen in (
         ("Means over the openness levels", [pair for pair in both if pair[0]["openness"] == MEAN]),
         ("Single openness levels", [pair for pair in both if pair[0]["openness"] != MEAN]),
