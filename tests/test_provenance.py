@@ -20,10 +20,12 @@ STAGES = [
     "hcep.evaluation.aggregate",
     "hcep.evaluation.posthoc",
     "hcep.evaluation.posthoc_summary",
+    "hcep.evaluation.robustness_summary",
     "hcep.figures.fig9",
     "hcep.figures.qc_page",
     "hcep.training.train",
     "hcep.training.score",
+    "hcep.training.robustness",
     "hcep.training.encode",
     "hcep.methods.arpl_mm",
     "hcep.methods.hcep",
@@ -124,7 +126,14 @@ def test_a_stage_imports_only_stages_before_it():
 
 @pytest.mark.parametrize(
     "stage",
-    ["hcep.media.frames", "hcep.evaluation.aggregate", "hcep.evaluation.posthoc", "hcep.figures.fig9", "hcep.cli"],
+    [
+        "hcep.media.frames",
+        "hcep.evaluation.aggregate",
+        "hcep.evaluation.posthoc",
+        "hcep.evaluation.robustness_summary",
+        "hcep.figures.fig9",
+        "hcep.cli",
+    ],
 )
 def test_stages_without_a_model_do_not_import_torch(stage):
     code = f"import sys, {stage}; print('torch' in sys.modules)"
