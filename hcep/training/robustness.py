@@ -84,10 +84,11 @@ def robustness(
     method.load_state_dict(state)
     _refuse_other_scores(run.predict(method, clean), stored, checkpoint, scores)
     cached = method_class.inputs == "features"
-    # methods on features leave an accelerator alone, the encoders do not
-    reservation = choose_device(settings["device"] if cached and encoders else "cpu")
-    for module in encoders.modules() if encoders else ():
-        module.to(reservation.device)
+    if encoders is not None:
+        # methods on features leave an accelerator alone, the encoders do not
+        reservation = choose_device(settings["device"] if run.device.type == "cpu" else str(run.device))
+        for module in encoders.modules():
+            module.to(reservation.device)
     wanted = [(kind, level) for kind, own in levels.items() for level in own]
 
     def outcomes() -> Iterator[Outcome]:
