@@ -117,8 +117,9 @@ def test_levels_do_not_depend_on_each_other(cache, tmp_path, monkeypatch):
 
 def test_methods_on_features_and_on_media_see_the_same_disturbed_clips(cache, tmp_path, monkeypatch):
     media, cached = tmp_path / "hcep", tmp_path / "linear"
-    run(cache, media, "hcep", sample_prompts=False)
-    run(cache, cached, "linear")
+    # with zeros for what is missing, the flags are looked at too
+    run(cache, media, "hcep", sample_prompts=False, missing="zero_feature")
+    run(cache, cached, "linear", missing="zero_feature")
     seen: dict[str, Any] = {}
     predict = module.Run.predict
 
