@@ -84,6 +84,13 @@ FIGURES: Final = {
         of_task=True,
         by_default=False,
     ),
+    "robustness": FigureEntry(
+        "hcep.figures.robustness:robustness_figure",
+        "disturbed test clips",
+        ("robustness.csv",),
+        of_task=True,
+        by_default=False,
+    ),
     "training": FigureEntry("hcep.figures.training:training_figure", "training", ("history.csv", "metrics.json")),
 }
 

@@ -483,6 +483,41 @@ STAGES: dict[str, Stage] = {
             writes("output", "HTML page to write"),
         ),
     ),
+    "robustness": Stage(
+        "hcep.verbs.runs:robustness",
+        "Score disturbed test clips with a trained run: noise, lost frames, blur, late sound, wrong words.",
+        (
+            *RUN,
+            reads("model", "checkpoint"),
+            reads("scores", "scores.h5 of the run"),
+            SETTINGS,
+            writes("output", "robustness.csv to write"),
+            writes("replicates-h5", "robustness.h5 to write, for aggregate_robustness", "output.replicates"),
+        ),
+        Keys(
+            "hcep.config.entries:RobustnessSettings",
+            ("replicates", "confidence", "seed"),
+            (
+                *("white_noise_db", "babble_db", "dropped_frames", "blur", "shift_ms", "word_errors", "missing"),
+                "disturbance_seed",
+            ),
+        ),
+        ("hcep.training.robustness",),
+    ),
+    "aggregate_robustness": Stage(
+        "hcep.evaluation.robustness_summary:robustness_summary",
+        "Disturbed test clips of all runs of a task: means, and paired differences from the clean clips.",
+        (
+            names("task"),
+            value("runs", "run folders", Path, nargs="+", place="params.folders"),
+            writes("output", "CSV to write"),
+        ),
+    ),
+    "page_of_robustness": Stage(
+        "hcep.figures.robustness_page:write_robustness_page",
+        "The table of disturbed test clips as a page for the report.",
+        (names("task"), reads("table", "robustness.csv of the task"), writes("output", "HTML page to write")),
+    ),
     "aggregate": Stage(
         "hcep.verbs.results:aggregate",
         "All runs of a task: runs.csv, summary.csv, comparisons.csv and corpora.csv.",

@@ -11,7 +11,7 @@ from typing import Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from hcep.config.base import Settings
-from hcep.config.entries import Dataset, Encoder, Evaluation, Task, Unknowns
+from hcep.config.entries import Dataset, Encoder, Evaluation, Robustness, Task, Unknowns
 from hcep.config.methods import METHODS, Changes
 from hcep.config.whole import Config
 from hcep.files import write_text
@@ -23,6 +23,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "task": Task,
     "evaluation": Evaluation,
     "unknowns": Unknowns,
+    "robustness": Robustness,
 }
 
 

@@ -208,6 +208,38 @@ class Evaluation(Settings):
     )
 
 
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Decibel = Annotated[float, Field(ge=-60, le=60)]
+
+
+class Robustness(Settings):
+    """Disturbances of the test clips, each with levels from mild to hard."""
+
+    white_noise_db: Annotated[list[_Decibel], Unique] = Field(
+        [20, 10, 0], description="white noise on the sound: its signal-to-noise ratio in dB"
+    )
+    babble_db: Annotated[list[_Decibel], Unique] = Field(
+        [20, 10, 0], description="voices of four training clips behind the sound: the ratio in dB"
+    )
+    dropped_frames: Annotated[list[_Share], Unique] = Field(
+        [0.25, 0.5, 0.75], description="share of the frames that show the frame before them instead"
+    )
+    blur: Annotated[list[Annotated[float, Field(ge=0, le=0.5)]], Unique] = Field(
+        [0.01, 0.03, 0.1], description="Gaussian blur: its sigma as a share of the frame's side"
+    )
+    shift_ms: Annotated[list[Annotated[float, Field(ge=-10000, le=10000)]], Unique] = Field(
+        [100, 200, 400], description="milliseconds by which the sound is late against the picture; below 0: early"
+    )
+    word_errors: Annotated[list[_Share], Unique] = Field(
+        [0.1, 0.3, 0.5],
+        description="chance of every word to be recognised wrongly: replaced, lost, or followed by another",
+    )
+    missing: Annotated[list[Literal["text", "vision", "audio"]], Unique] = Field(
+        ["text", "vision", "audio"], description="modalities that are taken away, one at a time"
+    )
+    disturbance_seed: int = Field(0, ge=0, description="of noise, frames and words")
+
+
 # what `posthoc` reads: the bootstrap's settings, and those of `distance_mm` that its distance needs
 OF_BOOTSTRAP, OF_DISTANCE = ("replicates", "confidence", "seed"), ("distance_power", "ridge", "score_folds")
 _READ: dict[str, Any] = {
@@ -237,3 +269,6 @@ _CLUSTERED: dict[str, Any] = {
     for name in names
 }
 UnknownsSettings: type[Settings] = create_model("UnknownsSettings", __base__=Settings, **_CLUSTERED)
+# what `robustness` reads: the bootstrap's settings, and the levels of every disturbance
+_BOOTSTRAP: dict[str, Any] = {name: _READ[name] for name in OF_BOOTSTRAP}
+RobustnessSettings: type[Settings] = create_model("RobustnessSettings", __base__=Robustness, **_BOOTSTRAP)

@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from hcep import registry
 from hcep.config.base import Name, Settings
-from hcep.config.entries import Dataset, Encoder, Evaluation, Method, Task, Unknowns
+from hcep.config.entries import Dataset, Encoder, Evaluation, Method, Robustness, Task, Unknowns
 from hcep.config.messages import LISTED, explain
 from hcep.config.methods import AudioLayers, Changes, Common, base_method, readable
 from hcep.config.tables import Table
@@ -37,6 +37,7 @@ class Config(Settings):
     )
     evaluation: Evaluation = Field(Evaluation(), description="bootstrap and thresholds")
     unknowns: Unknowns = Field(Unknowns(), description="clusters of rejected clips, see below")
+    robustness: Robustness = Field(Robustness(), description="disturbances of `snakemake robustness_{task}`")
     tables: dict[Name, Table] = Field({}, description="the paper's tables, in `config/tables.yaml`")
     table_tasks: dict[str, str] = Field(
         {}, description="task of the paper → task that stands in for it in every table, as `{mafw: demo}`"

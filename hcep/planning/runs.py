@@ -79,6 +79,19 @@ class RunPlan:
         bootstrap = {name: getattr(self.config.evaluation, name) for name in OF_BOOTSTRAP}
         return settings_text(bootstrap | dict(self.config.unknowns))
 
+    def robustness_settings(self, wildcards: Wildcards) -> str:
+        """Settings of the disturbed test clips: the bootstrap's, and the levels."""
+        own = {name: getattr(self.config.evaluation, name) for name in OF_BOOTSTRAP}
+        return settings_text(own | self.config.robustness.model_dump())
+
+    def robustness_inputs(self, wildcards: Wildcards) -> dict[str, Any]:
+        """What scoring reads, and the media also of a method on cached features, whose clips are encoded again."""
+        return self.inputs(wildcards) | {"media": self.media(wildcards)}
+
+    def robustness_gpus(self, wildcards: Wildcards) -> int:
+        """One accelerator also for a method on cached features, unless the setting says otherwise."""
+        return int(self.config.run_settings(wildcards.task, wildcards.method)["device"] != "cpu")
+
     def grid(self, wildcards: Wildcards) -> str:
         """Settings that a run chooses from."""
         return settings_text(self.config.method(wildcards.method).tune)

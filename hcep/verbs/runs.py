@@ -110,6 +110,46 @@ def score(base: str, model: Path, output: Path, timing: Path, **files: Any) -> N
     run(_inputs(base, **files), registry.load(base_method(base).target), model, output, timing)
 
 
+def robustness(
+    base: str,
+    encoder: Path,
+    model: Path,
+    scores: Path,
+    output: Path,
+    replicates_h5: Path,
+    replicates: int,
+    confidence: float,
+    seed: int,
+    split: Path,
+    index: Sequence[Path],
+    features: Sequence[Path],
+    **levels: Any,
+) -> None:
+    """Score disturbed test clips of a run with its checkpoint."""
+    from hcep.config.entries import Robustness
+    from hcep.encoders.folder import load_encoders
+    from hcep.training.robustness import robustness as run
+
+    entry, chosen = base_method(base), Robustness(**levels).model_dump()
+    inputs = _inputs(base, split, index, features, encoder)
+    # a second copy, since those of a method may be on another device
+    again = entry.inputs == "features" and inputs.encoder["source"] != "import"
+    run(
+        inputs,
+        load_encoders(encoder) if again else None,
+        registry.load(entry.target),
+        model,
+        scores,
+        output,
+        replicates_h5,
+        disturbance_seed=chosen.pop("disturbance_seed"),
+        levels=chosen,
+        replicates=replicates,
+        confidence=confidence,
+        seed=seed,
+    )
+
+
 def series(
     method: str,
     split: Sequence[Path],

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hcep.config.document import document
-from hcep.config.entries import Dataset, Encoder, Evaluation, Task, Unknowns
+from hcep.config.entries import Dataset, Encoder, Evaluation, Robustness, Task, Unknowns
 from hcep.config.methods import METHODS, Changes, Common, Missing, base_method
 from hcep.config.whole import Config, read_configs
 from hcep.errors import HcepError
@@ -143,8 +143,8 @@ def test_what_reads_as_a_number_is_not_turned_into_one(config):
 def test_the_tables_of_the_documentation_are_those_of_the_declarations():
     text = (REPOSITORY / "config" / "README.md").read_text(encoding="utf-8")
     assert document(text) == text, "run `python -m hcep.config.document`"
-    assert text.count("<!-- settings: ") == 7
-    for model in (Config, Dataset, Encoder, Task, Evaluation, Unknowns, Changes):
+    assert text.count("<!-- settings: ") == 8
+    for model in (Config, Dataset, Encoder, Task, Evaluation, Unknowns, Robustness, Changes):
         for name, field in model.model_fields.items():
             assert field.description and f"| `{name}` | " in text
 

@@ -36,7 +36,8 @@ SUMMARY = ["method", "openness", "auroc", "auroc_lo", "auroc_hi", "oscr", "oscr_
 SUMMARY += ["paper_auroc", "paper_oscr", "stand_in", "splits"]
 COMPARISONS = ["method", "reference", "openness", "metric", "difference", "lo", "hi", "p", "splits", "stand_in"]
 # figures of one split: test_clip_figures.py
-FOR_A_TASK = [name for name, entry in registry.FIGURES.items() if name != "posthoc" and not entry.one_split]
+OTHERS = ("posthoc", "robustness")  # drawn from tables of their own
+FOR_A_TASK = [name for name, entry in registry.FIGURES.items() if name not in OTHERS and not entry.one_split]
 
 
 def the_scores(method: str, openness: str, split: str, log: bool) -> Scores:

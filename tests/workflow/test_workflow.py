@@ -139,6 +139,29 @@ def test_clusters_of_rejected_clips_have_a_target_of_their_own(finished):
     assert again.begun == sorted([*runs, *made])
 
 
+def test_disturbed_clips_have_a_target_of_their_own(finished):
+    none = {key: [] for key in ("babble_db", "dropped_frames", "shift_ms", "word_errors")}
+    levels = {"robustness": none | {"white_noise_db": [0], "blur": [0.1], "missing": ["vision"]}}
+    runs = [f"disturbed clips of {method} on tiny k2u2 split1" for method in METHODS]
+    made = ["disturbed clips of tiny", "page of disturbed clips of tiny", "figure robustness of tiny"]
+    assert finished.snakemake("robustness_tiny", config=levels).finished == sorted([*runs, *made])
+    with finished.path("results/tiny/robustness.csv").open(newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["openness"] == "mean"]
+    with finished.path("results/tiny/summary.csv").open(newline="") as handle:
+        summary = {row["method"]: row for row in csv.DictReader(handle) if row["openness"] == "mean"}
+    for method in METHODS:
+        found = [row for row in rows if row["method"] == method]
+        assert [row["kind"] for row in found] == ["clean", "white_noise_db", "blur", "missing"]
+        assert found[0]["auroc"] == summary[method]["auroc"] and found[1]["changed"] == found[1]["clips"]
+        assert all(row["oscr_minus_clean_lo"] for row in found[1:])
+    assert "white_noise_db 0" in finished.path("results/tiny/robustness.html").read_text()
+    assert finished.path("results/tiny/figures/robustness.svg").stat().st_size > 10_000
+    # nothing of it is made by plain snakemake, and another level makes it anew
+    assert finished.snakemake("robustness_tiny", config=levels).begun == finished.snakemake("-n").begun == []
+    levels["robustness"]["blur"] = [0.2]
+    assert finished.snakemake("-n", "robustness_tiny", config=levels).begun == sorted([*runs, *made])
+
+
 def test_figures_of_clips_have_targets_of_their_own(finished):
     names = ("fig5", "fig6", "fig8")
     assert finished.snakemake(*names).finished == [f"figure {name} of tiny" for name in names]

@@ -437,3 +437,66 @@ for task_name in CONFIG.task_definitions:
             f"results/{task_name}/unknowns.csv",
             f"results/{task_name}/unknowns.html",
         localrule: True
+
+
+# the same runs on disturbed test clips: `snakemake robustness_demo`
+
+
+rule aggregate_robustness:
+    input:
+        runs=runs.of_runs("robustness.h5", "scores.h5"),
+    output:
+        output=report(
+            "results/{task}/robustness.csv",
+            caption="../report/robustness.rst",
+            category="Robustness",
+            subcategory="{task}",
+            labels={"table": "disturbed clips", "to read": "no"},
+        ),
+    log:
+        "logs/aggregate_robustness/{task}.log",
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        folders=runs.folders,
+        code=stage_digest("aggregate_robustness"),
+    message:
+        "disturbed clips of {wildcards.task}"
+    shell:
+        shell_command("aggregate_robustness")
+
+
+rule page_of_robustness:
+    input:
+        table="results/{task}/robustness.csv",
+    output:
+        output=report(
+            "results/{task}/robustness.html",
+            caption="../report/robustness.rst",
+            category="Robustness",
+            subcategory="{task}",
+            labels={"table": "disturbed clips", "to read": "yes"},
+        ),
+    log:
+        "logs/page_of_robustness/{task}.log",
+    localrule: True
+    conda:
+        "../../envs/hcep.yaml"
+    params:
+        code=stage_digest("page_of_robustness"),
+    message:
+        "page of disturbed clips of {wildcards.task}"
+    shell:
+        shell_command("page_of_robustness")
+
+
+for task_name in CONFIG.task_definitions:
+
+    rule:
+        name:
+            f"robustness_{task_name}"
+        input:
+            f"results/{task_name}/robustness.csv",
+            f"results/{task_name}/robustness.html",
+            f"results/{task_name}/figures/robustness.svg",
+        localrule: True

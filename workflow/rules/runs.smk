@@ -174,6 +174,34 @@ rule unknowns:
         shell_command("unknowns")
 
 
+rule robustness:
+    input:
+        unpack(runs.robustness_inputs),
+        features=runs.features,
+        encoder=runs.encoder,
+        model="results/{task}/{method}/{openness}/{split}/seed{seed}/model.safetensors",
+        scores="results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
+    output:
+        output="results/{task}/{method}/{openness}/{split}/seed{seed}/robustness.csv",
+        replicates="results/{task}/{method}/{openness}/{split}/seed{seed}/robustness.h5",
+    log:
+        "logs/robustness/{task}/{method}/{openness}/{split}/seed{seed}.log",
+    conda:
+        "../../envs/hcep.yaml"
+    threads: 1
+    resources:
+        gpu=runs.robustness_gpus,
+    params:
+        settings=runs.robustness_settings,
+        base=runs.base,
+        encoder=runs.encoder_folder,
+        code=runs.code("robustness"),
+    message:
+        "disturbed clips of {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split}"
+    shell:
+        shell_command("robustness")
+
+
 for series in runs.series():
 
     rule:
