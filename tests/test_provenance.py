@@ -106,6 +106,7 @@ ORDER = (
     "methods",
     "training",
     "figures",
+    "inference",
     "demo",
     "planning",
     "verbs",

@@ -1,0 +1,70 @@
+"""Answers as JSON lines, as a table of tab-separated values, or as a table for a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from hcep.inference.answer import Answer
+
+FORMATS = ("jsonl", "tsv", "table")
+# columns of the TSV in front of those of the probabilities, and behind them
+FIRST = ("clip", "file", "start", "end", "label", "score", "threshold", "acceptance", "nearest")
+LAST = ("modalities", "text_kind", "text", "flags", "reason")
+
+
+def written(answers: Iterable[Answer], form: str, classes: Sequence[str]) -> Iterator[str]:
+    """The answers as pieces of text, each as soon as its answer is there; a table comes as one piece."""
+    if form == "jsonl":
+        yield from (json.dumps(answer.as_dict(), ensure_ascii=False) + "\n" for answer in answers)
+    elif form == "tsv":
+        yield _line([*FIRST, *(f"p_{name}" for name in classes), *LAST])
+        yield from (_line(_cells(answer, classes)) for answer in answers)
+    else:
+        yield _table(list(answers))
+
+
+def _cells(answer: Answer, classes: Sequence[str]) -> list[Any]:
+    cells = [getattr(answer, name) for name in FIRST]
+    cells += [answer.probabilities.get(name) for name in classes]
+    cells += [getattr(answer, name) for name in LAST]
+    return [";".join(cell) if isinstance(cell, tuple) else cell for cell in cells]
+
+
+def _line(cells: Sequence[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line, delimiter="\t", lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+def _table(answers: Sequence[Answer]) -> str:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from hcep.figures.summary_text import make_console
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("clip", "label", "score", "threshold", "nearest", "probability", "has", "to know"):
+        table.add_column(name, justify="right" if name in ("score", "threshold", "probability") else "left")
+    for one in answers:
+        style = "red" if one.accepted is None else "bold" if one.accepted else "yellow"
+        numbers = ("", "", "")
+        if one.score is not None:
+            numbers = (f"{one.score:.4g}", f"{one.threshold:.4g}", f"{one.probabilities[one.nearest]:.2f}")
+        told = "; ".join([*one.flags, *filter(None, [one.reason])])
+        cells = (one.clip, numbers[0], numbers[1], one.nearest, numbers[2], " ".join(one.modalities), told)
+        shown = [Text(_shown(cell)) for cell in cells]
+        table.add_row(shown[0], Text(_shown(one.label or "no answer"), style=style), *shown[1:])
+    console = make_console()
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
+
+
+def _shown(text: str) -> str:
+    """Text that does no more on a terminal than be read: names of files may hold anything."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
