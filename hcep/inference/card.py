@@ -136,7 +136,7 @@ def _limits(about: Description) -> str:
         "groups of people by age, sex or origin.",
         f"- Unknown means the classes {', '.join(about.unknown_classes)}; how it takes others is not known.",
         "- The probability of a class divides 1 among the known classes. It is no measure of how sure the answer is.",
-        "- An emotion that a clip shows is not what the person feels. Decisions about people are no use for this model.",
+        "- What a clip shows is not what a person feels. Decisions about people are no use for this model.",
     ]
     return "\n".join([*lines, *(f"- {remark[:1].upper()}{remark[1:]}." for remark in about.remarks), ""])
 

@@ -38,9 +38,9 @@ LEAST_REST = 0.5
 class Media(NamedTuple):
     """A clip as a model sees it.
 
-    `frames` is uint8 (F, S, S, 3), RGB, `waveform` int16 (A,) at 16 kHz, `samples` of which are the clip's own; None for
-    what is absent or cannot be read. `flags` and `reason` are as in qc.tsv, `failed` says that something is there and
-    cannot be read.
+    `frames` is uint8 (F, S, S, 3), RGB, `waveform` int16 (A,) at 16 kHz, `samples` of which are the clip's own; either
+    is None where it is absent or cannot be read. `flags` and `reason` are as in qc.tsv, `failed` says that picture or
+    sound is there and cannot be read.
     """
 
     clip: Clip

@@ -51,7 +51,7 @@ class HeldStore(Store):
 
     def __init__(self, media: Sequence[Media], settings: Preprocessing) -> None:
         self._media = {str(number): one for number, one in enumerate(media)}
-        self._blank = {
+        self._blank: dict[str, np.ndarray] = {
             "frames": np.zeros((settings.frames, settings.size, settings.size, 3), np.uint8),
             "audio": np.zeros(settings.samples, np.int16),
         }
@@ -61,8 +61,9 @@ class HeldStore(Store):
 
     def _read(self, kind: str, clips: Sequence[str]) -> np.ndarray:
         name = {"frames": "frames", "audio": "waveform"}[kind]
-        values: list[np.ndarray | None] = [getattr(self._media[clip], name) for clip in clips]
-        return np.stack([self._blank[kind] if value is None else value for value in values])
+        values = [getattr(self._media[clip], name) for clip in clips]
+        held: list[np.ndarray] = [self._blank[kind] if value is None else value for value in values]
+        return np.stack(held)
 
     def _column(self, kind: str, column: str, clips: Sequence[str]) -> list[Any]:
         return [getattr(self._media[clip], column) for clip in clips]
