@@ -35,6 +35,7 @@ from hcep.inference.folder import (
 )
 from hcep.media.index import DECODERS
 from hcep.media.shards import REMAKE, open_shard
+from hcep.media.store import open_stores
 from hcep.training.checkpoint import read_checkpoint
 
 # settings of the shards that a clip of somebody else must be read with too, by their name in a dataset entry
@@ -102,7 +103,7 @@ def export(run: Path, base: str, index: Sequence[Path], encoder: Path, output: P
             encoder=UsedEncoder(
                 name=info["name"], made_by=made_by(info), source=str(info["source"]), included=with_encoder
             ),
-            preprocessing=_preprocessing(index, scores),
+            preprocessing=_preprocessing(index, scores, info),
             acceptance=DEFAULT_ACCEPTANCE,
             thresholds=_thresholds(run / "thresholds.csv"),
             metrics={name: value for name, value in metrics.items() if name != "digests"},
@@ -149,7 +150,7 @@ def _thresholds(path: Path) -> list[dict[str, float]]:
     return [{key: float(value) for key, value in row.items() if key != "default"} for row in read_table(path)]
 
 
-def _preprocessing(index: Sequence[Path], scores: Scores) -> Preprocessing:
+def _preprocessing(index: Sequence[Path], scores: Scores, info: dict[str, Any]) -> Preprocessing:
     """How the clips of a run were read; datasets that differ in it cannot be imitated by one model."""
     found: list[dict[str, Any]] = []
     for path in index:
@@ -167,4 +168,15 @@ def _preprocessing(index: Sequence[Path], scores: Scores) -> Preprocessing:
             if read[key] != found[0][key]:
                 cause = f"the datasets of this run differ in {key}: {found[0][key]} and {read[key]}"
                 raise HcepError(cause, file=path, remedy="train on datasets that are read in one way to export a model")
-    return Preprocessing.model_validate(found[0] | {"text_kinds": scores.text_kind.split(";")})
+    read = {"text_kinds": scores.text_kind.split(";"), "tokens": _longest(index, scores, info)}
+    return Preprocessing.model_validate(found[0] | read)
+
+
+def _longest(index: Sequence[Path], scores: Scores, info: dict[str, Any]) -> int:
+    """Length of the longest words of the run's test clips, start and end mark included."""
+    from open_clip.tokenizer import SimpleTokenizer  # seconds, which other modules that read this one need not wait
+
+    context = info["clip"]["text_cfg"]["context_length"]
+    tested = scores.clip[scores.part == "test"].tolist()
+    tokenizer, texts = SimpleTokenizer(context_length=context), open_stores(index).texts(tested)
+    return min(max(len(tokenizer.encode(text)) for text in set(texts)) + 2, context)

@@ -58,6 +58,8 @@ class Preprocessing(Settings):
     text: Literal["manifest", "none", "asr"]
     text_kinds: Annotated[list[Literal["caption", "transcript", "asr", "none"]], Unique]
     asr_model: Shown
+    # length of the longest words of the run's test clips, in tokens (`hcep.inference.rows`)
+    tokens: int = Field(ge=2, le=100_000)
     # versions of what decoded them
     decoders: dict[Shown, Shown]
 

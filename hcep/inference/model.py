@@ -32,6 +32,7 @@ from hcep.inference.folder import (
     read_folder,
     read_training_scores,
 )
+from hcep.inference.rows import FilledRows
 from hcep.media.store import Store
 from hcep.methods.audio_layers import build_method
 from hcep.methods.features import encode_media
@@ -40,8 +41,8 @@ from hcep.training.checkpoint import read_checkpoint
 from hcep.training.devices import choose_device
 from hcep.training.feed import MISSING_FLAGS, MediaFeed
 
-# clips that pass through the encoders together, as in `hcep encode`
-BATCH = 16
+# clips that pass through the encoders together; with the row that `FilledRows` adds as many as in `hcep encode`
+BATCH = 15
 # clips of one file that are decoded together; more would fill the memory
 TOGETHER = 512
 
@@ -96,7 +97,8 @@ class Model:
             module.to(self.device)
         self.method = method.to(self.device).eval()
         # numbers of clips, which must all differ: methods keep what they know of one by it
-        self._numbers = 0
+        self._numbers = 1
+        self._filled = FilledRows(self.encoders, about.preprocessing.tokens)
 
     def _sizes(self) -> Sizes:
         chosen, encoders = self.about.preprocessing, self.encoders
@@ -236,12 +238,13 @@ class Model:
             yield from zip(found.logits.double().cpu().numpy(), found.score.double().tolist(), strict=True)
 
     def _of_batch(self, batch: Batch) -> Prediction:
-        if self._media:
-            return self.method.predict(batch)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
-            features = encode_media(self.encoders, batch)
-        own: dict[str, Tensor] = features._asdict()
-        return self.method.predict(Batch(batch.row, batch.label, batch.missing, **own))
+        batch = self._filled(batch)
+        if not self._media:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+                features = encode_media(self.encoders, batch)
+            own: dict[str, Tensor] = features._asdict()
+            batch = Batch(batch.row, batch.label, batch.missing, **own)
+        return self._filled.own(self.method.predict(batch))
 
 
 def load(folder: str | Path, *, encoder: str | Path | None = None, device: str = "auto") -> Model:
