@@ -73,8 +73,13 @@ def clip_of(
     """
     place = str(Path(file).absolute())
     kind = text_kind if text.strip() else "none"
-    clip = Clip(name or str(file), video="x", start=start, end=end, text=text, text_kind=kind, box=box)
-    check_clips([clip], Path(file), [1])
+    clip = Clip(name or str(file), start=start, end=end, text=text, text_kind=kind, box=box)
+    if text.strip() and text_kind == "none":
+        raise HcepError("words are given, and their kind is none", file=file, remedy="name their kind, as transcript")
+    try:
+        check_clips([clip], Path(file))
+    except HcepError as error:
+        raise HcepError(error.cause, file=file, remedy=error.remedy) from error
     return clip._replace(video=place, audio=place)
 
 

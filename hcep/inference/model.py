@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,8 +17,8 @@ from torch import Tensor
 from hcep import registry
 from hcep.config.methods import base_method
 from hcep.datasets.manifest_file import Clip
-from hcep.encoders.folder import load_encoders
-from hcep.encoders.info import made_by, read_info
+from hcep.encoders.folder import Encoders, load_encoders
+from hcep.encoders.info import CONFIG_FILE, made_by, read_info
 from hcep.errors import HcepError
 from hcep.evaluation.thresholds import choose_thresholds
 from hcep.inference.answer import OTHER_TEXT, UNKNOWN, WHOLE_PICTURE, Answer
@@ -82,7 +83,7 @@ class Model:
         entry = base_method(about.base)
         settings = _checked_settings(about, folder)
         self._kind = registry.load(entry.target)
-        self.encoders = load_encoders(_encoder_folder(about, folder, encoder))
+        self.encoders = _load_encoders(_encoder_folder(about, folder, encoder))
         self._media = entry.inputs == "media"
         self._precision = settings["precision"]
         state, _ = read_checkpoint(folder / STATE)
@@ -96,6 +97,7 @@ class Model:
         for module in self.encoders.modules():
             module.to(self.device)
         self.method = method.to(self.device).eval()
+        self._lock = threading.Lock()
         # numbers of clips, which must all differ: methods keep what they know of one by it
         self._numbers = 1
         self._filled = FilledRows(self.encoders, about.preprocessing.tokens)
@@ -185,7 +187,8 @@ class Model:
         threshold = self.threshold(share)
         reasons = [self._refusal(one) for one in media]
         asked = [one for one, reason in zip(media, reasons, strict=True) if not reason]
-        found = iter(self._predict(asked)) if asked else iter(())
+        with self._lock:  # a page asks from several threads
+            found = iter(list(self._predict(asked)) if asked else [])
         return [
             self._answer(one, reason, None if reason else next(found), threshold, share)
             for one, reason in zip(media, reasons, strict=True)
@@ -235,6 +238,8 @@ class Model:
         feed.first, self._numbers = self._numbers, self._numbers + len(names)
         for batch in feed.batches(BATCH):
             found = self._of_batch(batch)
+            if not bool(found.score.isfinite().all() and found.logits.isfinite().all()):
+                raise HcepError("gives a score that is not finite", file=self.folder, remedy="train the run again")
             yield from zip(found.logits.double().cpu().numpy(), found.score.double().tolist(), strict=True)
 
     def _of_batch(self, batch: Batch) -> Prediction:
@@ -306,3 +311,16 @@ def _encoder_folder(about: Description, folder: Path, given: Path | None) -> Pat
         cause = f"is not the encoder {wanted.name!r} that the model was trained with: its digests differ"
         raise HcepError(cause, file=place, remedy=f"use that of {wanted.source}")
     return place
+
+
+def _load_encoders(folder: Path) -> Encoders:
+    """The encoders of a folder of unknown origin: nothing that it names may be fetched from elsewhere."""
+    info = read_info(folder)
+    try:
+        parts = {**info["clip"]["vision_cfg"], **info["clip"]["text_cfg"]}
+        fetched = [key for key in parts if key.startswith(("hf_", "timm_"))]
+        if fetched:
+            raise HcepError(f"asks for a model of another library ({fetched[0]})", file=folder, remedy=AGAIN)
+        return load_encoders(folder)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise HcepError(f"does not describe encoders ({error!r})", file=folder / CONFIG_FILE, remedy=AGAIN) from error

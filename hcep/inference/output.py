@@ -19,7 +19,7 @@ LAST = ("modalities", "text_kind", "text", "flags", "reason")
 def written(answers: Iterable[Answer], form: str, classes: Sequence[str]) -> Iterator[str]:
     """The answers as pieces of text, each as soon as its answer is there; a table comes as one piece."""
     if form == "jsonl":
-        yield from (json.dumps(answer.as_dict(), ensure_ascii=False) + "\n" for answer in answers)
+        yield from (_utf8(json.dumps(answer.as_dict(), ensure_ascii=False)) + "\n" for answer in answers)
     elif form == "tsv":
         yield _line([*FIRST, *(f"p_{name}" for name in classes), *LAST])
         yield from (_line(_cells(answer, classes)) for answer in answers)
@@ -37,7 +37,12 @@ def _cells(answer: Answer, classes: Sequence[str]) -> list[Any]:
 def _line(cells: Sequence[Any]) -> str:
     line = io.StringIO()
     csv.writer(line, delimiter="\t", lineterminator="\n").writerow(cells)
-    return line.getvalue()
+    return _utf8(line.getvalue())
+
+
+def _utf8(text: str) -> str:
+    """Text that can be written: the name of a file need not be UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _table(answers: Sequence[Answer]) -> str:

@@ -1,10 +1,10 @@
 """Batches in which a clip gets the same numbers whatever stands beside it, and the numbers of the run's own scores.
 
-On the CPU the last bits of a product depend on how many rows it has: one that has fewer than four goes through other
-code of the library, and a sum over the tokens of a text takes another order where the longest text of the batch is
-longer. Neither matters for a decision, but both would make an answer depend on the other clips of a command. So every
-batch gets further rows, to `ROWS` at least, and the first of these has words as long as the longest of the run's test
-clips, so that the numbers are also those in its scores.h5 (docs/predict.md says when).
+On the CPU the last bits of a product depend on how many rows it has: what is left over of them behind the last four
+goes through other code of the library. A sum over the tokens of a text takes another order where the longest text of
+the batch is longer. Neither matters for a decision, but both would make an answer depend on the other clips of a
+command. So every batch gets further rows, to a multiple of `ROWS`, and the first of these has words as long as the
+longest of the run's test clips, so that the numbers are also those in its scores.h5 (docs/predict.md says when).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from hcep.encoders.folder import Encoders
 from hcep.methods.method import Batch, Prediction
 
-# products with as many rows, or more, give each the same bits
+# each of as many rows gets the same bits in products of them, of twice as many, and so on
 ROWS = 4
 
 
@@ -27,7 +27,8 @@ class FilledRows:
     Parameters
     ----------
     encoders : Encoders
-        What the batches go to; the frames of further rows, which are those of the first row, are not encoded again.
+        What the batches go to; the frames of further rows, which are those of the first row, are encoded again
+        only where a clip has few.
     tokens : int
         Length that words are brought to, start and end mark included.
     """
@@ -41,17 +42,19 @@ class FilledRows:
 
         def encode_frames(frames: Tensor, absent: Tensor, prompts: Tensor | None = None) -> Tensor:
             own, rows = self._share
-            count = len(frames) * own // rows if rows else len(frames)
-            found = plain(frames[:count], absent[:count], prompts)
-            each = len(frames) // rows if rows else 0
-            return torch.cat([found, *[found[:each]] * (rows - own)]) if rows else found
+            each = len(frames) // max(rows, 1)
+            if not rows or each * rows != len(frames):
+                return plain(frames, absent, prompts)
+            encoded = max(own, -(-ROWS // each))
+            found = plain(frames[: encoded * each], absent[: encoded * each], prompts)
+            return torch.cat([found, *[found[:each]] * (rows - encoded)])
 
         vision.encode_frames = encode_frames
 
     def __call__(self, batch: Batch) -> Batch:
         """The batch with its further rows."""
         own = len(batch.row)
-        rows = max(own + 1, ROWS)
+        rows = -(-(own + 1) // ROWS) * ROWS
         self._share = (own, rows)
         place = torch.tensor([*range(own), *[0] * (rows - own)])
         held = {name: value for name, value in batch._asdict().items() if value is not None}
