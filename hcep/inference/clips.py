@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 # what the recogniser hears at once
 HEARD = 30 * RATE
-# a shorter rest of a recording is part of the window before it
-LEAST_REST = 0.5
 
 
 class Media(NamedTuple):
@@ -115,7 +113,9 @@ class _ClipTable(Manifest):
 
 
 def windows_of(clip: Clip, seconds: float, *, timeout: float = 60.0) -> list[Clip]:
-    """Consecutive parts of a clip, each `seconds` long but the last; a file that cannot be read is one part.
+    """Consecutive parts of a clip, each `seconds` long but the last, to which a rest of less than half a window belongs.
+
+    A file that cannot be read is one part.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def windows_of(clip: Clip, seconds: float, *, timeout: float = 60.0) -> list[Cli
             finish = glance(clip.video).duration or probe(clip.video, timeout=timeout).duration
     except MediaError:
         return [clip]
-    count = max(math.ceil((finish - begin - LEAST_REST) / seconds), 1)
+    count = max(math.floor((finish - begin) / seconds + 0.5), 1)
     edges = [begin + number * seconds for number in range(count)] + [finish]
     pairs = itertools.pairwise(edges)
     return [clip._replace(clip=f"{clip.clip}#{a:g}-{b:g}", start=a, end=b) for a, b in pairs]
