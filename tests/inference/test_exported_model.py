@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from sample_model import LABELS, METHODS, Trained
+from sample_model import LABELS, METHODS, of_test
 
 import hcep
 from hcep.encoders.info import declare_encoder
@@ -19,7 +19,6 @@ from hcep.errors import HcepError
 from hcep.evaluation.scores import read_scores
 from hcep.evaluation.thresholds import choose_thresholds
 from hcep.files import sha256_file
-from hcep.inference.clips import clip_of
 from hcep.inference.export import export
 from hcep.inference.folder import DESCRIPTION, SCORES, STATE, SUMS
 
@@ -48,19 +47,10 @@ def write_about(model: Path, **changes) -> None:
     (model / SUMS).write_text("".join(lines))
 
 
-def of_test(trained: Trained, method: str):
-    """The test clips of a run as files, and its stored scores of them."""
-    scores = read_scores(trained.run(method) / "scores.h5", features=False)
-    part, by_name = scores.part == "test", {clip.clip: clip for clip in trained.clips}
-    own = [by_name[str(name)] for name in scores.clip[part]]
-    files = [clip_of(trained.media(c.clip), name=c.clip, text=c.text, text_kind=c.text_kind) for c in own]
-    return files, scores.score[part], scores.logits[part], scores.prediction[part]
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_a_test_clip_gets_the_stored_score_from_its_file(trained, method):
     model = hcep.load(trained.model(method), device="cpu")
-    files, score, logits, prediction = of_test(trained, method)
+    files, score, logits, prediction = of_test(trained, trained.run(method))
     found = list(model.predict_many(files))
     assert [one.score for one in found] == score.tolist()
     assert [one.nearest for one in found] == prediction.tolist()
@@ -80,7 +70,7 @@ def test_the_threshold_is_the_one_of_the_runs_own_table(trained):
     assert (model.training_scores == train).all() and len(model.training_classes) == len(train)
     for share in (0.5, 0.95):
         assert model.threshold(share) == choose_thresholds(train, [share])[0]
-    files, score, _, _ = of_test(trained, "distance_mm")
+    files, score, _, _ = of_test(trained, trained.run("distance_mm"))
     for share in (0.5, 1.0):
         found = list(model.predict_many(files, acceptance=share))
         assert [one.accepted for one in found] == (score >= model.threshold(share)).tolist()
@@ -93,7 +83,7 @@ def test_it_loads_without_snakemake_and_without_the_data(trained, tmp_path):
     model, clip = tmp_path / "model", tmp_path / "clip.mp4"
     shutil.copytree(trained.model("hcep"), model)
     shutil.copy(trained.media("anger_4"), clip)
-    files, score, _, _ = of_test(trained, "hcep")
+    files, score, _, _ = of_test(trained, trained.run("hcep"))
     (own,) = (place for place, one in enumerate(files) if one.clip == "anger_4")
     command = [sys.executable, "-c", ELSEWHERE, str(model), str(clip), files[own].text]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
