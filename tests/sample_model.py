@@ -33,6 +33,7 @@ from hcep.training.train import train
 LABELS = ["anger", "fear", "happiness", "sadness"]
 SPLITS = "k2u2:\n  split1: {known: [anger, happiness], unknown: [fear, sadness]}\n"
 WORDS = ("stop it now", "", "we made it home", "no")
+SHARD = "000-of-001"
 METHODS = ("hcep", "arpl_mm", "distance_mm")
 
 
@@ -73,28 +74,32 @@ def clips_of(folder: Path) -> list[Clip]:
     return clips
 
 
+def make_cache(raw: Path, cache: Path, clips: list[Clip], **options: Any) -> None:
+    """Manifest, shards and index of clips below `raw`; `options` of `decode_frames`."""
+    manifest = cache / "manifest.tsv"
+    write_manifest(manifest, clips)
+    read = {kind: cache / kind / f"{SHARD}.h5" for kind in ("frames", "audio", "text")}
+    decode_frames(manifest, raw, SHARD, read["frames"], frames=2, size=32, **options)
+    decode_audio(manifest, raw, SHARD, read["audio"], samples=4000)
+    transcribe(manifest, raw, SHARD, read["text"], source="manifest")
+    index_cache(manifest, {kind: [path] for kind, path in read.items()}, cache / "index.h5", cache / "qc.tsv")
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Trained:
     """Three runs on twenty clips, exported; not to be changed."""
     root = tmp_path_factory.mktemp("trained")
     clips, cache, encoder = clips_of(root / "raw"), root / "resources/small", root / "resources/encoders/small"
-    manifest, shard = cache / "manifest.tsv", "000-of-001"
-    write_manifest(manifest, clips)
-    read = {kind: cache / kind / f"{shard}.h5" for kind in ("frames", "audio", "text")}
-    decode_frames(manifest, root / "raw", shard, read["frames"], frames=2, size=32)
-    decode_audio(manifest, root / "raw", shard, read["audio"], samples=4000)
-    transcribe(manifest, root / "raw", shard, read["text"], source="manifest")
-    shards = {kind: [path] for kind, path in read.items()}
-    index_cache(manifest, shards, cache / "index.h5", cache / "qc.tsv")
+    make_cache(root / "raw", cache, clips)
     torch.manual_seed(0)
     save_encoders(encoder, build_clip(CLIP), build_audio(AUDIO), INFO | {"source": "random weights"})
-    encoders, features = load_encoders(encoder), cache / f"features/small/{shard}.h5"
-    encode(cache / "index.h5", shard, features, encoders, {"batch_size": 16, "precision": "fp32", "device": "cpu"})
+    encoders, features = load_encoders(encoder), cache / f"features/small/{SHARD}.h5"
+    encode(cache / "index.h5", SHARD, features, encoders, {"batch_size": 16, "precision": "fp32", "device": "cpu"})
     (root / "splits.yaml").write_text(SPLITS)
     split = root / "results/small/splits/k2u2/split1.json"
     make_split(
-        manifest, root / "splits.yaml", "small", "k2u2", "split1", split, labels=LABELS, test_folds=["test"],
-        val_fraction=0, val_seed=0,
+        cache / "manifest.tsv", root / "splits.yaml", "small", "k2u2", "split1", split, labels=LABELS,
+        test_folds=["test"], val_fraction=0, val_seed=0,
     )  # fmt: skip
     found = Trained(root, clips)
     for method in METHODS:
@@ -108,7 +113,7 @@ def make_run(trained: Trained, base: str, run: Path, **changes: Any) -> None:
     cache, encoder = trained.root / "resources/small", trained.root / "resources/encoders/small"
     split, entry = trained.root / "results/small/splits/k2u2/split1.json", base_method(base)
     media = entry.inputs == "media"
-    features = [] if media else [cache / "features/small/000-of-001.h5"]
+    features = [] if media else [cache / f"features/small/{SHARD}.h5"]
     encoders = load_encoders(encoder) if media or entry.text_tower else None
     inputs = Inputs(split, [cache / "index.h5"], features, read_info(encoder), encoders)
     kind, settings = registry.load(entry.target), settings_for(base, **{"epochs": 2, "batch_size": 16} | changes)

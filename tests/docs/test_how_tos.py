@@ -134,6 +134,9 @@ def test_a_run_answers_for_one_clip(finished):
     (example,) = blocks("predict.md", "python")
     done = finished.run([sys.executable, "-c", example])
     assert done.returncode == 0 and " against " in done.stdout, done.stdout
+    outcome = finished.snakemake(f"results/tiny/hcep/{RUN}/model/")
+    assert outcome.finished == ["export hcep on tiny k2u2 split1 seed 0"]
+    assert finished.path(f"results/tiny/hcep/{RUN}/model/SHA256SUMS").is_file()
 
 
 def test_the_picture_of_the_rules_shows_the_rules(with_demo):

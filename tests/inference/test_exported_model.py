@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from sample_model import LABELS, METHODS, of_test
+from sample_model import LABELS, METHODS, make_cache, of_test
 
 import hcep
 from hcep.encoders.info import declare_encoder
@@ -184,3 +184,18 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_lost(trained, tmp_pat
         export(run, "arpl_mm", index, encoder, output, with_encoder=False)
     assert sorted(path.name for path in output.iterdir()) == sorted([DESCRIPTION, STATE, SCORES, SUMS, "README.md"])
     assert hcep.load(output, encoder=encoder, device="cpu").about.unknown_classes == [LABELS[1], LABELS[3]]
+
+
+def test_a_run_over_two_datasets_is_exported_where_both_are_read_in_one_way(trained, tmp_path):
+    encoder, own = trained.root / "resources/encoders/small", trained.root / "resources/small/index.h5"
+    clips = [clip._replace(clip=f"other_{clip.clip}") for clip in trained.clips[:2]]
+    for sampling in ("time", "index"):
+        folder = tmp_path / sampling
+        make_cache(trained.root / "raw", folder, clips, frame_sampling=sampling)
+    run, output = trained.run("distance_mm"), tmp_path / "model"
+    export(run, "distance_mm", [own, tmp_path / "time/index.h5"], encoder, output, with_encoder=True)
+    files, score, _, _ = of_test(trained, run)
+    assert [one.score for one in hcep.load(output, device="cpu").predict_many(files)] == score.tolist()
+    with pytest.raises(HcepError, match="differ in frame_sampling: time and index"):
+        export(run, "distance_mm", [own, tmp_path / "index/index.h5"], encoder, output, with_encoder=True)
+    assert hcep.load(output, device="cpu").about.method == "distance_mm"
