@@ -124,6 +124,7 @@ def test_a_table_is_read_and_each_form_says_the_same(trained, tmp_path, capsys):
     assert main(["predict", str(trained.model("arpl_mm")), "--table", str(table), "--format", "table"]) == 1
     text = capsys.readouterr().out
     assert "no answer" in text and found[0]["nearest"] in text and "text vision audio" in text
+    assert "audio failed: file is missing: second" in text and "is accepted, as of 95 %" in text
 
 
 @pytest.mark.parametrize(
