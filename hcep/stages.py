@@ -636,6 +636,72 @@ STAGES: dict[str, Stage] = {
         ),
         code=("hcep.figures.method_figures", "hcep.figures.fig7", "hcep.figures.fig10", "hcep.figures.fig11"),
     ),
+    "export": Stage(
+        "hcep.verbs.inference:export",
+        "Write a trained run as a folder that stands alone: weights, classes, thresholds, a model card.",
+        (
+            Argument(
+                "run",
+                "folder of the run, as results/demo/hcep/k8u2/split1/seed0",
+                "params.run",
+                default=None,
+                positional=True,
+            ),
+            value("base", "base method; from the configuration when not given", default=None),
+            reads(
+                "index", "index.h5 of every dataset of the task; below resources/ when not given", nargs="*", default=()
+            ),
+            value("encoder", "encoder folder; below resources/encoders/ when not given", Path, None),
+            writes("output", "folder to write"),
+            option("with-encoder", "copy the encoder into it", kind=bool),
+            option("configfile", "files laid over config/config.yaml, which name the method", nargs="+", default=()),
+        ),
+        code=("hcep.inference.export",),
+    ),
+    "predict": Stage(
+        "hcep.verbs.inference:predict",
+        "Say of clips which known class they show, or unknown: `hcep predict MODEL CLIP ... [options]`.",
+        (
+            option("model", "folder that `hcep export` has written", default=None, positional=True),
+            option("clips", "files", default=(), nargs="*", positional=True),
+            option(
+                "table",
+                "TSV or CSV of clips in place of files: clip, video, audio, start, end, text, ...",
+                default=None,
+            ),
+            option("text", "words of the clip", kind=str, default=None),
+            option(
+                "text-kind", "transcript (what is said), caption (what is seen) or asr", kind=str, default="transcript"
+            ),
+            option(
+                "text-asr",
+                "Whisper model, a folder or a name, that listens to clips without words",
+                kind=str,
+                default=None,
+            ),
+            option("start", "part of the file, in seconds", kind=float, default=None),
+            option("end", "its end, in seconds", kind=float, default=None),
+            option(
+                "windows", "cut each clip into parts of this length, as 5s; one answer each", kind=str, default=None
+            ),
+            option(
+                "acceptance",
+                "share of known training clips that the threshold accepts; 0.95 when not given",
+                kind=float,
+                default=None,
+            ),
+            option("format", "jsonl, tsv or table; a table on a terminal, jsonl elsewhere", kind=str, default=None),
+            option("output", "file to write instead of the terminal", default=None),
+            option(
+                "encoder",
+                "encoder folder, where it is not in the model; resources/encoders/NAME when not given",
+                default=None,
+            ),
+            option("device", "auto, cpu, cuda or cuda:0", kind=str, default="auto"),
+            option("timeout", "seconds that decoding a clip may take", kind=float, default=60.0),
+            option("threads", "files decoded at a time", kind=int, default=1),
+        ),
+    ),
     "show": Stage(
         "hcep.verbs.show:show",
         "Print the summary of a task, or its paired comparisons, as a table: for the terminal, Markdown or LaTeX.",

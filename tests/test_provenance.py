@@ -110,6 +110,7 @@ ORDER = (
     "methods",
     "training",
     "figures",
+    "inference",
     "demo",
     "planning",
     "own_data",

@@ -202,6 +202,32 @@ rule robustness:
         shell_command("robustness")
 
 
+rule export:
+    input:
+        model="results/{task}/{method}/{openness}/{split}/seed{seed}/model.safetensors",
+        scores="results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
+        metrics="results/{task}/{method}/{openness}/{split}/seed{seed}/metrics.json",
+        thresholds="results/{task}/{method}/{openness}/{split}/seed{seed}/thresholds.csv",
+        index=runs.of_datasets("index.h5"),
+        encoder=runs.encoder,
+    output:
+        output=directory("results/{task}/{method}/{openness}/{split}/seed{seed}/model"),
+    log:
+        "logs/export/{task}/{method}/{openness}/{split}/seed{seed}.log",
+    conda:
+        "../../envs/hcep.yaml"
+    threads: 1
+    params:
+        run=runs.folder,
+        base=runs.base,
+        encoder=runs.encoder_folder,
+        code=stage_digest("export"),
+    message:
+        "export {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
+    shell:
+        shell_command("export")
+
+
 for series in runs.series():
 
     rule:
