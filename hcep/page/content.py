@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def notes(model: Model, answer: Answer) -> list[str]:
     for piece in filter(None, answer.reason.split("; ")):
         part, _, said = piece.partition(" ")
         if part in PARTS:
-            parts.setdefault(said.removeprefix("note: "), []).append(PARTS[part])
+            parts.setdefault(re.sub("^(note|failed|absent): ", "", said), []).append(PARTS[part])
         else:
             found.append(_sentence(piece))
     return [*found, *(_sentence(f"{' and '.join(names)}: {said}") for said, names in parts.items())]

@@ -3,8 +3,8 @@
 
 const $ = id => document.getElementById(id);
 const percent = value => value == null ? "–" : `${(100 * value).toFixed(1)} %`;
-const short = value => String(Number(value.toPrecision(4)));
-let facts = null, answer = null, file = null, address = null;
+const short = value => String(Number(value.toPrecision(4))).replace("-", "−");
+let facts = null, answer = null, file = null, address = null, busy = false;
 
 function make(tag, attributes = {}, ...children) {
   const svg = ["svg", "rect", "line", "path", "text", "title"].includes(tag);
@@ -41,7 +41,7 @@ function decide() {
       : `Its score ${short(answer.score)} is below the threshold ${short(threshold)}. `
         + `The nearest known class is ${answer.nearest}.`;
   } else {
-    $("decision").textContent = answer ? "no answer" : "no clip yet";
+    $("decision").textContent = busy ? "reading the clip …" : file ? "no answer" : "no clip yet";
     $("why").textContent = "";
   }
   $("decision").className = `decision ${verdict}`;
@@ -49,7 +49,7 @@ function decide() {
 }
 
 function drawHistogram(threshold, verdict) {
-  const width = 560, height = 200, floor = 160, top = 36, bins = 40, pad = 12;
+  const width = Math.max($("histogram").clientWidth, 200), height = 200, floor = 160, top = 36, bins = 40, pad = 12;
   const least = facts.scores[facts.scores.length - 1], most = facts.scores[0], span = most - least || 1;
   const score = verdict === "none" ? null : answer.score;
   // a score far outside is drawn at the edge, so that it does not squeeze the others together
@@ -97,27 +97,29 @@ function drawHistogram(threshold, verdict) {
 }
 
 function showAnswer() {
-  const {frames, sound, probabilities} = answer;
-  $("media").hidden = $("details").hidden = false;
+  const {frames, sound, probabilities} = answer, names = {text: "the words", vision: "the picture", audio: "the sound"};
+  $("media").hidden = !frames.length && !sound;
+  $("details").hidden = !answer.answered;
+  $("frames").className = frames.length > 12 ? "frames many" : "frames";
   $("frames-title").textContent = frames.length ? `What the model saw: ${frames.length} frames` : "No picture";
   $("frames").replaceChildren(...frames.map((source, place) =>
     make("img", {src: source, alt: `Frame ${place + 1} of ${frames.length}`})));
   $("sound-title").textContent = sound ? `What it heard: ${short(sound.seconds)} s` : "No sound";
   $("sound").replaceChildren(...(sound ? [drawSound(sound)] : []));
   $("text").textContent = answer.text ? `“${answer.text}”` : "None.";
-  for (const part of facts.unread) $(part).textContent += part === "text" ? " This method reads none." :
-    " (not read by this method)";
+  $("used").textContent = `The answer comes from ${answer.modalities.map(name => names[name]).join(", ")}.`;
   const rows = Object.entries(probabilities).sort((one, other) => other[1] - one[1]);
   $("bars").tBodies[0].replaceChildren(...rows.map(([name, value]) => {
     const bar = make("svg", {viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true"},
       make("rect", {class: "same", width: 100 * value, height: 10}));
-    const row = make("tr", name === answer.nearest ? {class: "nearest"} : {}, make("th", {scope: "row"}, name),
+    return make("tr", name === answer.nearest ? {class: "nearest"} : {}, make("th", {scope: "row"}, name),
       make("td", {}, bar), make("td", {}, percent(value)));
-    return row;
   }));
   $("notes-block").hidden = !answer.notes.length;
   $("notes").replaceChildren(...answer.notes.map(note => make("li", {}, note)));
-  say("of-stand-in", answer.answered ? facts.warning : "");
+  say("of-stand-in", facts.warning && answer.answered ? "An answer of stand-in encoders: it says nothing about a person."
+    : "");
+  if (!$("media").hidden) play();
 }
 
 function drawSound(sound) {
@@ -130,19 +132,22 @@ function drawSound(sound) {
   make("path", {class: "wave", d: `M${outline.join("L")}Z`}));
 }
 
+function reset(reading) {
+  busy = reading;
+  $("fields").disabled = reading;
+  $("again").disabled = !file;
+  decide();
+}
+
 async function ask() {
-  say("problem", "");
   answer = null;
   $("media").hidden = $("details").hidden = true;
+  say("problem", "");
   say("of-stand-in", "");
-  decide();
-  if (file.size > facts.max_bytes) {
-    say("problem", `The file has ${(file.size / 1e6).toFixed(1)} MB, the limit is ${facts.max_bytes / 1e6} MB.`);
-    return;
-  }
-  $("status").textContent = "Reading the clip …";
-  $("fields").disabled = true;
+  reset(true);
   try {
+    if (file.size > facts.max_bytes) throw new Error(`the file has ${(file.size / 1e6).toFixed(1)} MB, at most `
+      + `${facts.max_bytes / 1e6} MB are taken`);
     const headers = {"Content-Type": "application/octet-stream", "X-Words": encodeURIComponent($("words").value),
       "X-Words-Kind": $("kind").value};
     const reply = await fetch("answer", {method: "POST", body: file, headers});
@@ -150,16 +155,12 @@ async function ask() {
     if (!reply.ok) throw new Error(found.error);
     answer = found;
     if (!answer.answered) say("problem", `This file gives no answer. ${answer.notes.join(" ")}`);
-    decide();
-    if (answer.frames.length || answer.sound) play();
-    if (answer.answered) showAnswer();
+    showAnswer();
   } catch (error) {
-    say("problem", error instanceof TypeError ? "The program behind this page does not answer, or cannot read the file. "
-      + "Look at its terminal." : `No answer: ${error.message}`);
+    say("problem", error instanceof TypeError ? "The program behind this page does not answer, or the file cannot be "
+      + "read. Look at its terminal." : `No answer: ${error.message}.`);
   } finally {
-    $("status").textContent = "";
-    $("fields").disabled = false;
-    $("again").disabled = false;
+    reset(false);
   }
 }
 
@@ -181,8 +182,6 @@ function take(files) {
 async function start() {
   facts = await (await fetch("facts")).json();
   const words = facts.reads.includes("text"), kinds = facts.text_kinds.join(" or ");
-  const parts = {text: "text", vision: "frames-title", audio: "sound-title"};
-  facts.unread = Object.keys(parts).filter(name => !facts.reads.includes(name)).map(name => parts[name]);
   document.title = `${facts.title}: a model and your clip`;
   $("title").textContent = facts.title;
   $("known").textContent = `Says which of these emotions a clip shows, or that it shows none of them: `
@@ -216,6 +215,7 @@ async function start() {
   document.addEventListener("dragover", () => $("drop").classList.add("over"));
   document.addEventListener("dragleave", () => $("drop").classList.remove("over"));
   document.addEventListener("drop", event => { $("drop").classList.remove("over"); take(event.dataTransfer.files); });
+  new ResizeObserver(decide).observe($("histogram"));
   document.body.dataset.ready = "true";
 }
 
