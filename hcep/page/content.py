@@ -48,7 +48,9 @@ def facts(model: Model) -> dict[str, Any]:
         "labels": [model.training_classes[place] for place in order],
         "thresholds": about.thresholds,
         "tested": {key: metrics[key] for key in ("n_known", "n_unknown", "n_groups", "confidence")},
-        "metrics": [{"name": name, **metrics[key]} for key, name in SHOWN.items() if isinstance(metrics.get(key), dict)],
+        "metrics": [
+            {"name": name, **metrics[key]} for key, name in SHOWN.items() if isinstance(metrics.get(key), dict)
+        ],
         "remarks": [*filter(None, [groups_note(metrics["n_groups"])]), *about.remarks],
         "card": (model.folder / CARD).is_file(),
     }

@@ -2,7 +2,7 @@
 // Everything that comes from a clip or a model enters the page as text or as an attribute, never as HTML.
 
 const $ = id => document.getElementById(id);
-const percent = value => value == null ? "–" : `${(100 * value).toFixed(1)} %`;
+const percent = value => value == null ? "–" : `${(100 * value).toFixed(1)}\u00a0%`;
 const short = value => String(Number(value.toPrecision(4))).replace("-", "−");
 let facts = null, answer = null, file = null, address = null, busy = false;
 
@@ -27,7 +27,7 @@ function thresholdOf(share) {
 
 function decide() {
   const share = Number($("acceptance").value) / 100, threshold = thresholdOf(share);
-  $("share").textContent = `${Math.round(100 * share)} %`;
+  $("share").textContent = `${Math.round(100 * share)}\u00a0%`;
   const row = facts.thresholds.find(one => Math.abs(one.acceptance - share) < 1e-9);
   $("on-test").textContent = row ? `The threshold is then ${short(threshold)}. Of its own test clips it accepted `
     + `${percent(row.test_tpr)} of the known and ${percent(row.test_fpr)} of the unknown ones.`
@@ -83,7 +83,9 @@ function drawHistogram(threshold, verdict) {
   write(threshold, 30, `threshold ${short(threshold)}`, "soft");
   if (score != null) {
     const arrow = score < low ? "← " : score > high ? "→ " : "";
-    drawn.append(make("line", {class: `mark ${verdict}`, x1: x(score), x2: x(score), y1: 16, y2: floor + 4}));
+    // not through the name of the threshold
+    const near = Math.abs(x(score) - x(threshold)) < 110, begin = near ? top - 2 : 16;
+    drawn.append(make("line", {class: `mark ${verdict}`, x1: x(score), x2: x(score), y1: begin, y2: floor + 4}));
     write(score, 12, `${arrow}this clip ${short(score)}`, verdict);
   }
   write(low, floor + 17, short(low), "soft");
@@ -101,13 +103,16 @@ function showAnswer() {
   $("media").hidden = !frames.length && !sound;
   $("details").hidden = !answer.answered;
   $("frames").className = frames.length > 12 ? "frames many" : "frames";
-  $("frames-title").textContent = frames.length ? `What the model saw: ${frames.length} frames` : "No picture";
+  const unread = name => facts.reads.includes(name) ? "" : ", which this method does not read";
+  $("frames-title").textContent = (frames.length ? `Picture: ${frames.length} frames` : "No picture") + unread("vision");
   $("frames").replaceChildren(...frames.map((source, place) =>
     make("img", {src: source, alt: `Frame ${place + 1} of ${frames.length}`})));
-  $("sound-title").textContent = sound ? `What it heard: ${short(sound.seconds)} s` : "No sound";
+  $("sound-title").textContent = (sound ? `Sound: ${short(sound.seconds)} s` : "No sound") + unread("audio");
   $("sound").replaceChildren(...(sound ? [drawSound(sound)] : []));
+  $("text-title").textContent = `Words${unread("text")}`;
   $("text").textContent = answer.text ? `“${answer.text}”` : "None.";
-  $("used").textContent = `The answer comes from ${answer.modalities.map(name => names[name]).join(", ")}.`;
+  const used = new Intl.ListFormat("en").format(answer.modalities.map(name => names[name]));
+  $("used").textContent = `The answer comes from ${used}.`;
   const rows = Object.entries(probabilities).sort((one, other) => other[1] - one[1]);
   $("bars").tBodies[0].replaceChildren(...rows.map(([name, value]) => {
     const bar = make("svg", {viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true"},

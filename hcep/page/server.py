@@ -11,12 +11,13 @@ import asyncio
 import importlib.resources
 import math
 import secrets
+import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import uvicorn
@@ -37,7 +38,11 @@ from hcep.page.content import facts, shown
 HOST = "127.0.0.1"
 # characters of the words of a clip; the text towers read less
 WORDS = 2000
-FILES = {"": ("page.html", "text/html"), "page.css": ("page.css", "text/css"), "page.js": ("page.js", "text/javascript")}
+FILES = {
+    "": ("page.html", "text/html"),
+    "page.css": ("page.css", "text/css"),
+    "page.js": ("page.js", "text/javascript"),
+}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; media-src blob:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -131,12 +136,14 @@ class Page:
             raise HTTPException(400, f"the words are longer than {WORDS} characters")
         if int(request.headers.get("content-length", 0)) > self.max_bytes:
             raise self._too_large()
-        async with self._turn:
-            with TemporaryDirectory(prefix="hcep-page-") as folder:
-                file = Path(folder, "clip")
-                await self._store(request.stream(), file)
-                found = await asyncio.to_thread(self._ask, file, words, kind)
-        return JSONResponse(found)
+        try:
+            async with self._turn:
+                with TemporaryDirectory(prefix="hcep-page-") as folder:
+                    file = Path(folder, "clip")
+                    await self._store(request.stream(), file)
+                    return JSONResponse(await asyncio.to_thread(self._ask, file, words, kind))
+        except asyncio.CancelledError as error:
+            raise HTTPException(503, "the program behind this page was ended") from error
 
     async def _store(self, pieces: AsyncIterator[bytes], file: Path) -> None:
         size = 0
@@ -174,8 +181,21 @@ async def _failed(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": f"{cause}; the terminal shows more"}, 500)
 
 
-def serve(model: Model, *, port: int = 0, max_mb: float = 200.0, timeout: float = 60.0) -> None:
-    """Serve the page until Ctrl-C, and print its address.
+class Prepared(NamedTuple):
+    """A server that listens already, and the address of its page."""
+
+    server: uvicorn.Server
+    listening: socket.socket
+    address: str
+
+    def run(self) -> None:
+        """Answer until it is told to end."""
+        with self.listening:
+            self.server.run(sockets=[self.listening])
+
+
+def prepare(model: Model, *, port: int = 0, max_mb: float = 200.0, timeout: float = 60.0) -> Prepared:
+    """A server of the page on 127.0.0.1.
 
     Parameters
     ----------
@@ -196,19 +216,28 @@ def serve(model: Model, *, port: int = 0, max_mb: float = 200.0, timeout: float 
         if not (math.isfinite(limit) and limit > 0):
             raise HcepError(f"--{name} is {limit:g}", remedy="give a number above 0")
     word = secrets.token_urlsafe(18)
-    with socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((HOST, port))
-        except (OSError, OverflowError) as error:
-            raise HcepError(f"port {port} cannot be used ({error})", remedy="leave --port out, or name another") from error
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((HOST, port))
         listening.listen()
-        port = listening.getsockname()[1]
-        app = Guard(Page(model, int(max_mb * 1e6), timeout).app(word), port, word)
-        config = uvicorn.Config(
-            app, loop="asyncio", http="h11", ws="none", lifespan="off", log_level="warning", access_log=False,
-            proxy_headers=False, server_header=False,
-        )  # fmt: skip
-        print(f"http://{HOST}:{port}/{word}/   (for this machine alone; Ctrl-C ends it)", flush=True)
-        with suppress(KeyboardInterrupt):  # the way to end it; uvicorn has ended what was going on
-            uvicorn.Server(config).run(sockets=[listening])
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise HcepError(f"port {port} cannot be used ({error})", remedy="leave --port out, or name another") from error
+    port = listening.getsockname()[1]
+    app = Guard(Page(model, int(max_mb * 1e6), timeout).app(word), port, word)
+    config = uvicorn.Config(
+        app, loop="asyncio", http="h11", ws="none", lifespan="off", log_level="warning", access_log=False,
+        proxy_headers=False, server_header=False, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    return Prepared(uvicorn.Server(config), listening, f"http://{HOST}:{port}/{word}/")
+
+
+def serve(model: Model, **limits: Any) -> None:
+    """Print the address of the page and serve it until Ctrl-C; `limits` are those of `prepare`."""
+    prepared = prepare(model, **limits)
+    print(f"{prepared.address}   (for this machine alone; Ctrl-C ends it)", flush=True)
+    # ended as by Ctrl-C, so that what lies in the folder of a clip is removed
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):  # the way to end it
+        prepared.run()

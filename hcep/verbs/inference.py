@@ -143,9 +143,7 @@ def predict(
         raise HcepError(f"{len(silent)} of {len(asked)} clips gave no answer, the first is {silent[0]}")
 
 
-def page(
-    model: Path | None, encoder: Path | None, device: str, port: int, max_mb: float, timeout: float
-) -> None:
+def page(model: Path | None, encoder: Path | None, device: str, port: int, max_mb: float, timeout: float) -> None:
     """A page on this machine that answers for clips."""
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
