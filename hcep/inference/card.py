@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from hcep.config.methods import base_method
 from hcep.evaluation.groups import groups_note
 from hcep.inference.folder import Description
 
@@ -86,9 +87,12 @@ def _clip(about: Description) -> str:
         "boxes": "cut to a face by boxes",
         "release": "of faces that the release ships",
     }
+    picture = f"{read.frames} frames of {read.size} x {read.size} {faces[read.faces]}"
+    if not base_method(about.base).hears:
+        return f"{picture}; sound and words are not read"
     words = "without words" if read.text_kinds == ["none"] else f"words ({', '.join(read.text_kinds)})"
     sound = f"{read.samples / 16000:g} s of sound at 16 kHz ({read.audio_window})"
-    return f"{read.frames} frames of {read.size} x {read.size} {faces[read.faces]}, {sound}, {words}"
+    return f"{picture}, {sound}, {words}"
 
 
 def _percent(value: float | None) -> str:
@@ -144,7 +148,8 @@ def _limits(about: Description) -> str:
 def _use(about: Description) -> str:
     where = "" if about.encoder.included else f" --encoder {about.encoder.name}/"
     more = "" if about.encoder.included else f', encoder="{about.encoder.name}/"'
-    text = "" if about.preprocessing.text_kinds == ["none"] else ', text="the words of the clip"'
+    wordless = about.preprocessing.text_kinds == ["none"] or not base_method(about.base).hears
+    text = "" if wordless else ', text="the words of the clip"'
     digests = [f"- `{name}`: {value}" for name, value in about.encoder.made_by.items()]
     lines = [
         "## Use",

@@ -113,7 +113,7 @@ class _ClipTable(Manifest):
 
 
 def windows_of(clip: Clip, seconds: float, *, timeout: float = 60.0) -> list[Clip]:
-    """Consecutive parts of a clip, each `seconds` long but the last, to which a rest of less than half a window belongs.
+    """Consecutive parts of a clip, each `seconds` long but the last, which takes a rest of less than half a window.
 
     A file that cannot be read is one part.
 

@@ -82,14 +82,15 @@ class Model:
         self.training_scores, self.training_classes = read_training_scores(folder, about.classes)
         entry = base_method(about.base)
         settings = _checked_settings(about, folder)
-        self._kind = registry.load(entry.target)
         self.encoders = _load_encoders(_encoder_folder(about, folder, encoder))
         self._media = entry.inputs == "media"
+        # methods that do not hear read frames alone
+        self._reads = MODALITIES if entry.hears else ("vision",)
         self._precision = settings["precision"]
         state, _ = read_checkpoint(folder / STATE)
         torch.manual_seed(about.seed)
         own = self.encoders if self._media or entry.text_tower else None
-        method = build_method(self._kind, about.classes, self._sizes(), own, settings)
+        method = build_method(registry.load(entry.target), about.classes, self._sizes(), own, settings)
         try:
             method.load_state_dict(state)
         except RuntimeError as error:
@@ -199,19 +200,19 @@ class Model:
         seen = self._modalities(one)
         if one.failed and not {"vision", "audio"} & {*seen}:
             return one.reason
-        wanted = " or ".join(self._kind.towers)
+        wanted = " or ".join(self._reads)
         return "" if seen else f"has no {wanted}, which {self.about.method} reads; {one.reason}"
 
     def _modalities(self, one: Media) -> tuple[str, ...]:
         there = [name for name, flag in zip(MODALITIES, MISSING_FLAGS, strict=True) if flag not in one.flags]
-        return tuple(name for name in there if name in self._kind.towers)
+        return tuple(name for name in there if name in self._reads)
 
     def _answer(
         self, one: Media, refusal: str, found: tuple[np.ndarray, float] | None, threshold: float, share: float
     ) -> Answer:
         chosen, clip = self.about.preprocessing, one.clip
         flags = list(one.flags)
-        if one.text_kind not in {*chosen.text_kinds, "none"} and "text" in self._kind.towers:
+        if one.text_kind not in {*chosen.text_kinds, "none"} and "text" in self._reads:
             flags.append(OTHER_TEXT)
         if chosen.faces != "none" and one.frames is not None and not clip.box:
             flags.append(WHOLE_PICTURE)

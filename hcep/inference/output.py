@@ -8,9 +8,14 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from hcep.inference.answer import Answer
+from hcep.inference.answer import OTHER_TEXT, WHOLE_PICTURE, Answer
 
 FORMATS = ("jsonl", "tsv", "table")
+# flags of which `Answer.reason` says nothing
+NOTES = {
+    OTHER_TEXT: "words of another kind than those that were trained with",
+    WHOLE_PICTURE: "whole pictures, where faces were trained with",
+}
 # columns of the TSV in front of those of the probabilities, and behind them
 FIRST = ("clip", "file", "start", "end", "label", "score", "threshold", "acceptance", "nearest")
 LAST = ("modalities", "text_kind", "text", "flags", "reason")
@@ -53,20 +58,26 @@ def _table(answers: Sequence[Answer]) -> str:
     from hcep.figures.summary_text import make_console
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("clip", "label", "score", "threshold", "nearest", "probability", "has", "to know"):
-        table.add_column(name, justify="right" if name in ("score", "threshold", "probability") else "left")
+    for name in ("clip", "label", "score", "nearest", "has"):
+        justify: Any = "right" if name == "score" else "left"
+        table.add_column(name, justify=justify, no_wrap=name in ("label", "score"), overflow="fold")
+    notes: dict[str, list[str]] = {}
     for one in answers:
         style = "red" if one.accepted is None else "bold" if one.accepted else "yellow"
-        numbers = ("", "", "")
-        if one.score is not None:
-            numbers = (f"{one.score:.4g}", f"{one.threshold:.4g}", f"{one.probabilities[one.nearest]:.2f}")
-        told = "; ".join([*one.flags, *filter(None, [one.reason])])
-        cells = (one.clip, numbers[0], numbers[1], one.nearest, numbers[2], " ".join(one.modalities), told)
-        shown = [Text(_shown(cell)) for cell in cells]
-        table.add_row(shown[0], Text(_shown(one.label or "no answer"), style=style), *shown[1:])
+        near = f"{one.nearest} {one.probabilities[one.nearest]:.2f}" if one.nearest else ""
+        score = "" if one.score is None else f"{one.score:.4f}"
+        label = Text(_shown(one.label or "no answer"), style=style)
+        table.add_row(Text(_shown(one.clip)), label, score, Text(_shown(near)), " ".join(one.modalities))
+        for note in (*(NOTES[flag] for flag in one.flags if flag in NOTES), *filter(None, one.reason.split("; "))):
+            notes.setdefault(note, []).append(one.clip)
     console = make_console()
     with console.capture() as captured:
         console.print(table)
+        if answers:
+            share, least = answers[0].acceptance, answers[0].threshold
+            console.print(f"A score of {least:.4f} is accepted, as of {100 * share:g} % of the known training clips.")
+        for note, clips in notes.items():
+            console.print(Text(_shown(f"{note}: {', '.join(clips)}")))
     return captured.get()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from sample_model import LABELS, METHODS, Trained
+from sample_model import LABELS, METHODS, make_cache, of_test
 
 import hcep
 from hcep.encoders.info import declare_encoder
@@ -19,7 +19,6 @@ from hcep.errors import HcepError
 from hcep.evaluation.scores import read_scores
 from hcep.evaluation.thresholds import choose_thresholds
 from hcep.files import sha256_file
-from hcep.inference.clips import clip_of
 from hcep.inference.export import export
 from hcep.inference.folder import DESCRIPTION, SCORES, STATE, SUMS
 
@@ -48,19 +47,10 @@ def write_about(model: Path, **changes) -> None:
     (model / SUMS).write_text("".join(lines))
 
 
-def of_test(trained: Trained, method: str):
-    """The test clips of a run as files, and its stored scores of them."""
-    scores = read_scores(trained.run(method) / "scores.h5", features=False)
-    part, by_name = scores.part == "test", {clip.clip: clip for clip in trained.clips}
-    own = [by_name[str(name)] for name in scores.clip[part]]
-    files = [clip_of(trained.media(c.clip), name=c.clip, text=c.text, text_kind=c.text_kind) for c in own]
-    return files, scores.score[part], scores.logits[part], scores.prediction[part]
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_a_test_clip_gets_the_stored_score_from_its_file(trained, method):
     model = hcep.load(trained.model(method), device="cpu")
-    files, score, logits, prediction = of_test(trained, method)
+    files, score, logits, prediction = of_test(trained, trained.run(method))
     found = list(model.predict_many(files))
     assert [one.score for one in found] == score.tolist()
     assert [one.nearest for one in found] == prediction.tolist()
@@ -80,7 +70,7 @@ def test_the_threshold_is_the_one_of_the_runs_own_table(trained):
     assert (model.training_scores == train).all() and len(model.training_classes) == len(train)
     for share in (0.5, 0.95):
         assert model.threshold(share) == choose_thresholds(train, [share])[0]
-    files, score, _, _ = of_test(trained, "distance_mm")
+    files, score, _, _ = of_test(trained, trained.run("distance_mm"))
     for share in (0.5, 1.0):
         found = list(model.predict_many(files, acceptance=share))
         assert [one.accepted for one in found] == (score >= model.threshold(share)).tolist()
@@ -93,7 +83,7 @@ def test_it_loads_without_snakemake_and_without_the_data(trained, tmp_path):
     model, clip = tmp_path / "model", tmp_path / "clip.mp4"
     shutil.copytree(trained.model("hcep"), model)
     shutil.copy(trained.media("anger_4"), clip)
-    files, score, _, _ = of_test(trained, "hcep")
+    files, score, _, _ = of_test(trained, trained.run("hcep"))
     (own,) = (place for place, one in enumerate(files) if one.clip == "anger_4")
     command = [sys.executable, "-c", ELSEWHERE, str(model), str(clip), files[own].text]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -194,3 +184,18 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_lost(trained, tmp_pat
         export(run, "arpl_mm", index, encoder, output, with_encoder=False)
     assert sorted(path.name for path in output.iterdir()) == sorted([DESCRIPTION, STATE, SCORES, SUMS, "README.md"])
     assert hcep.load(output, encoder=encoder, device="cpu").about.unknown_classes == [LABELS[1], LABELS[3]]
+
+
+def test_a_run_over_two_datasets_is_exported_where_both_are_read_in_one_way(trained, tmp_path):
+    encoder, own = trained.root / "resources/encoders/small", trained.root / "resources/small/index.h5"
+    clips = [clip._replace(clip=f"other_{clip.clip}") for clip in trained.clips[:2]]
+    for sampling in ("time", "index"):
+        folder = tmp_path / sampling
+        make_cache(trained.root / "raw", folder, clips, frame_sampling=sampling)
+    run, output = trained.run("distance_mm"), tmp_path / "model"
+    export(run, "distance_mm", [own, tmp_path / "time/index.h5"], encoder, output, with_encoder=True)
+    files, score, _, _ = of_test(trained, run)
+    assert [one.score for one in hcep.load(output, device="cpu").predict_many(files)] == score.tolist()
+    with pytest.raises(HcepError, match="differ in frame_sampling: time and index"):
+        export(run, "distance_mm", [own, tmp_path / "index/index.h5"], encoder, output, with_encoder=True)
+    assert hcep.load(output, device="cpu").about.method == "distance_mm"

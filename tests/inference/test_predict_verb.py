@@ -124,6 +124,7 @@ def test_a_table_is_read_and_each_form_says_the_same(trained, tmp_path, capsys):
     assert main(["predict", str(trained.model("arpl_mm")), "--table", str(table), "--format", "table"]) == 1
     text = capsys.readouterr().out
     assert "no answer" in text and found[0]["nearest"] in text and "text vision audio" in text
+    assert "audio failed: file is missing: second" in text and "is accepted, as of 95 %" in text
 
 
 @pytest.mark.parametrize(
@@ -208,3 +209,24 @@ def test_decoded_media_are_what_a_page_shows(model, film, tmp_path):
     assert media.waveform.shape == (4000,) and media.waveform.dtype == np.int16 and media.samples == 4000
     first, second = model.answer([media, broken], acceptance=0.5)
     assert first.acceptance == 0.5 and first.text == "no" and second.accepted is None and broken.failed
+
+
+def test_clips_without_words_are_listened_to(model, film):
+    heard: list[int] = []
+
+    def listen(sounds):
+        heard.extend(len(sound) for sound in sounds)
+        return ["we made it home" if len(sounds[0]) > 16000 else ""]
+
+    clips = [clip_of(film), clip_of(film, end=0.5), clip_of(film, text="no")]
+    found = list(model.predict_many(clips, asr=listen))
+    # the whole sound, not the part that the method hears
+    assert heard == [48000, 8000]
+    assert [(one.text, one.text_kind) for one in found] == [
+        ("we made it home", "asr"),
+        ("", "none"),
+        ("no", "transcript"),
+    ]
+    assert found[0].flags == ("other_text_kind",) and "no words were recognised" in found[1].reason
+    given = model.predict(film, text="we made it home")
+    assert found[0].score == given.score
