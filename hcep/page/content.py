@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from hcep.errors import HcepError
 from hcep.evaluation.groups import groups_note
 from hcep.ffmpeg import RATE
 from hcep.inference.answer import OTHER_TEXT, WHOLE_PICTURE, Answer
 from hcep.inference.card import SHOWN, _clip
 from hcep.inference.clips import Media
-from hcep.inference.folder import CARD
+from hcep.inference.folder import AGAIN, CARD, DESCRIPTION
 from hcep.inference.model import Model
 
 # columns of the drawn sound
 COLUMNS = 480
+# what `metrics.json` says of the test
+TESTED = ("n_known", "n_unknown", "n_groups", "confidence")
 STAND_IN = (
     "The encoders of this model stand in for those of the paper. It shows that the code works; "
     "its answers say nothing about a person."
@@ -29,9 +32,18 @@ PARTS = {"frames": "picture", "audio": "sound", "text": "words", "clip": "clip"}
 
 
 def facts(model: Model) -> dict[str, Any]:
-    """What is to be known of a model before it is asked; `scores` are those of its known training clips, falling."""
+    """What is to be known of a model before it is asked; `scores` are those of its known training clips, falling.
+
+    Raises
+    ------
+    HcepError
+        The model does not say what it was tested on.
+    """
     about, order = model.about, np.argsort(-model.training_scores, kind="stable")
     metrics = about.metrics
+    if lacking := {*TESTED} - {*metrics}:
+        raise HcepError(f"its metrics lack {', '.join(sorted(lacking))}", file=model.folder / DESCRIPTION, remedy=AGAIN)
+    measured = [(SHOWN[key], metrics[key]) for key in SHOWN if isinstance(metrics.get(key), dict)]
     return {
         "title": f"{about.method} on {about.task}",
         "run": f"{about.openness}, {about.split}, seed {about.seed}",
@@ -47,8 +59,8 @@ def facts(model: Model) -> dict[str, Any]:
         "scores": model.training_scores[order].tolist(),
         "labels": [model.training_classes[place] for place in order],
         "thresholds": about.thresholds,
-        "tested": {key: metrics[key] for key in ("n_known", "n_unknown", "n_groups", "confidence")},
-        "metrics": [
+        "tested": {key: metrics[key] for key in TESTED},
+        "metrics": [{"name": name, **own} for name, own in measured],
             {"name": name, **metrics[key]} for key, name in SHOWN.items() if isinstance(metrics.get(key), dict)
         ],
         "remarks": [*filter(None, [groups_note(metrics["n_groups"])]), *about.remarks],

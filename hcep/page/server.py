@@ -114,14 +114,14 @@ class Page:
 
     def app(self, word: str) -> Starlette:
         """The application below the secret word."""
-        own = [Route(f"/{word}/{name}", self._file) for name in FILES]
+        own = [Route(f"/{word}/{'' if name == 'page.html' else name}", self._file) for name in FILES]
         own += [Route(f"/{word}/facts", self._facts), Route(f"/{word}/card", self._card)]
         own += [Route(f"/{word}/answer", self._answer, methods=["POST"])]
         return Starlette(routes=own, exception_handlers={HTTPException: _refused, Exception: _failed})
 
     async def _file(self, request: Request) -> Response:
-        name, kind = FILES[request.url.path.rpartition("/")[2]]
-        return Response((importlib.resources.files("hcep.page") / name).read_bytes(), media_type=kind)
+        name = request.url.path.rpartition("/")[2] or "page.html"
+        return Response((importlib.resources.files("hcep.page") / name).read_bytes(), media_type=FILES[name])
 
     async def _facts(self, _: Request) -> Response:
         return JSONResponse(self.facts)
