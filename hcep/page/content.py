@@ -61,8 +61,6 @@ def facts(model: Model) -> dict[str, Any]:
         "thresholds": about.thresholds,
         "tested": {key: metrics[key] for key in TESTED},
         "metrics": [{"name": name, **own} for name, own in measured],
-            {"name": name, **metrics[key]} for key, name in SHOWN.items() if isinstance(metrics.get(key), dict)
-        ],
         "remarks": [*filter(None, [groups_note(metrics["n_groups"])]), *about.remarks],
         "card": (model.folder / CARD).is_file(),
     }
