@@ -38,11 +38,7 @@ from hcep.page.content import facts, shown
 HOST = "127.0.0.1"
 # characters of the words of a clip; the text towers read less
 WORDS = 2000
-FILES = {
-    "": ("page.html", "text/html"),
-    "page.css": ("page.css", "text/css"),
-    "page.js": ("page.js", "text/javascript"),
-}
+FILES = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; media-src blob:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
