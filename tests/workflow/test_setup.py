@@ -78,9 +78,13 @@ MODULES = {path: third_party(path) for path in (REPOSITORY / "hcep").rglob("*.py
 IMPORTED = set().union(*(found for path, found in MODULES.items() if path.parent.name not in OPTIONAL))
 
 
+# asked once: it reads the files of every installed package
+BROUGHT = packages_distributions()
+
+
 def distributions(package: str) -> set[str]:
     """Distributions that bring a package: more than one may share a namespace."""
-    return {canonicalize_name(name) for name in packages_distributions()[package]}
+    return {canonicalize_name(name) for name in BROUGHT[package]}
 
 
 @pytest.mark.parametrize("dependency", [Requirement(line).name for line in project()["dependencies"]])
