@@ -36,7 +36,7 @@ def test_verbs_are_the_rules():
                 rules.add(line.split()[1].rstrip(":"))
     # a user draws class splits once and commits them; no rule does it behind their back. Rules of series are made in a
     # loop over tasks and levels; `show`, `list` and `predict` print for people
-    assert set(STAGES) - rules == {"draw_splits", "series", "show", "list", "predict"} and rules <= set(STAGES)
+    assert set(STAGES) - rules == {"draw_splits", "series", "show", "list", "predict", "page"} and rules <= set(STAGES)
 
 
 def test_a_users_error_is_one_line_and_debug_shows_the_traceback(tmp_path):
