@@ -13,7 +13,6 @@ from sample_model import Trained
 
 import hcep
 from hcep.inference.model import Model
-from hcep.page.server import prepare
 
 LIMIT = 300_000  # bytes
 
@@ -30,6 +29,8 @@ class Served(NamedTuple):
 @pytest.fixture(scope="session")
 def served(trained: Trained, tmp_path_factory):
     """A server on HCEP, for as long as the tests run."""
+    from hcep.page.server import prepare  # of an extra
+
     temporary = tmp_path_factory.mktemp("outer") / "inner/temporary"
     temporary.mkdir(parents=True)
     model = hcep.load(trained.model("hcep"), device="cpu")
