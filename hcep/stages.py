@@ -702,6 +702,24 @@ STAGES: dict[str, Stage] = {
             option("threads", "files decoded at a time", kind=int, default=1),
         ),
     ),
+    "page": Stage(
+        "hcep.verbs.inference:page",
+        "Open a page on this machine where a person drops a clip and sees the answer: `hcep page MODEL [options]`.",
+        (
+            option("model", "folder that `hcep export` has written", default=None, positional=True),
+            option(
+                "encoder",
+                "encoder folder, where it is not in the model; resources/encoders/NAME when not given",
+                default=None,
+            ),
+            option("device", "auto, cpu, cuda or cuda:0", kind=str, default="auto"),
+            option("port", "port of 127.0.0.1; one that is free when not given", kind=int, default=0),
+            option("max-mb", "size that a clip may have, in MB", kind=float, default=200.0),
+            option(
+                "timeout", "seconds that a clip may take to arrive, and as many to be decoded", kind=float, default=60.0
+            ),
+        ),
+    ),
     "show": Stage(
         "hcep.verbs.show:show",
         "Print the summary of a task, or its paired comparisons, as a table: for the terminal, Markdown or LaTeX.",

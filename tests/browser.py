@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-# nothing of the browser's own calls home either: no name is resolved, and the proxy is a closed port
+# nothing of the browser's own calls home either: only this machine has an address, and the proxy is a closed port
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -23,7 +23,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--proxy-server=127.0.0.1:9",
     "--window-size=1500,1000",
     "--remote-debugging-pipe",

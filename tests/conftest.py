@@ -12,6 +12,8 @@ if not torch.cuda.is_available():
     # Triton's interpreter stands in for a GPU; it is chosen when Triton is first imported, which small_cache does
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+from sample_model import trained  # noqa: F401 (a fixture of several folders)
+from sample_page import served  # noqa: F401 (a fixture)
 from small_cache import cache  # noqa: F401 (a fixture of several folders)
 from workspace import Workspace, copy_workspace, lay_out, locked
 

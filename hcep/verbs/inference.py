@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,6 +141,20 @@ def predict(
         write_text(output, "".join(pieces))
     if silent:
         raise HcepError(f"{len(silent)} of {len(asked)} clips gave no answer, the first is {silent[0]}")
+
+
+def page(model: Path | None, encoder: Path | None, device: str, port: int, max_mb: float, timeout: float) -> None:
+    """A page on this machine that answers for clips."""
+    missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
+    if missing:
+        cause = f"the page needs {' and '.join(missing)}, which {'are' if missing[1:] else 'is'} not installed"
+        raise HcepError(cause, remedy="run `pip install 'hcep[page]'`")
+    if model is None:
+        raise HcepError("no model is given", remedy="name its folder, as `hcep page model/`")
+    from hcep.inference.model import load
+    from hcep.page.server import serve
+
+    serve(load(model, encoder=encoder, device=device), port=port, max_mb=max_mb, timeout=timeout)
 
 
 def _seconds(text: str) -> float:

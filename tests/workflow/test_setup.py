@@ -72,12 +72,19 @@ def third_party(path) -> set[str]:
     return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"hcep"}
 
 
-IMPORTED = set().union(*(third_party(path) for path in (REPOSITORY / "hcep").rglob("*.py")))
+# what an optional part of the package imports, by the name of its folder and of its extra
+OPTIONAL = {"page"}
+MODULES = {path: third_party(path) for path in (REPOSITORY / "hcep").rglob("*.py")}
+IMPORTED = set().union(*(found for path, found in MODULES.items() if path.parent.name not in OPTIONAL))
+
+
+# asked once: it reads the files of every installed package
+BROUGHT = packages_distributions()
 
 
 def distributions(package: str) -> set[str]:
     """Distributions that bring a package: more than one may share a namespace."""
-    return {canonicalize_name(name) for name in packages_distributions()[package]}
+    return {canonicalize_name(name) for name in BROUGHT[package]}
 
 
 @pytest.mark.parametrize("dependency", [Requirement(line).name for line in project()["dependencies"]])
@@ -94,6 +101,14 @@ def test_every_declared_dependency_is_imported(dependency):
 def test_every_imported_package_is_declared(package):
     declared = {canonicalize_name(Requirement(line).name) for line in project()["dependencies"]}
     assert distributions(package) & declared
+
+
+@pytest.mark.parametrize("part", sorted(OPTIONAL))
+def test_an_optional_part_imports_what_its_extra_declares(part):
+    imported = set().union(*(found for path, found in MODULES.items() if path.parent.name == part))
+    declared = {canonicalize_name(Requirement(line).name) for line in project()["optional-dependencies"][part]}
+    own = {name for package in imported - IMPORTED for name in distributions(package)}
+    assert own == declared and not own & {name for package in IMPORTED for name in distributions(package)}
 
 
 def test_snakemake_is_as_new_as_the_workflow_asks_for():
