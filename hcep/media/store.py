@@ -12,15 +12,18 @@ import h5py
 import numpy as np
 
 from hcep.errors import HcepError
-from hcep.files import digest
-from hcep.media.shards import ARRAYS, REMAKE, chunk_offsets, open_shard, read_strings
+from hcep.files import digest, remake
+from hcep.media.shards import ARRAYS, SUMS, check_row, check_shard, chunk_offsets, open_shard, read_strings
+from hcep.seal import check_file
 
 
 class MappedArray(NamedTuple):
-    """The bytes of a shard, where each row starts in them, and a row's shape, type and width in bytes."""
+    """The bytes of a shard, where each row starts in them, their sums, and a row's shape, type and width in bytes."""
 
+    path: Path
     content: np.ndarray
     offsets: list[int]
+    sums: list[int]
     shape: tuple[int, ...]
     dtype: np.dtype
     width: int
@@ -93,6 +96,7 @@ class ClipStore(Store):
     def __init__(self, index: Path, folder: Path) -> None:
         self.index, self.folder = Path(index), Path(folder)
         with open_shard(self.index) as file:
+            check_file(file, self.index)
             try:
                 names, shards, flags = (read_strings(file, name) for name in ("clip", "shard", "flags"))
                 rows = file["row"][:].tolist()
@@ -100,7 +104,9 @@ class ClipStore(Store):
                 self.digest = str(file.attrs["digest"])
                 self.faces = str(json.loads(file.attrs["settings"])["frames"].get("faces", ""))
             except (KeyError, OSError, ValueError) as error:
-                raise HcepError(f"is not a whole index ({error})", file=self.index, remedy=REMAKE) from error
+                raise HcepError(
+                    f"is not a whole index ({error})", file=self.index, remedy=remake(self.index)
+                ) from error
         self.digests = [self.digest]
         self._place = dict(zip(names, zip(shards, rows, strict=True), strict=True))
         self._flags = dict(zip(names, flags, strict=True))
@@ -138,6 +144,7 @@ class ClipStore(Store):
         if file.attrs.get("sha256") != self._sums[kind].get(name):
             file.close()
             raise HcepError("is not the shard that was indexed", file=path, remedy="run index_cache again")
+        check_shard(file, path, kind)
         return path, file
 
     def _mapped(self, kind: str, name: str) -> MappedArray:
@@ -146,12 +153,13 @@ class ClipStore(Store):
             with file:
                 array = file[ARRAYS[kind]]
                 offsets, shape, dtype = chunk_offsets(array, path), array.shape[1:], array.dtype
+                sums = file[SUMS][:].tolist()
             width = math.prod(shape) * dtype.itemsize
             if offsets and max(offsets) + width > path.stat().st_size:
-                raise HcepError("ends before its last clip", file=path, remedy=REMAKE)
+                raise HcepError("ends before its last clip", file=path, remedy=remake(path))
             # a plain array: indexing a memmap object costs more than copying a small clip
             content = np.asarray(np.memmap(path, np.uint8, "r")) if offsets else np.zeros(0, np.uint8)
-            self._arrays[kind, name] = MappedArray(content, offsets, shape, dtype, width)
+            self._arrays[kind, name] = MappedArray(path, content, offsets, sums, shape, dtype, width)
         return self._arrays[kind, name]
 
     def _read(self, kind: str, clips: Sequence[str]) -> np.ndarray:
@@ -161,10 +169,13 @@ class ClipStore(Store):
         output = np.empty((len(clips), *first.shape), first.dtype)
         flat = output.reshape(len(clips), math.prod(first.shape)).view(np.uint8)
         for name, pairs in places.items():
-            content, offsets, _, _, width = self._mapped(kind, name)
+            mapped = self._mapped(kind, name)
             for row, position in pairs:
-                start = offsets[row]
-                flat[position] = content[start : start + width]
+                start = mapped.offsets[row]
+                source = mapped.content[start : start + mapped.width]
+                # the sum first: the copy then finds the bytes in the processor's cache
+                check_row(source, mapped.sums[row], mapped.path, clips[position])
+                flat[position] = source
         return output
 
     def _column(self, kind: str, column: str, clips: Sequence[str]) -> list[Any]:
@@ -174,7 +185,7 @@ class ClipStore(Store):
                 path, file = self._open(kind, name)
                 with file:
                     if column not in file:
-                        raise HcepError(f"lacks the column {column}", file=path, remedy=REMAKE)
+                        raise HcepError(f"lacks the column {column}", file=path, remedy=remake(path))
                     values = read_strings(file, column) if kind == "text" else file[column][:].tolist()
                 self._columns[name, column] = values
             for row, position in pairs:

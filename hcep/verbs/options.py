@@ -39,7 +39,7 @@ def _add(parser: argparse.ArgumentParser, argument: Argument, keys: Keys | None)
     if argument.metavar is not None:
         more["metavar"] = argument.metavar
     if argument.positional:
-        parser.add_argument(argument.name, **more | {"nargs": "?"})
+        parser.add_argument(argument.name, **more | {"nargs": argument.nargs or "?"})
     elif argument.default is REQUIRED:
         parser.add_argument(f"--{argument.name}", required=True, **more)
     else:
