@@ -108,6 +108,7 @@ ORDER = (
     "figures",
     "demo",
     "planning",
+    "own_data",
     "verbs",
 )
 
@@ -124,7 +125,14 @@ def test_a_stage_imports_only_stages_before_it():
 
 @pytest.mark.parametrize(
     "stage",
-    ["hcep.media.frames", "hcep.evaluation.aggregate", "hcep.evaluation.posthoc", "hcep.figures.fig9", "hcep.cli"],
+    [
+        "hcep.media.frames",
+        "hcep.evaluation.aggregate",
+        "hcep.evaluation.posthoc",
+        "hcep.figures.fig9",
+        "hcep.own_data.start",
+        "hcep.cli",
+    ],
 )
 def test_stages_without_a_model_do_not_import_torch(stage):
     code = f"import sys, {stage}; print('torch' in sys.modules)"

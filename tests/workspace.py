@@ -261,6 +261,8 @@ def of_method(method: str, *verbs: str, run: str = "k2u2 split1 seed 0", task: s
 
 
 def aggregates(*figures: str, task: str = "tiny") -> list[str]:
-    """Messages of the tables made of all runs, and of these figures."""
+    """Messages of the tables and pages made of all runs, and of these figures."""
     tables = [f"summary of {task}", f"summary page of {task}", f"{task} beside the paper's numbers"]
-    return tables + [f"figure {name} of {task}" for name in figures]
+    tables += [f"page of {name} of {task}" for name in ("comparisons", "corpora", "runs", "versus_paper")]
+    tables += [f"complexity and run times of {task}", f"first page of {task}'s report"]
+    return [*tables, f"figures of single methods on {task}", *(f"figure {name} of {task}" for name in figures)]

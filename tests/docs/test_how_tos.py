@@ -13,7 +13,7 @@ from textwrap import dedent
 import pytest
 import yaml
 from sample_media import make_clip
-from workspace import METHODS, REPOSITORY, RUN, Workspace, of_method
+from workspace import LABELS, METHODS, REPOSITORY, RUN, Workspace, of_method
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +74,26 @@ def test_own_clips_from_the_table_to_the_summary(with_demo):
     found = rows(with_demo.path("results/mine/summary.csv"))
     assert {row["method"] for row in found} == set(yaml.safe_load(config)["task_definitions"]["mine"]["methods"])
     assert all("one test group: no interval" in row["note"] for row in found)
+
+
+def test_own_clips_from_a_folder_to_the_summary(with_demo):
+    for label in LABELS:
+        for number, speaker in enumerate(("anna", "ben", "cleo", "dan")):
+            place = with_demo.path(f"data/clips/{label}/{speaker}/01.mp4")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.link(with_demo.path(f"data/tiny/{label}_{number}.mp4"), place)
+    before = with_demo.dates("data/clips")
+    said = type_in(with_demo, blocks("own_data.md", "bash"))
+    (shown,) = blocks("own_data.md", "output")
+    assert re.sub(r"--cores \d+", "--cores 2", said) == shown
+    next_commands = said.rpartition("\nnext\n")[2].splitlines()
+    assert len(next_commands) == 2 and "nothing is missing" in type_in(with_demo, next_commands)
+    found = rows(with_demo.path("results/clips/summary.csv"))
+    assert {(row["method"], row["openness"]) for row in found} >= {("linear_msp", "k3u1"), ("linear_msp", "k2u2")}
+    assert with_demo.dates("data/clips") == before
+    # the table can be corrected by hand: its clips are listed anew
+    with_demo.edit("config/clips/clips.tsv", "fear_dan_01", "fear_dan_1")
+    assert "list the clips of clips" in type_in(with_demo, [next_commands[1].replace("snakemake ", "snakemake -n ")])
 
 
 def test_a_method_is_added(finished):

@@ -34,9 +34,9 @@ def test_verbs_are_the_rules():
         for line in path.read_text().splitlines():
             if line.startswith(("rule ", "checkpoint ")):
                 rules.add(line.split()[1].rstrip(":"))
-    # a user draws class splits once and commits them; no rule does it behind their back. Rules of series are made in a
-    # loop over tasks and levels; `show` and `list` print for people
-    assert set(STAGES) - rules == {"draw_splits", "series", "show", "list"} and rules <= set(STAGES)
+    # a user starts with `init` or draws class splits, once, and commits the files; no rule does it behind their back.
+    # Rules of series are made in a loop over tasks and levels; `show` and `list` print for people
+    assert set(STAGES) - rules == {"draw_splits", "init", "series", "show", "list"} and rules <= set(STAGES)
 
 
 def test_a_users_error_is_one_line_and_debug_shows_the_traceback(tmp_path):

@@ -255,7 +255,7 @@ def test_a_figure_of_the_paper_is_a_target_and_has_four_files(finished):
 def test_a_new_figure_is_its_function_and_its_entry(finished):
     finished.path("hcep/figures/dummy.py").write_text("from hcep.figures.fig9 import fig9_figure as dummy_figure\n")
     first = '    "fig9": FigureEntry('
-    entry = '    "dummy": FigureEntry("hcep.figures.dummy:dummy_figure", ("scores.h5", "metrics.json")),\n'
+    entry = '    "dummy": FigureEntry("hcep.figures.dummy:dummy_figure", "curves", ("scores.h5", "metrics.json")),\n'
     finished.edit("hcep/registry.py", first, entry + first)
     assert finished.snakemake().finished == ["figure dummy of tiny"]
     assert finished.path("results/tiny/figures/dummy.svg").read_text().startswith("<?xml")

@@ -65,7 +65,7 @@ rule table:
         shell_command("table")
 
 
-rule page_of_table:
+rule table_page:
     input:
         table="results/tables/{table}.csv",
     output:
@@ -76,7 +76,7 @@ rule page_of_table:
             labels={"table": "{table}", "as": "page"},
         ),
     log:
-        "logs/page_of_table/{table}.log",
+        "logs/table_page/{table}.log",
     localrule: True
     conda:
         "../../envs/hcep.yaml"
