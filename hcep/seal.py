@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,27 @@ from hcep.errors import HcepError
 from hcep.files import remake, write_json
 
 SEAL = "seal"
+
+
+# what h5py raises where the bytes of a file are damaged
+DAMAGE = (OSError, LookupError, ValueError, RuntimeError, TypeError, UnicodeError, OverflowError, MemoryError)
+
+
+@contextmanager
+def open_hdf5(path: Path, remedy: str = "", *, named: Path | None = None) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading; a file that is not whole is an HcepError, also where that shows while it is read.
+
+    Mode r leaves the file's date alone; without locking, readers on a network file system do not disturb each other.
+    `named` is the name to use in errors.
+    """
+    named = named or Path(path)
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise HcepError("is missing", file=named, remedy=remedy or "run the workflow, which makes it") from error
+    except DAMAGE as error:
+        raise HcepError(f"is not a whole HDF5 file ({error})", file=named, remedy=remedy or remake(named)) from error
 
 
 def seal_file(file: h5py.File, leave: Sequence[str] = ()) -> None:
@@ -52,12 +74,8 @@ def check_file(file: h5py.File, path: Path, remedy: str = "", leave: Sequence[st
             if not name.startswith(tuple(leave)) and digests[name] != _digest_of(item):
                 raise HcepError(f"its {name} does not match its digest", file=path, remedy=remedy)
 
-    try:
-        file.visititems(add)
-        found = _root(digests, file)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise HcepError(f"cannot be read whole ({error})", file=path, remedy=remedy) from error
-    if found != stored:
+    file.visititems(add)
+    if _root(digests, file) != stored:
         raise HcepError("its content does not match its digest", file=path, remedy=remedy)
 
 

@@ -18,7 +18,7 @@ from hcep.errors import HcepError
 from hcep.evaluation.metrics import Floats
 from hcep.evaluation.scores import IDENTITY, Scores, clip_keys, group_keys
 from hcep.files import atomic_path, digest, sha256_file
-from hcep.seal import check_file, read_sealed_json, seal_file
+from hcep.seal import check_file, open_hdf5, read_sealed_json, seal_file
 
 AGAIN = "run the evaluate step of this run again"
 
@@ -121,15 +121,10 @@ def _read_metrics(file: Path) -> dict[str, Any]:
 
 
 def _read_replicates(file: Path, again: str) -> tuple[dict[str, Any], dict[str, Floats]]:
-    try:
-        with h5py.File(file, "r") as handle:
-            check_file(handle, file, again)
-            written = json.loads(handle["metrics"].asstr()[()])
-            return written, {name: values[()] for name, values in handle["replicates"].items()}
-    except FileNotFoundError as error:
-        raise HcepError("the file does not exist", file=file, remedy=again) from error
-    except (OSError, KeyError, ValueError) as error:
-        raise HcepError(f"not a readable file of replicates ({error})", file=file, remedy=again) from error
+    with open_hdf5(file, again) as handle:
+        check_file(handle, file, again)
+        written = json.loads(handle["metrics"].asstr()[()])
+        return written, {name: values[()] for name, values in handle["replicates"].items()}
 
 
 def _refuse_changed(file: Path, metrics: dict[str, Any], written: dict[str, Any]) -> None:

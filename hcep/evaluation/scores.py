@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hcep.errors import HcepError
 from hcep.files import atomic_path
-from hcep.seal import check_file, seal_file
+from hcep.seal import check_file, open_hdf5, seal_file
 
 TEXT_COLUMNS = ("dataset", "clip", "part", "label", "group", "prediction", "flags")
 PARTS = ("train", "test")
@@ -193,14 +193,9 @@ def read_scores(path: str | Path, *, features: bool = True) -> Scores:
         The file is no HDF5 file, lacks a dataset or attribute, or its content breaks a rule of `write_scores`.
     """
     path = Path(path)
-    try:
-        with h5py.File(path, "r") as handle:
-            check_file(handle, path, _AGAIN, leave=() if features else ("features",))
-            scores = _arrays(_read(handle, features))
-    except FileNotFoundError as error:
-        raise HcepError("the file does not exist", file=path, remedy=_AGAIN) from error
-    except (OSError, KeyError, ValueError) as error:
-        raise HcepError(f"not a readable scores file ({error})", file=path, remedy=_AGAIN) from error
+    with open_hdf5(path, _AGAIN) as handle:
+        check_file(handle, path, _AGAIN, leave=() if features else ("features",))
+        scores = _arrays(_read(handle, features))
     _check_shapes(scores, path)
     _check_values(scores, path)
     return scores

@@ -16,7 +16,7 @@ import xxhash
 from hcep.datasets.manifest_file import Clip, read_manifest
 from hcep.errors import HcepError
 from hcep.files import atomic_path, remake
-from hcep.seal import check_file, seal_file
+from hcep.seal import check_file, open_hdf5, seal_file
 
 # kind of shard -> name of its main array, and the flag of a clip that lacks it
 ARRAYS = {"frames": "frames", "audio": "waveform", "text": "text"}
@@ -84,19 +84,6 @@ def clips_of_shard(manifest: Path, shard: str) -> list[Clip]:
     if not (number.isdigit() and count.isdigit() and 0 <= int(number) < int(count)):
         raise HcepError(f"{shard!r} is not the name of a shard", remedy="use a name like 007-of-064")
     return [clip for clip in read_manifest(manifest) if shard_of(clip, int(count)) == shard]
-
-
-def open_shard(path: Path) -> h5py.File:
-    """Open an HDF5 file for reading; a file that is not whole is an HcepError.
-
-    Mode r leaves the file's date alone; without locking, readers on a network file system do not disturb each other.
-    """
-    try:
-        return h5py.File(path, "r", locking=False)
-    except OSError as error:
-        if not Path(path).exists():
-            raise HcepError("is missing", file=path, remedy="run the workflow, which makes it") from error
-        raise HcepError(f"is not a whole HDF5 file ({error})", file=path, remedy=remake(path)) from error
 
 
 def _digest(value: Any) -> str:
@@ -260,7 +247,7 @@ def verify_shard(path: Path, kind: str, *, named: Path | None = None, written: S
         When it is damaged, of another kind, or its content does not match its digest.
     """
     named = named or path
-    with open_shard(path) as file:
+    with open_hdf5(path, named=named) as file:
         try:
             found = str(file.attrs["kind"])
             check_shard(file, named, found)

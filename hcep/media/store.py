@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +14,8 @@ import numpy as np
 
 from hcep.errors import HcepError
 from hcep.files import digest, remake
-from hcep.media.shards import ARRAYS, SUMS, check_row, check_shard, chunk_offsets, open_shard, read_strings
-from hcep.seal import check_file
+from hcep.media.shards import ARRAYS, SUMS, check_row, check_shard, chunk_offsets, read_strings
+from hcep.seal import check_file, open_hdf5
 
 
 class MappedArray(NamedTuple):
@@ -95,7 +96,7 @@ class ClipStore(Store):
 
     def __init__(self, index: Path, folder: Path) -> None:
         self.index, self.folder = Path(index), Path(folder)
-        with open_shard(self.index) as file:
+        with open_hdf5(self.index) as file:
             check_file(file, self.index)
             try:
                 names, shards, flags = (read_strings(file, name) for name in ("clip", "shard", "flags"))
@@ -137,20 +138,19 @@ class ClipStore(Store):
             places.setdefault(shard, []).append((row, position))
         return {shard: sorted(places[shard]) for shard in sorted(places)}
 
-    def _open(self, kind: str, name: str) -> tuple[Path, h5py.File]:
+    @contextmanager
+    def _open(self, kind: str, name: str) -> Iterator[tuple[Path, h5py.File]]:
         """Open a shard, refusing one that is not the one that was indexed."""
         path = self.folder / kind / f"{name}.h5"
-        file = open_shard(path)
-        if file.attrs.get("sha256") != self._sums[kind].get(name):
-            file.close()
-            raise HcepError("is not the shard that was indexed", file=path, remedy="run index_cache again")
-        check_shard(file, path, kind)
-        return path, file
+        with open_hdf5(path) as file:
+            if file.attrs.get("sha256") != self._sums[kind].get(name):
+                raise HcepError("is not the shard that was indexed", file=path, remedy="run index_cache again")
+            check_shard(file, path, kind)
+            yield path, file
 
     def _mapped(self, kind: str, name: str) -> MappedArray:
         if (kind, name) not in self._arrays:
-            path, file = self._open(kind, name)
-            with file:
+            with self._open(kind, name) as (path, file):
                 array = file[ARRAYS[kind]]
                 offsets, shape, dtype = chunk_offsets(array, path), array.shape[1:], array.dtype
                 sums = file[SUMS][:].tolist()
@@ -182,8 +182,7 @@ class ClipStore(Store):
         output: list[Any] = [None] * len(clips)
         for name, pairs in self._places(clips).items():
             if (name, column) not in self._columns:
-                path, file = self._open(kind, name)
-                with file:
+                with self._open(kind, name) as (path, file):
                     if column not in file:
                         raise HcepError(f"lacks the column {column}", file=path, remedy=remake(path))
                     values = read_strings(file, column) if kind == "text" else file[column][:].tolist()

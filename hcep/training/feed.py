@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from hcep.errors import HcepError
-from hcep.media.shards import open_shard
 from hcep.media.store import Store
 from hcep.methods.method import MODALITIES, Batch
-from hcep.seal import check_file
+from hcep.seal import check_file, open_hdf5
 
 MISSING_FLAGS = ("no_text", "no_video", "no_audio")  # in the order of MODALITIES
 READ_AT_ONCE = 256  # clips, when media move to an accelerator
@@ -196,7 +195,7 @@ class FeatureFeed(Feed):
         found: dict[str, tuple[str, list[np.ndarray]]] = {}
         wanted = set(clips)
         for path in shards:
-            with open_shard(path) as file:
+            with open_hdf5(path) as file:
                 check_file(file, path)
                 for key, values in made_with.items():
                     if file.attrs.get(key) not in values:

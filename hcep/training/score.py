@@ -42,12 +42,13 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
     tested = [*split.test_known, *split.test_unknown]
     if not split.train or not tested:
         raise HcepError("the split has no training clip or no test clip", file=inputs.split)
-    changed = [name for name, found in run.made_of().items() if metadata["made_of"].get(name) != found]
+    clips = [*split.train, *tested]
+    feed = run.feed(clips)
+    made_of = run.made_of()
+    changed = [name for name, found in made_of.items() if metadata["made_of"].get(name) != found]
     if changed:
         cause = f"was trained with another content of {', '.join(changed)}"
         raise HcepError(cause, file=checkpoint, remedy="train again")
-    clips = [*split.train, *tested]
-    feed = run.feed(clips)
     method = run.build(feed)
     method.load_state_dict(state)
     title = f"score {name} {split.openness} {split.split}"
@@ -93,6 +94,6 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
             text_kind=";".join(kinds),
             faces=run.store.faces,
             left_out=split.left_out_classes,
-            made_of={"model": sha256_file(checkpoint)} | run.made_of(),
+            made_of={"model": sha256_file(checkpoint)} | made_of,
         ),
     )

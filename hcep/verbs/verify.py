@@ -10,10 +10,11 @@ from pathlib import Path
 from hcep.errors import HcepError
 from hcep.evaluation.scores import read_scores
 from hcep.files import check_table, seal_beside, sha256_file
-from hcep.media.shards import ARRAYS, open_shard, verify_shard
+from hcep.media.shards import ARRAYS, verify_shard
 from hcep.progress import progress
-from hcep.seal import check_file, read_sealed_json
+from hcep.seal import SEAL, check_file, open_hdf5, read_sealed_json
 
+# these have a seal, also where a damaged one no longer shows it
 SEALED_JSON = ("metrics.json", "timing.json", "tuned.json", "encoder.json")
 
 
@@ -66,13 +67,13 @@ def _check_of(file: Path) -> Callable[[Path], object] | None:
         return _check_model
     if file.suffix == ".safetensors" and (file.parent / "encoder.json").is_file():
         return _check_weights
-    if file.suffix == ".json" and (file.name in SEALED_JSON or file.parents[1].name == "splits"):
+    if file.suffix == ".json" and (file.name in SEALED_JSON or f'"{SEAL}"'.encode() in file.read_bytes()):
         return read_sealed_json
     return check_table if seal_beside(file).is_file() else None
 
 
 def _check_hdf5(file: Path) -> None:
-    with open_shard(file) as opened:
+    with open_hdf5(file) as opened:
         check_file(opened, file)
 
 
@@ -93,7 +94,7 @@ def _strangers(files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     """Whole files that were not made from the ones beside them."""
     whole = set(files)
     for file in files:
-        source = file.with_name({"scores.h5": "model.safetensors", "metrics.json": "scores.h5"}.get(file.name, ""))
+        source = file.parent / {"scores.h5": "model.safetensors", "metrics.json": "scores.h5"}.get(file.name, "")
         if source in whole and _made_of(file) != sha256_file(source):
             yield file, f"was made from another {source.name}"
 
