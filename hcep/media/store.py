@@ -19,12 +19,13 @@ from hcep.seal import check_file, open_hdf5
 
 
 class MappedArray(NamedTuple):
-    """The bytes of a shard, where each row starts in them, their sums, and a row's shape, type and width in bytes."""
+    """The bytes of a shard, where each row starts in them, their sums, which of them were compared, and a row's shape, type and width."""
 
     path: Path
     content: np.ndarray
     offsets: list[int]
     sums: list[int]
+    checked: bytearray
     shape: tuple[int, ...]
     dtype: np.dtype
     width: int
@@ -159,7 +160,9 @@ class ClipStore(Store):
                 raise HcepError("ends before its last clip", file=path, remedy=remake(path))
             # a plain array: indexing a memmap object costs more than copying a small clip
             content = np.asarray(np.memmap(path, np.uint8, "r")) if offsets else np.zeros(0, np.uint8)
-            self._arrays[kind, name] = MappedArray(path, content, offsets, sums, shape, dtype, width)
+            self._arrays[kind, name] = MappedArray(
+                path, content, offsets, sums, bytearray(len(sums)), shape, dtype, width
+            )
         return self._arrays[kind, name]
 
     def _read(self, kind: str, clips: Sequence[str]) -> np.ndarray:
@@ -173,8 +176,10 @@ class ClipStore(Store):
             for row, position in pairs:
                 start = mapped.offsets[row]
                 source = mapped.content[start : start + mapped.width]
-                # the sum first: the copy then finds the bytes in the processor's cache
-                check_row(source, mapped.sums[row], mapped.path, clips[position])
+                if not mapped.checked[row]:
+                    # the sum first: the copy then finds the bytes in the processor's cache
+                    check_row(source, mapped.sums[row], mapped.path, clips[position])
+                    mapped.checked[row] = True
                 flat[position] = source
         return output
 

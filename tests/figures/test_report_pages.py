@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from hcep.figures.costs_page import write_costs_page
 from hcep.figures.method_figures import draw_method_figures
 from hcep.figures.overview import write_overview
 from hcep.figures.table_page import write_table_page
-from hcep.files import write_json, write_table
+from hcep.files import write_table
 
 SPLIT = {
     **{"task": "t", "openness": "k2u1", "split": "split1", "known": ["anger", "joy"], "unknown": ["<fear>"]},
@@ -40,7 +39,7 @@ def overview_of(folder: Path, rows, comparisons=(), settings=({"lr": 0.1, "words
     costs = [{"method": row["method"], "encoder": "small"} for row in rows]
     write_table(folder / "complexity.csv", ["method", "encoder"], costs)
     (folder / "forest.svg").write_text("<svg/>")
-    write_json(folder / "split1.json", SPLIT)
+    write_sealed_json(folder / "split1.json", SPLIT)
     runs = [folder / f"run{number}" for number, _ in enumerate(settings)]
     for run, own in zip(runs, settings, strict=True):
         write_scores(run / "scores.h5", make_scores(n=20, settings=own))
@@ -119,10 +118,12 @@ def test_a_table_page_has_every_cell_and_says_once_what_all_rows_share(tmp_path)
 def run_with_times(folder: Path, method: str, speeds: list[float], seconds: float) -> Path:
     area = {"value": 0.5, "lo": 0.4, "hi": 0.6}
     identity = {"task": "t", "method": method, "openness": "k2u1", "split": "split1", "seed": 0, "n_train": 120}
-    write_json(folder / "metrics.json", identity | {"classes": ["a"], "stand_in": False, "auroc": area, "oscr": area})
+    write_sealed_json(
+        folder / "metrics.json", identity | {"classes": ["a"], "stand_in": False, "auroc": area, "oscr": area}
+    )
     write_table(folder / "history.csv", ["samples_per_s"], [{"samples_per_s": speed} for speed in speeds])
     timing = {"clips": 80, "seconds": seconds, "memory_gb": 1.5, "device": "cpu"}
-    (folder / "timing.json").write_text(json.dumps(timing))
+    write_sealed_json(folder / "timing.json", timing)
     return folder
 
 
@@ -147,7 +148,7 @@ def test_figures_of_single_methods_leave_no_picture_of_one_that_has_gone(tmp_pat
         write_scores(folder / "scores.h5", make_scores(n=20, method=method, openness=level))
         area = {"value": 0.5, "lo": 0.4, "hi": 0.6}
         identity = {"method": method, "openness": level, "split": "split1", "classes": ["anger", "joy", "fear"]}
-        write_json(folder / "metrics.json", identity | {"stand_in": True, "auroc": area, "oscr": area})
+        write_sealed_json(folder / "metrics.json", identity | {"stand_in": True, "auroc": area, "oscr": area})
         row = {"acceptance": 0.95, **dict.fromkeys(("test_tpr", "test_ccr", "test_fpr"), 0.5)}
         row |= dict.fromkeys(("tpr_minus_fpr", "ccr_minus_fpr"), 0)
         write_table(folder / "thresholds.csv", list(row), [row])

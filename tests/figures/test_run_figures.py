@@ -28,7 +28,7 @@ from hcep.figures.fig7 import fig7_figure
 from hcep.figures.fig9 import DRAWS, GRID, fig9_figure, run_rates
 from hcep.figures.run_files import read_run_files
 from hcep.figures.style import COLUMN, METHODS, SMALL, draw_figure, figure_style, method_style, series_styles
-from hcep.files import read_table, write_json, write_table
+from hcep.files import read_table, write_table
 
 THRESHOLDS = ["acceptance", "threshold", "default", "test_tpr", "test_ccr", "test_fpr"]
 THRESHOLDS += ["tpr_minus_fpr", "ccr_minus_fpr"]
@@ -76,7 +76,7 @@ def write_run(root: Path, method: str, openness: str, split: str, seed: int = 0,
     area = {"value": 0.7 + shift, "lo": 0.6, "hi": 0.8}
     identity = {"task": "demo", "method": method, "openness": openness, "split": split, "seed": seed}
     marks = {"classes": ["anger", "fear", "joy"], "stand_in": True, "bootstrap_seed": 0, "confidence": 0.9}
-    write_json(folder / "metrics.json", {**identity, **marks, "auroc": area, "oscr": area})
+    write_sealed_json(folder / "metrics.json", {**identity, **marks, "auroc": area, "oscr": area})
     rates = [(0.5, 3, "false", 0.5, 0.4, 0.1 + shift, 0.4, 0.3), (0.95, 2, "true", 0.9, 0.7, 0.4, 0.5, 0.3)]
     write_table(folder / "thresholds.csv", THRESHOLDS, [dict(zip(THRESHOLDS, rate, strict=True)) for rate in rates])
     history = [
