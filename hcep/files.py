@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ from hcep.errors import HcepError
 
 def remake(path: str | Path) -> str:
     """What to do about a damaged file of the workflow: Snakemake makes a missing one only when asked by name."""
-    return f"delete it and make it again by its name: snakemake --cores 1 {path}; then what you wanted"
+    name = shlex.quote(str(path))
+    return f"delete it, make it again by its name (snakemake --cores 1 {name}), then run again what you wanted"
 
 
 @contextmanager
@@ -89,8 +91,9 @@ def check_table(path: Path) -> None:
         The table was changed after it was written.
     """
     beside = seal_beside(path)
-    if beside.is_file() and path.is_file() and beside.read_text(encoding="ascii").strip() != sha256_file(path):
-        raise HcepError("its content does not match its digest", file=path, remedy=remake(path))
+    if beside.is_file() and path.is_file() and beside.read_bytes().strip() != sha256_file(path).encode():
+        remedy = f"{remake(path)}; or, if you changed it yourself, delete {shlex.quote(str(beside))}"
+        raise HcepError(f"its content does not match its digest in {beside.name}", file=path, remedy=remedy)
 
 
 def read_table(path: str | Path, *, delimiter: str = ",") -> list[dict[str, str]]:

@@ -19,8 +19,7 @@ from hcep.errors import HcepError
 from hcep.files import remake, write_json
 
 SEAL = "seal"
-
-
+NO_SEAL = "has no digest of its content: an older version of hcep or another program wrote it"
 # what h5py raises where the bytes of a file are damaged
 DAMAGE = (OSError, LookupError, ValueError, RuntimeError, TypeError, UnicodeError, OverflowError, MemoryError)
 
@@ -65,7 +64,7 @@ def check_file(file: h5py.File, path: Path, remedy: str = "", leave: Sequence[st
     stored = file.attrs.get(SEAL)
     remedy = remedy or remake(path)
     if stored is None:
-        raise HcepError("has no digest of its content: another version of hcep made it", file=path, remedy=remedy)
+        raise HcepError(NO_SEAL, file=path, remedy=remedy)
     digests: dict[str, str] = {}
 
     def add(name: str, item: Any) -> None:
@@ -122,9 +121,12 @@ def read_sealed_json(path: str | Path, remedy: str = "") -> dict[str, Any]:
     except FileNotFoundError as error:
         raise HcepError("the file does not exist", file=path, remedy=remedy) from error
     except ValueError as error:
-        raise HcepError(f"is no whole JSON file ({error})", file=path, remedy=remedy) from error
-    if not isinstance(content, dict) or SEAL not in content:
-        raise HcepError("has no digest of its content: another version of hcep made it", file=path, remedy=remedy)
+        row = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        raise HcepError(f"not valid JSON: {error}", file=path, row=row, remedy=remedy) from error
+    if not isinstance(content, dict):
+        raise HcepError("not a JSON object", file=path, remedy=remedy)
+    if SEAL not in content:
+        raise HcepError(NO_SEAL, file=path, remedy=remedy)
     if content.pop(SEAL) != _text_digest(content):
         raise HcepError("its content does not match its digest", file=path, remedy=remedy)
     return content

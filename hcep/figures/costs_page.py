@@ -80,12 +80,12 @@ def _training(run: RunFiles) -> tuple[float, float, float]:
 
 
 def _timing(file: Path) -> dict[str, float]:
+    again = "run the score step of this run again"
+    found = read_sealed_json(file, again)
     try:
-        found = read_sealed_json(file)
         return {name: found[name] for name in TIMED}
     except KeyError as error:
-        cause = f"cannot be read as the times of a run ({error!r})"
-        raise HcepError(cause, file=file, remedy="run the score step of this run again") from error
+        raise HcepError(f"cannot be read as the times of a run ({error!r})", file=file, remedy=again) from error
 
 
 def _median(values: Sequence[float]) -> str:

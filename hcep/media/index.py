@@ -81,7 +81,7 @@ def index_cache(
     aside = qc.with_name(f"{qc.stem}.failed.tsv")
     if len(failed) > max_failures * len(rows):
         # a declared output is deleted when its job fails; this one is not declared
-        write_table(aside, columns, rows, delimiter="\t")
+        write_table(aside, columns, rows, delimiter="\t", seal=False)
         some = "; ".join(f"{row['clip']}: {row['reason']}" for row in failed[:3])
         cause = f"{len(failed)} of {len(rows)} clips failed, the limit is {max_failures:.2%} ({some})"
         raise HcepError(cause, file=aside, remedy="mend the release, or raise `max_failures` of the dataset entry")
@@ -107,9 +107,8 @@ def _places(clips: Sequence[Clip], read: Mapping[str, Sequence[Shard]]) -> dict[
                 seen.add(name)
                 place = places.setdefault(name, Place(shard.path.stem, row, {}, {}, {}))
                 if place.row != row:
-                    raise HcepError(
-                        f"clip {name!r} is in another row than elsewhere", file=shard.path, remedy=remake(shard.path)
-                    )
+                    cause = f"clip {name!r} is in another row than elsewhere"
+                    raise HcepError(cause, file=shard.path, remedy=remake(shard.path))
                 place.flags[kind], place.reasons[kind], place.seconds[kind] = flag, reason, seconds
         if missing := sorted(set(wanted) - seen):
             cause = f"{len(missing)} clips of the manifest are in no {kind} shard, the first is {missing[0]!r}"

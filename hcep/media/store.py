@@ -19,7 +19,7 @@ from hcep.seal import check_file, open_hdf5
 
 
 class MappedArray(NamedTuple):
-    """The bytes of a shard, where each row starts in them, their sums, which of them were compared, and a row's shape, type and width."""
+    """The bytes of a shard, where each row starts in them, its sum, whether it was compared, and a row's form."""
 
     path: Path
     content: np.ndarray
@@ -106,9 +106,8 @@ class ClipStore(Store):
                 self.digest = str(file.attrs["digest"])
                 self.faces = str(json.loads(file.attrs["settings"])["frames"].get("faces", ""))
             except (KeyError, OSError, ValueError) as error:
-                raise HcepError(
-                    f"is not a whole index ({error})", file=self.index, remedy=remake(self.index)
-                ) from error
+                cause = f"is not a whole index ({error})"
+                raise HcepError(cause, file=self.index, remedy=remake(self.index)) from error
         self.digests = [self.digest]
         self._place = dict(zip(names, zip(shards, rows, strict=True), strict=True))
         self._flags = dict(zip(names, flags, strict=True))

@@ -93,10 +93,10 @@ class Run:
         other.settings, other._numbered = settings, 0
         return other
 
-    def made_of(self) -> dict[str, Any]:
+    def made_of(self) -> dict[str, str]:
         """Digests of what the run reads beside its encoder: the index, the split, and cached features."""
-        files = {"split": self.inputs.split, **{f"features/{path.stem}": path for path in self.inputs.features}}
-        return {"index": self.store.digest} | {name: sha256_file(path) for name, path in files.items()}
+        features = digest([sha256_file(path) for path in self.inputs.features])
+        return {"index": self.store.digest, "split": sha256_file(self.inputs.split), "features": features}
 
     def folder(self, work: Path, *job: str) -> Path:
         """Folder of the resume state of a job, below `work`.
