@@ -1,4 +1,4 @@
-"""Give a file that a test has changed the digest of its new content, so that the checks behind the digest are reached."""
+"""Seal anew what a test has changed, so that the checks behind the digest are reached."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ def test_stale_and_foreign_metrics_are_refused(tmp_path):
     assert tables(tmp_path, [folder], task="demo")
     file, metrics = folder / "metrics.json", metrics_of(folder)
     file.write_text(file.read_text().replace('"seed": 1', '"seed": 9'))
-    with pytest.raises(HcepError, match="does not match its digest.*run the evaluate step"):
+    with pytest.raises(HcepError, match=r"does not match its digest.*run the evaluate step"):
         tables(tmp_path, [folder], task="demo")
     write_sealed_json(file, metrics | {"auroc": metrics["auroc"] | {"value": 0.5}})
     with pytest.raises(HcepError, match="the scores give"):
@@ -316,7 +316,7 @@ def test_replaced_scores_and_replicates_are_refused(tmp_path):
         (folder / "replicates.h5").unlink()
         if content is not None:
             (folder / "replicates.h5").write_bytes(content)
-        with pytest.raises(HcepError, match=f"{cause}.*run the evaluate step"):
+        with pytest.raises(HcepError, match=rf"{cause}.*run the evaluate step"):
             tables(tmp_path, [folder], task="demo")
     (folder / "replicates.h5").write_bytes(kept[1])
     assert tables(tmp_path, [folder], task="demo")

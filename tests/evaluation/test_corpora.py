@@ -217,7 +217,7 @@ def test_left_out_classes_survive_the_scores_file(tmp_path):
     assert read_scores(file).left_out == ("envy", "pride, ä")
     with h5py.File(file, "r+") as handle:
         del handle.attrs["seal"]
-    with pytest.raises(HcepError, match="no digest of its content: an older version of hcep.*run the score step"):
+    with pytest.raises(HcepError, match=r"no digest of its content: an older version of hcep.*run the score step"):
         read_scores(file)
     with pytest.raises(HcepError, match="joy cannot be a known class and left out"):
         write_scores(file, make_scores(left_out=("joy",)))

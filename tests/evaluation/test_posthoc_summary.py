@@ -149,7 +149,7 @@ def test_stale_foreign_and_unlike_runs_are_refused(grid, tmp_path):
     make_run(run, clips=0, method="hcep", openness="k3u2", split="split1", seed=0)
     with h5py.File(run / "posthoc.h5", "r+") as handle:
         handle["replicates/own auroc"][0] += 0.1
-    with pytest.raises(HcepError, match="replicates/own auroc does not match its digest.*run the posthoc step"):
+    with pytest.raises(HcepError, match=r"replicates/own auroc does not match its digest.*run the posthoc step"):
         posthoc_summary([run], "demo", output)
     reseal(run / "posthoc.h5")
     with pytest.raises(HcepError, match="the replicates are not those that were written"):

@@ -139,10 +139,10 @@ def test_the_costs_page_has_counts_and_what_the_runs_took(tmp_path):
     assert "m 1 2 5 48 160 1.50 cpu" in text and "none 1 20 1.50 cpu" in text
     assert "m 8 1.5 3 0.1" in text and "the paper's" not in text and "m: x." in text
     (tmp_path / "1" / "timing.json").write_text("{}")
-    with pytest.raises(HcepError, match="no digest of its content.*score step"):
+    with pytest.raises(HcepError, match=r"no digest of its content.*score step"):
         write_costs_page(tmp_path / "complexity.csv", runs, tmp_path / "costs.html", task="t")
     reseal(tmp_path / "1" / "timing.json")
-    with pytest.raises(HcepError, match="cannot be read as the times of a run.*score step"):
+    with pytest.raises(HcepError, match=r"cannot be read as the times of a run.*score step"):
         write_costs_page(tmp_path / "complexity.csv", runs, tmp_path / "costs.html", task="t")
 
 

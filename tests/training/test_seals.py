@@ -14,6 +14,7 @@ from small_cache import inputs_of, run
 
 from hcep import registry
 from hcep.config.methods import base_method
+from hcep.datasets.manifest_file import read_manifest, write_manifest
 from hcep.errors import HcepError
 from hcep.evaluation.evaluate import evaluate
 from hcep.evaluation.replicates import read_evaluated
@@ -153,6 +154,59 @@ def test_whole_files_of_two_runs_are_not_taken_for_one(made, tmp_path, capsys):
     with pytest.raises(HcepError, match="damaged"):
         verify([made / "run"])
     assert "metrics.json: was made from another scores.h5" in capsys.readouterr().out
+
+
+def test_verify_counts_no_file_of_somebody_else_and_says_what_cannot_be_read(made, capsys):
+    (made / "mine.h5").write_bytes(b"somebody's features")
+    (made / "whisper").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (made / "whisper" / name).write_text("{}")
+    # half a file that a killed job left
+    (made / f"frames/.{SHARD}").with_suffix(".tmp.h5").write_bytes(b"half")
+    verify([made])
+    assert " 0 damaged" in capsys.readouterr().out
+    with pytest.raises(HcepError, match="there is no such file or folder"):
+        verify([made / "elsewhere"])
+
+
+def test_what_hangs_on_a_damaged_file_is_named_below_the_working_folder(made, monkeypatch, capsys):
+    for name in ("one", "two"):
+        (made / "results" / name).mkdir(parents=True)
+        (made / "results" / name / "summary.csv").write_text("task\n")
+    shutil.copytree(made / "run", made / "results/one/my run")
+    monkeypatch.chdir(made)
+    for place, behind in (
+        ("results/one/my run/metrics.json", "results/one/summary.csv"),
+        ("index.h5", "results/one/summary.csv results/two/summary.csv"),
+    ):
+        kept = (made / place).read_bytes()
+        (made / place).write_bytes(b"{}")
+        with pytest.raises(HcepError, match="1 of .* files are damaged"):
+            verify([made])
+        named = f"'{place}'" if " " in place else place
+        told = capsys.readouterr().out
+        assert f"  rm {named}\n" in told and f"  snakemake --cores 2 {named} {behind}\n" in told
+        (made / place).write_bytes(kept)
+
+
+def test_a_damaged_seal_of_a_table_is_told_and_how_an_own_change_is_kept(made, capsys):
+    table, seal = made / "run/thresholds.csv", made / "run/.thresholds.csv.sha256"
+    seal.write_bytes(b"\xff" + seal.read_bytes()[1:])
+    with pytest.raises(HcepError, match="damaged"):
+        verify([made])
+    with pytest.raises(HcepError, match=r"digest in \.thresholds.*if you changed it yourself, delete .*\.sha256"):
+        read_table(table)
+    seal.unlink()
+    assert read_table(table)
+
+
+def test_an_edited_manifest_is_refused(made, tmp_path):
+    clips = read_manifest(made / "manifest.tsv")
+    write_manifest(tmp_path / "manifest.tsv", clips)
+    assert read_manifest(tmp_path / "manifest.tsv") == clips
+    in_table(tmp_path / "manifest.tsv")
+    with pytest.raises(HcepError, match=r"manifest\.tsv: its content does not match its digest"):
+        read_manifest(tmp_path / "manifest.tsv")
 
 
 def test_a_model_of_another_split_is_not_scored(made):
