@@ -181,7 +181,7 @@ def test_what_hangs_on_a_damaged_file_is_named_below_the_working_folder(made, mo
     ):
         kept = (made / place).read_bytes()
         (made / place).write_bytes(b"{}")
-        with pytest.raises(HcepError, match="1 of .* files are damaged"):
+        with pytest.raises(HcepError, match=r"1 of .* files are damaged"):
             verify([made])
         named = f"'{place}'" if " " in place else place
         told = capsys.readouterr().out
