@@ -250,7 +250,7 @@ def test_no_source(name, tmp_path):
     figure_of = registry.load(registry.FIGURES[name].target)
     with pytest.raises(HcepError, match=r"no run to draw|is drawn, not 0"):
         figure_of([], "")
-    with pytest.raises(HcepError, match=r"\.(json|csv|h5): (the file does not exist|is missing)"):
+    with pytest.raises(HcepError, match=r"seed0\S*: (the file does not exist|is missing)"):
         figure_of([tmp_path / "hcep/k8u2/split1/seed0"], "")
 
 
