@@ -38,8 +38,8 @@ def verify(paths: Sequence[Path]) -> None:
             raise HcepError("there is no such file or folder", file=path)
         files += [path] if path.is_file() else sorted(found for found in path.rglob("*") if found.is_file())
     # hidden are the digests of tables, and what a killed job left half-written: nothing reads the latter
-    files = [_from_here(file) for file in files if not file.name.startswith(".")]
-    jobs = [(file, check) for file in dict.fromkeys(files) if (check := _check_of(file)) is not None]
+    files = list(dict.fromkeys(_from_here(file) for file in files if not file.name.startswith(".")))
+    jobs = [(file, check) for file in files if (check := _check_of(file)) is not None]
     damaged: dict[Path, str] = {}
     for file, check in progress(jobs, len(jobs), "verify", "file"):
         if cause := _fault(file, check):
@@ -48,6 +48,9 @@ def verify(paths: Sequence[Path]) -> None:
         source = file.with_name(SOURCES[file.name])
         if not {file, source} & damaged.keys() and source.is_file() and (cause := _fault(file, _check_source)):
             damaged[file] = cause
+            if source.suffix == ".safetensors":
+                # either may be the stranger, and scoring a model of another run would hide that
+                damaged[source] = f"{file.name} beside it was not made from it"
     print(f"{len(jobs)} files with a digest, {len(damaged)} damaged; {len(files) - len(jobs)} others (figures, pages)")
     if damaged:
         _tell(damaged)

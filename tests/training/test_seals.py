@@ -149,7 +149,10 @@ def test_whole_files_of_two_runs_are_not_taken_for_one(made, tmp_path, capsys):
     shutil.copy(other / "model.safetensors", made / "run/model.safetensors")
     with pytest.raises(HcepError, match="damaged"):
         verify([made / "run"])
-    assert "scores.h5: was made from another model.safetensors" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "scores.h5: was made from another model.safetensors" in told
+    # the model may be the stranger as well as the scores
+    assert f"rm {made}/run/model.safetensors {made}/run/scores.h5\n" in told
     shutil.copy(other / "scores.h5", made / "run/scores.h5")
     with pytest.raises(HcepError, match="damaged"):
         verify([made / "run"])
