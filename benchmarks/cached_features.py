@@ -23,6 +23,7 @@ from train import NAMES, ROOT, device_name
 from hcep import registry
 from hcep.config.whole import Config
 from hcep.methods.method import MODALITIES, Sizes
+from hcep.seal import seal_file
 from hcep.training.feed import FeatureFeed
 from hcep.training.loop import Trainer
 
@@ -41,6 +42,7 @@ def write_features(path: Path, count: int) -> list[str]:
         file.create_dataset("flags", data=[""] * count, dtype=h5py.string_dtype())
         for name, width in zip(MODALITIES, (SIZES.text, SIZES.vision, SIZES.audio), strict=True):
             file.create_dataset(name, data=rng.standard_normal((count, width), dtype=np.float32))
+        seal_file(file)
     return clips
 
 

@@ -1,5 +1,8 @@
 """One epoch in random order from shards through ClipStore, against numpy.memmap over the same bytes; JSON lines.
 
+A clip is compared with its sum when a reader reads it first: `first` are readers that are new in each round.
+`unchecked` is the same as `first` without that.
+
 Usage: python benchmarks/read_shards.py [--rounds 5] [--folder DIR]
 """
 
@@ -12,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
@@ -68,21 +72,32 @@ def measure(folder: Path, count: int, size: int, rounds: int) -> None:
         for batch in batches:
             store.frames([names[n] for n in batch])
 
+    def first() -> None:
+        fresh = ClipStore(folder / "index.h5", folder)
+        for batch in batches:
+            fresh.frames([names[n] for n in batch])
+
+    def unchecked() -> None:
+        with patch("hcep.media.store.check_row", lambda *_: None):
+            first()
+
     def theirs() -> None:
         for batch in batches:
             flat[batch]
 
-    ours()
-    theirs()
-    pairs = [(clock(ours), clock(theirs)) for _ in range(rounds)]
+    works = (ours, first, unchecked, theirs)
+    for work in works:
+        work()
+    rows = [[clock(work) for work in works] for _ in range(rounds)]
+    columns = list(zip(works, zip(*rows, strict=True), strict=True))
     result = {
         "benchmark": "read_shards",
         "clips": count,
         "frame_size": size,
         "rounds": rounds,
-        "store_clips_per_s": round(count / statistics.median(a for a, _ in pairs)),
-        "memmap_clips_per_s": round(count / statistics.median(b for _, b in pairs)),
-        "ratio": round(statistics.median(b / a for a, b in pairs), 3),
+        **{f"{work.__name__}_clips_per_s": round(count / statistics.median(column)) for work, column in columns},
+        "first_of_unchecked": round(statistics.median(c / b for _, b, c, _ in rows), 3),
+        "ours_of_memmap": round(statistics.median(d / a for a, _, _, d in rows), 3),
     }
     print(json.dumps(result), flush=True)
 

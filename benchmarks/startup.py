@@ -22,9 +22,9 @@ from synthetic import captions, write_shards
 from train import settings_of
 
 from hcep.encoders.fetch import fetch_encoders
-from hcep.files import write_json
 from hcep.methods.method import Sizes
 from hcep.protocol.make_split import Split
+from hcep.seal import write_sealed_json
 
 LABELS = ("anger", "fear")
 
@@ -46,7 +46,7 @@ def job(folder: Path) -> str:
     labels = {name: LABELS[n % 2] for n, name in enumerate(names)}
     own, one = {name: name for name in names}, dict.fromkeys(names, "d")
     split = Split("t", "k2u1", "split1", LABELS, ("joy",), tuple(names), (), (), (), labels, own, one, ())
-    write_json(folder / "split.json", split._asdict())
+    write_sealed_json(folder / "split.json", split._asdict())
     settings = settings_of("fp32", "auto", 64) | {"epochs": 0}
     command: list[Any] = [
         sys.executable,

@@ -720,6 +720,11 @@ STAGES: dict[str, Stage] = {
             ),
         ),
     ),
+    "verify": Stage(
+        "hcep.verbs.verify:verify",
+        "Compare every file below folders of results or caches with its digest; say how damaged ones are made again.",
+        (option("paths", "files or folders, e.g. results resources", nargs="+", default=REQUIRED, positional=True),),
+    ),
     "show": Stage(
         "hcep.verbs.show:show",
         "Print the summary of a task, or its paired comparisons, as a table: for the terminal, Markdown or LaTeX.",

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from hcep.errors import HcepError, closest
-from hcep.files import write_table
+from hcep.files import check_table, write_table
 
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon"}
 TEXT_KINDS = ("caption", "transcript", "asr", "none")
@@ -265,9 +265,10 @@ def read_manifest(path: str | Path) -> list[Clip]:
     Raises
     ------
     HcepError
-        Naming file, row, cause and remedy; see `check_clips`.
+        Naming file, row, cause and remedy; see `check_clips`. Or it was changed after it was written.
     """
     path = Path(path)
+    check_table(path)
     clips: dict[int, Clip] = {}
     for row, cells in open_table(path):
         if not clips:

@@ -209,4 +209,4 @@ def generate_demo(
         scratch.rename(video)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    write_table(output / "clips.tsv", COLUMNS, (clip.row() for clip in clips), delimiter="\t")
+    write_table(output / "clips.tsv", COLUMNS, (clip.row() for clip in clips), delimiter="\t", seal=False)

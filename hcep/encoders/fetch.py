@@ -8,7 +8,8 @@ from typing import Any
 
 from hcep.encoders.info import AUDIO_FILE, CLIP_FILE, CONFIG_FILE, check_layers, read_info
 from hcep.errors import HcepError
-from hcep.files import atomic_path, sha256_file, write_json
+from hcep.files import atomic_path, sha256_file
+from hcep.seal import write_sealed_json
 
 CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
 PAPER = {
@@ -47,7 +48,7 @@ def fetch_encoders(output: Path, settings: dict[str, Any], name: str) -> None:
             with atomic_path(output / file) as temporary:
                 shutil.copyfile(weights / file, temporary)
         if choice:
-            write_json(output / CONFIG_FILE, read_info(weights) | choice | {"name": name})
+            write_sealed_json(output / CONFIG_FILE, read_info(weights) | choice | {"name": name})
     elif source in ("hub", "random"):
         _build(output, settings, name)
     else:

@@ -23,7 +23,8 @@ from hcep.encoders.info import AUDIO_FILE, CLIP_FILE, CONFIG_FILE, read_info
 from hcep.encoders.text import TextEncoder
 from hcep.encoders.vision import VisionEncoder
 from hcep.errors import HcepError
-from hcep.files import atomic_path, sha256_file, write_json
+from hcep.files import atomic_path, sha256_file
+from hcep.seal import write_sealed_json
 
 TOKEN_STD = 0.02  # open_clip's own start value for token vectors
 
@@ -114,7 +115,7 @@ def save_encoders(
         with atomic_path(folder / name) as temporary:
             save_file({key: value.contiguous() for key, value in values.items()}, temporary)
         digests[name] = sha256_file(folder / name)
-    write_json(folder / CONFIG_FILE, info | {"sha256": digests})
+    write_sealed_json(folder / CONFIG_FILE, info | {"sha256": digests})
 
 
 def unseen_tokens(vocabulary: int, width: int, seed: int) -> Tensor:

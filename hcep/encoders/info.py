@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hcep.errors import HcepError
-from hcep.files import digest, write_json
+from hcep.files import digest
+from hcep.seal import read_sealed_json, write_sealed_json
 
 CLIP_FILE, AUDIO_FILE, CONFIG_FILE = "clip.safetensors", "audio.safetensors", "encoder.json"
 
@@ -18,7 +18,7 @@ def read_info(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / CONFIG_FILE
     if not path.is_file():
         raise HcepError("no encoder here", file=path, remedy="run `hcep fetch_encoders --output <folder>` first")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_sealed_json(path, "delete the folder and fetch it again")
 
 
 def made_by(info: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,4 +61,4 @@ def declare_encoder(name: str, output: Path, width: int, stand_in: bool) -> None
     if width < 1:
         raise HcepError(f"encoder {name} has no width", file="config", remedy="set `width` to the size of its features")
     info = {"name": name, "stand_in": stand_in, "source": "import", "width": width}
-    write_json(output, info | {"sha256": {"declared": digest([name, width])}})
+    write_sealed_json(output, info | {"sha256": {"declared": digest([name, width])}})

@@ -16,7 +16,8 @@ from hcep.evaluation.metrics import Floats, open_set, open_set_curve, open_set_m
 from hcep.evaluation.replicates import digests, write_replicates
 from hcep.evaluation.scores import IDENTITY, Scores, group_keys, read_scores
 from hcep.evaluation.thresholds import ACCEPTANCE, COLUMNS, threshold_table
-from hcep.files import write_json, write_table
+from hcep.files import write_table
+from hcep.seal import write_sealed_json
 
 
 def evaluate(
@@ -63,7 +64,7 @@ def evaluate(
     write_table(curves, curve._fields, [dict(zip(curve._fields, point, strict=True)) for point in points])
     write_table(thresholds, COLUMNS, rows)
     write_replicates(replicates_h5, result, values)
-    write_json(metrics, result)
+    write_sealed_json(metrics, result)
 
 
 def summarise(

@@ -18,6 +18,7 @@ from hcep.errors import HcepError
 from hcep.evaluation.metrics import Floats
 from hcep.evaluation.scores import IDENTITY, Scores, clip_keys, group_keys
 from hcep.files import atomic_path, digest, sha256_file
+from hcep.seal import check_file, open_hdf5, read_sealed_json, seal_file
 
 AGAIN = "run the evaluate step of this run again"
 
@@ -61,6 +62,7 @@ def write_replicates(path: str | Path, metrics: Mapping[str, Any], values: Mappi
         handle["metrics"] = json.dumps(metrics, ensure_ascii=False, sort_keys=True)
         for name, replicates in values.items():
             handle[f"replicates/{name}"] = np.asarray(replicates, dtype=np.float64)
+        seal_file(handle)
 
 
 def read_evaluated(folder: Path) -> tuple[dict[str, Any], dict[str, Floats]]:
@@ -110,25 +112,19 @@ def _refuse_other_scores(folder: Path, metrics: Mapping[str, Any], again: str) -
 
 def _read_metrics(file: Path) -> dict[str, Any]:
     try:
-        metrics = json.loads(file.read_text(encoding="utf-8"))
+        metrics = read_sealed_json(file, AGAIN)
         for name in IDENTITY:
             metrics[name]
-    except FileNotFoundError as error:
-        raise HcepError("the file does not exist", file=file, remedy=AGAIN) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise HcepError(f"not a metrics file ({error!r})", file=file, remedy=AGAIN) from error
     return metrics
 
 
 def _read_replicates(file: Path, again: str) -> tuple[dict[str, Any], dict[str, Floats]]:
-    try:
-        with h5py.File(file, "r") as handle:
-            written = json.loads(handle["metrics"].asstr()[()])
-            return written, {name: values[()] for name, values in handle["replicates"].items()}
-    except FileNotFoundError as error:
-        raise HcepError("the file does not exist", file=file, remedy=again) from error
-    except (OSError, KeyError, ValueError) as error:
-        raise HcepError(f"not a readable file of replicates ({error})", file=file, remedy=again) from error
+    with open_hdf5(file, again) as handle:
+        check_file(handle, file, again)
+        written = json.loads(handle["metrics"].asstr()[()])
+        return written, {name: values[()] for name, values in handle["replicates"].items()}
 
 
 def _refuse_changed(file: Path, metrics: dict[str, Any], written: dict[str, Any]) -> None:

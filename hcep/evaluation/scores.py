@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import h5py
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from hcep.errors import HcepError
 from hcep.files import atomic_path
+from hcep.seal import check_file, open_hdf5, seal_file
 
 TEXT_COLUMNS = ("dataset", "clip", "part", "label", "group", "prediction", "flags")
 PARTS = ("train", "test")
@@ -54,6 +56,8 @@ class Scores(NamedTuple):
         What a reader must know of the split's clips.
     faces : str
         Which faces the frames show, ``release`` or ``boxes``, with others joined by ``;``; '' for whole pictures.
+    made_of : mapping of name to digest
+        The model, the split, the index and the features that the scores come from.
     """
 
     dataset: NDArray[np.str_]
@@ -80,6 +84,7 @@ class Scores(NamedTuple):
     left_out: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     faces: str = ""
+    made_of: Mapping[str, str] = MappingProxyType({})
 
 
 def _check_shapes(scores: Scores, file: Path) -> None:
@@ -159,8 +164,9 @@ def write_scores(path: str | Path, scores: Scores) -> None:
         if scores.faces:
             handle.attrs["faces"] = scores.faces
         handle.attrs["seed"], handle.attrs["stand_in"] = int(scores.seed), bool(scores.stand_in)
-        for name in ("classes", "left_out", "remarks", "settings", "versions"):
+        for name in ("classes", "left_out", "remarks", "settings", "versions", "made_of"):
             handle.attrs[name] = json.dumps(getattr(scores, name), ensure_ascii=False, sort_keys=True)
+        seal_file(handle)
 
 
 def _arrays(scores: Scores) -> Scores:
@@ -174,6 +180,7 @@ def _arrays(scores: Scores) -> Scores:
         classes=tuple(scores.classes),
         left_out=tuple(scores.left_out),
         remarks=tuple(scores.remarks),
+        made_of=dict(scores.made_of),
     )
 
 
@@ -186,13 +193,9 @@ def read_scores(path: str | Path, *, features: bool = True) -> Scores:
         The file is no HDF5 file, lacks a dataset or attribute, or its content breaks a rule of `write_scores`.
     """
     path = Path(path)
-    try:
-        with h5py.File(path, "r") as handle:
-            scores = _arrays(_read(handle, features))
-    except FileNotFoundError as error:
-        raise HcepError("the file does not exist", file=path, remedy=_AGAIN) from error
-    except (OSError, KeyError, ValueError) as error:
-        raise HcepError(f"not a readable scores file ({error})", file=path, remedy=_AGAIN) from error
+    with open_hdf5(path, _AGAIN) as handle:
+        check_file(handle, path, _AGAIN, leave=() if features else ("features",))
+        scores = _arrays(_read(handle, features))
     _check_shapes(scores, path)
     _check_values(scores, path)
     return scores
@@ -205,8 +208,7 @@ def _read(handle: h5py.File, features: bool) -> Scores:
     values |= {name: handle[name][()] for name in ("known", "logits", "score")}
     values |= {name: str(attributes[name]) for name in NAMES}
     values |= {name: json.loads(attributes[name]) for name in ("classes", "settings", "versions")}
-    # files of older versions lack these two
-    values |= {name: json.loads(attributes.get(name, "[]")) for name in ("left_out", "remarks")}
+    values |= {name: json.loads(attributes[name]) for name in ("left_out", "remarks", "made_of")}
     return Scores(
         **values,
         features={name: stored[()] for name, stored in wanted},

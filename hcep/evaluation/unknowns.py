@@ -25,7 +25,8 @@ from hcep.evaluation.posthoc import ABSENT
 from hcep.evaluation.replicates import digests, write_replicates
 from hcep.evaluation.scores import FEATURES, IDENTITY, Scores, group_keys, read_scores
 from hcep.evaluation.thresholds import choose_thresholds
-from hcep.files import write_json, write_table
+from hcep.files import write_table
+from hcep.seal import write_sealed_json
 
 DECLARED = Unknowns()
 NEAREST = tuple(f"nearest_{name}" for name in FEATURES)
@@ -128,7 +129,7 @@ def unknowns(
     content["digests"] = digests(run, source, drawn)
     write_table(output, shown_columns(COLUMNS, rows), rows)
     write_replicates(replicates_h5, content, drawn)
-    write_json(report, content)
+    write_sealed_json(report, content)
 
 
 def reject(run: Scores, acceptance: float) -> Rejected:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 
 from hcep.errors import HcepError
@@ -20,6 +19,7 @@ from hcep.evaluation.metrics import Floats
 from hcep.evaluation.unknowns import CUTS, OVER
 from hcep.files import sha256_file, write_table
 from hcep.protocol.openness import openness_value, parse_openness
+from hcep.seal import check_file, open_hdf5
 
 PLACES = tuple((over, name) for over in OVER for name in CUTS)
 COUNTS = ("rejected", "wrongly_rejected", "unknown_classes", "clusters", "cut", "ari_group")
@@ -80,15 +80,11 @@ def read_unknowns(folder: Path) -> Found:
         unknowns.h5 is missing or unreadable, or was made from other scores than those beside it.
     """
     file, again = folder / "unknowns.h5", "run the unknowns step of this run again"
-    try:
-        with h5py.File(file, "r") as handle:
-            content = json.loads(handle["metrics"].asstr()[()])
-            # a run without clusters has no replicates
-            drawn = {name: values[()] for name, values in handle.get("replicates", {}).items()}
-    except FileNotFoundError as error:
-        raise HcepError("the file does not exist", file=file, remedy=again) from error
-    except (OSError, KeyError, ValueError) as error:
-        raise HcepError(f"not a readable file of clusters ({error})", file=file, remedy=again) from error
+    with open_hdf5(file, again) as handle:
+        check_file(handle, file, again)
+        content = json.loads(handle["metrics"].asstr()[()])
+        # a run without clusters has no replicates
+        drawn = {name: values[()] for name, values in handle.get("replicates", {}).items()}
     scores = folder / "scores.h5"
     if not scores.is_file():
         raise HcepError("the file does not exist", file=scores, remedy="run the score step of this run again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from hcep.errors import HcepError
 from hcep.figures.page import html_page, html_table, html_text
 from hcep.figures.run_files import RunFiles, read_numbers, read_rows, read_run_files
 from hcep.files import read_table, write_text
+from hcep.seal import read_sealed_json
 
 COUNTS = ("learnable_m", "paper_m", "frozen_m", "gflop_per_clip")
 TIMED = ("clips", "seconds", "memory_gb", "device")
@@ -80,12 +80,12 @@ def _training(run: RunFiles) -> tuple[float, float, float]:
 
 
 def _timing(file: Path) -> dict[str, float]:
+    again = "run the score step of this run again"
+    found = read_sealed_json(file, again)
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
         return {name: found[name] for name in TIMED}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        cause = f"cannot be read as the times of a run ({error!r})"
-        raise HcepError(cause, file=file, remedy="run the score step of this run again") from error
+    except KeyError as error:
+        raise HcepError(f"cannot be read as the times of a run ({error!r})", file=file, remedy=again) from error
 
 
 def _median(values: Sequence[float]) -> str:

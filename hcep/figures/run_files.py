@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from hcep.errors import HcepError
 from hcep.files import read_table
 from hcep.protocol.openness import openness_value, parse_openness
+from hcep.seal import read_sealed_json
 
 Floats = NDArray[np.float64]
 
@@ -44,13 +44,11 @@ def _read_run(folder: Path) -> RunFiles:
     file = folder / "metrics.json"
     again = "run the evaluate step of this run again"
     try:
-        metrics = json.loads(file.read_text(encoding="utf-8"))
+        metrics = read_sealed_json(file, again)
         method, openness, split = str(metrics["method"]), str(metrics["openness"]), str(metrics["split"])
         run = RunFiles(folder, method, openness, split, metrics)
         areas = [float(metrics[name]["value"]) for name in ("auroc", "oscr")]
         usable = bool(metrics["classes"]) and isinstance(metrics["stand_in"], bool) and all(map(math.isfinite, areas))
-    except FileNotFoundError as error:
-        raise HcepError("the file does not exist", file=file, remedy=again) from error
     except (ValueError, KeyError, TypeError) as error:
         raise HcepError(f"not a metrics file ({error!r})", file=file, remedy=again) from error
     if not usable:

@@ -178,7 +178,8 @@ def draw_figure(
         data = output.with_suffix(".csv")
         if data not in map(Path, sources):
             columns = list(dict.fromkeys(name for row in rows for name in row))
-            write_table(data, columns, [{name: _cell(value) for name, value in row.items()} for row in rows])
+            cells = [{name: _cell(value) for name, value in row.items()} for row in rows]
+            write_table(data, columns, cells, seal=False)
         for ending in _NO_METADATA:
             save_figure(figure, output.with_suffix(ending))
 

@@ -18,7 +18,7 @@ from hcep.encoders.info import AUDIO_FILE, CLIP_FILE, CONFIG_FILE, made_by, read
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores, read_scores
 from hcep.evaluation.thresholds import DEFAULT_ACCEPTANCE
-from hcep.files import read_table, sha256_file, write_json, write_text
+from hcep.files import read_table, remake, sha256_file, write_json, write_text
 from hcep.inference.card import model_card
 from hcep.inference.folder import (
     CARD,
@@ -34,8 +34,8 @@ from hcep.inference.folder import (
     first_of,
 )
 from hcep.media.index import DECODERS
-from hcep.media.shards import REMAKE, open_shard
 from hcep.media.store import open_stores
+from hcep.seal import open_hdf5, read_sealed_json
 from hcep.training.checkpoint import read_checkpoint
 
 # settings of the shards that a clip of somebody else must be read with too, by their name in a dataset entry
@@ -82,7 +82,9 @@ def export(run: Path, base: str, index: Sequence[Path], encoder: Path, output: P
         cause = f"is not the encoder {trained['encoder']['name']!r} that the run was trained with: its digests differ"
         raise HcepError(cause, file=encoder, remedy="train the run again, or name its encoder with --encoder")
     scores = read_scores(run / "scores.h5", features=False)
-    metrics = _json(run / "metrics.json")
+    metrics = read_sealed_json(run / "metrics.json")
+    if scores.made_of.get("model") != sha256_file(run / STATE):
+        raise HcepError("was made with another model.safetensors", file=run / "scores.h5", remedy="score the run again")
     if scores.classes != tuple(trained["classes"]) or metrics["classes"] != trained["classes"]:
         raise HcepError("its scores or metrics are of other classes than its model", file=run, remedy="score it again")
     lacking = {*base_method(base).model_fields} - {*trained["settings"]}
@@ -137,13 +139,6 @@ def export(run: Path, base: str, index: Sequence[Path], encoder: Path, output: P
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise HcepError("is missing", file=path, remedy="run the workflow, which makes it") from error
-
-
 def _thresholds(path: Path) -> list[dict[str, float]]:
     if not path.is_file():
         raise HcepError("is missing", file=path, remedy="run the workflow, which makes it")
@@ -154,7 +149,7 @@ def _preprocessing(index: Sequence[Path], scores: Scores, info: dict[str, Any]) 
     """How the clips of a run were read; datasets that differ in it cannot be imitated by one model."""
     found: list[dict[str, Any]] = []
     for path in index:
-        with open_shard(path) as file:
+        with open_hdf5(path) as file:
             try:
                 settings = json.loads(file.attrs["settings"])
                 read = {key: settings[kind][own] for kind, keys in READ_WITH.items() for key, own in keys.items()}
@@ -162,7 +157,7 @@ def _preprocessing(index: Sequence[Path], scores: Scores, info: dict[str, Any]) 
                 read["asr_model"] = settings["text"].get("model", "")
                 named = {program: s[program] for s in settings.values() for program in DECODERS if program in s}
             except (KeyError, ValueError) as error:
-                raise HcepError(f"is not a whole index ({error})", file=path, remedy=REMAKE) from error
+                raise HcepError(f"is not a whole index ({error})", file=path, remedy=remake(path)) from error
         found.append(read | {"decoders": named})
         for key in ("frame_sampling", "audio_window", "faces"):
             if read[key] != found[0][key]:

@@ -14,9 +14,10 @@ import h5py
 
 from hcep.datasets.manifest_file import FACES, Clip, join_flags, lengths_differ, read_manifest
 from hcep.errors import HcepError
-from hcep.files import atomic_path, digest, write_table
-from hcep.media.shards import ABSENT, ARRAYS, REMAKE, SILENT, Shard, shard_of, verify_shard
+from hcep.files import atomic_path, digest, remake, write_table
+from hcep.media.shards import ABSENT, ARRAYS, SILENT, Shard, shard_of, verify_shard
 from hcep.progress import progress
+from hcep.seal import seal_file
 
 QC_COLUMNS = ("clip", "dataset", "label", "fold", "flags", "reason", *ARRAYS)
 # settings of a shard that name the software that decoded it
@@ -80,7 +81,7 @@ def index_cache(
     aside = qc.with_name(f"{qc.stem}.failed.tsv")
     if len(failed) > max_failures * len(rows):
         # a declared output is deleted when its job fails; this one is not declared
-        write_table(aside, columns, rows, delimiter="\t")
+        write_table(aside, columns, rows, delimiter="\t", seal=False)
         some = "; ".join(f"{row['clip']}: {row['reason']}" for row in failed[:3])
         cause = f"{len(failed)} of {len(rows)} clips failed, the limit is {max_failures:.2%} ({some})"
         raise HcepError(cause, file=aside, remedy="mend the release, or raise `max_failures` of the dataset entry")
@@ -100,17 +101,18 @@ def _places(clips: Sequence[Clip], read: Mapping[str, Sequence[Shard]]) -> dict[
             columns = zip(shard.clips, shard.flags, shard.reasons, lengths, strict=True)
             for row, (name, flag, reason, seconds) in enumerate(columns):
                 if name not in wanted or shard_of(wanted[name], len(shards)) != shard.path.stem:
-                    raise HcepError(f"clip {name!r} does not belong to it", file=shard.path, remedy=REMAKE)
+                    raise HcepError(f"clip {name!r} does not belong to it", file=shard.path, remedy=remake(shard.path))
                 if name in seen:
-                    raise HcepError(f"clip {name!r} is in it a second time", file=shard.path, remedy=REMAKE)
+                    raise HcepError(f"clip {name!r} is in it a second time", file=shard.path, remedy=remake(shard.path))
                 seen.add(name)
                 place = places.setdefault(name, Place(shard.path.stem, row, {}, {}, {}))
                 if place.row != row:
-                    raise HcepError(f"clip {name!r} is in another row than elsewhere", file=shard.path, remedy=REMAKE)
+                    cause = f"clip {name!r} is in another row than elsewhere"
+                    raise HcepError(cause, file=shard.path, remedy=remake(shard.path))
                 place.flags[kind], place.reasons[kind], place.seconds[kind] = flag, reason, seconds
         if missing := sorted(set(wanted) - seen):
             cause = f"{len(missing)} clips of the manifest are in no {kind} shard, the first is {missing[0]!r}"
-            raise HcepError(cause, file=shards[0].path.parent, remedy=REMAKE)
+            raise HcepError(cause, file=shards[0].path.parent, remedy=remake(shards[0].path))
     return places
 
 
@@ -176,3 +178,4 @@ def _write_index(
         file.attrs["shards"] = json.dumps(sums, sort_keys=True)
         file.attrs["settings"] = json.dumps(settings, sort_keys=True)
         file.attrs["digest"] = digest([columns, rows, sums, settings])
+        seal_file(file)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,15 +13,19 @@ import h5py
 import numpy as np
 
 from hcep.errors import HcepError
-from hcep.files import digest
-from hcep.media.shards import ARRAYS, REMAKE, chunk_offsets, open_shard, read_strings
+from hcep.files import digest, remake
+from hcep.media.shards import ARRAYS, SUMS, check_row, check_shard, chunk_offsets, read_strings
+from hcep.seal import check_file, open_hdf5
 
 
 class MappedArray(NamedTuple):
-    """The bytes of a shard, where each row starts in them, and a row's shape, type and width in bytes."""
+    """The bytes of a shard, where each row starts in them, its sum, whether it was compared, and a row's form."""
 
+    path: Path
     content: np.ndarray
     offsets: list[int]
+    sums: list[int]
+    checked: bytearray
     shape: tuple[int, ...]
     dtype: np.dtype
     width: int
@@ -92,7 +97,8 @@ class ClipStore(Store):
 
     def __init__(self, index: Path, folder: Path) -> None:
         self.index, self.folder = Path(index), Path(folder)
-        with open_shard(self.index) as file:
+        with open_hdf5(self.index) as file:
+            check_file(file, self.index)
             try:
                 names, shards, flags = (read_strings(file, name) for name in ("clip", "shard", "flags"))
                 rows = file["row"][:].tolist()
@@ -100,7 +106,8 @@ class ClipStore(Store):
                 self.digest = str(file.attrs["digest"])
                 self.faces = str(json.loads(file.attrs["settings"])["frames"].get("faces", ""))
             except (KeyError, OSError, ValueError) as error:
-                raise HcepError(f"is not a whole index ({error})", file=self.index, remedy=REMAKE) from error
+                cause = f"is not a whole index ({error})"
+                raise HcepError(cause, file=self.index, remedy=remake(self.index)) from error
         self.digests = [self.digest]
         self._place = dict(zip(names, zip(shards, rows, strict=True), strict=True))
         self._flags = dict(zip(names, flags, strict=True))
@@ -131,27 +138,30 @@ class ClipStore(Store):
             places.setdefault(shard, []).append((row, position))
         return {shard: sorted(places[shard]) for shard in sorted(places)}
 
-    def _open(self, kind: str, name: str) -> tuple[Path, h5py.File]:
+    @contextmanager
+    def _open(self, kind: str, name: str) -> Iterator[tuple[Path, h5py.File]]:
         """Open a shard, refusing one that is not the one that was indexed."""
         path = self.folder / kind / f"{name}.h5"
-        file = open_shard(path)
-        if file.attrs.get("sha256") != self._sums[kind].get(name):
-            file.close()
-            raise HcepError("is not the shard that was indexed", file=path, remedy="run index_cache again")
-        return path, file
+        with open_hdf5(path) as file:
+            if file.attrs.get("sha256") != self._sums[kind].get(name):
+                raise HcepError("is not the shard that was indexed", file=path, remedy="run index_cache again")
+            check_shard(file, path, kind)
+            yield path, file
 
     def _mapped(self, kind: str, name: str) -> MappedArray:
         if (kind, name) not in self._arrays:
-            path, file = self._open(kind, name)
-            with file:
+            with self._open(kind, name) as (path, file):
                 array = file[ARRAYS[kind]]
                 offsets, shape, dtype = chunk_offsets(array, path), array.shape[1:], array.dtype
+                sums = file[SUMS][:].tolist()
             width = math.prod(shape) * dtype.itemsize
             if offsets and max(offsets) + width > path.stat().st_size:
-                raise HcepError("ends before its last clip", file=path, remedy=REMAKE)
+                raise HcepError("ends before its last clip", file=path, remedy=remake(path))
             # a plain array: indexing a memmap object costs more than copying a small clip
             content = np.asarray(np.memmap(path, np.uint8, "r")) if offsets else np.zeros(0, np.uint8)
-            self._arrays[kind, name] = MappedArray(content, offsets, shape, dtype, width)
+            self._arrays[kind, name] = MappedArray(
+                path, content, offsets, sums, bytearray(len(sums)), shape, dtype, width
+            )
         return self._arrays[kind, name]
 
     def _read(self, kind: str, clips: Sequence[str]) -> np.ndarray:
@@ -161,20 +171,24 @@ class ClipStore(Store):
         output = np.empty((len(clips), *first.shape), first.dtype)
         flat = output.reshape(len(clips), math.prod(first.shape)).view(np.uint8)
         for name, pairs in places.items():
-            content, offsets, _, _, width = self._mapped(kind, name)
+            mapped = self._mapped(kind, name)
             for row, position in pairs:
-                start = offsets[row]
-                flat[position] = content[start : start + width]
+                start = mapped.offsets[row]
+                source = mapped.content[start : start + mapped.width]
+                if not mapped.checked[row]:
+                    # the sum first: the copy then finds the bytes in the processor's cache
+                    check_row(source, mapped.sums[row], mapped.path, clips[position])
+                    mapped.checked[row] = True
+                flat[position] = source
         return output
 
     def _column(self, kind: str, column: str, clips: Sequence[str]) -> list[Any]:
         output: list[Any] = [None] * len(clips)
         for name, pairs in self._places(clips).items():
             if (name, column) not in self._columns:
-                path, file = self._open(kind, name)
-                with file:
+                with self._open(kind, name) as (path, file):
                     if column not in file:
-                        raise HcepError(f"lacks the column {column}", file=path, remedy=REMAKE)
+                        raise HcepError(f"lacks the column {column}", file=path, remedy=remake(path))
                     values = read_strings(file, column) if kind == "text" else file[column][:].tolist()
                 self._columns[name, column] = values
             for row, position in pairs:

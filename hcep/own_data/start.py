@@ -172,7 +172,8 @@ def _write_table(path: Path, rows: Sequence[dict[str, str]]) -> None:
         row["labels"] = "" if row["labels"] == row["label"] else row["labels"]
     always = ("clip", "video", "label", "group", "fold")
     shown = [name for name in COLUMNS if name in always or any(row.get(name) for row in rows)]
-    write_table(path, shown, [{name: row.get(name, "") for name in shown} for row in rows], delimiter="\t")
+    cells = [{name: row.get(name, "") for name in shown} for row in rows]
+    write_table(path, shown, cells, delimiter="\t", seal=False)
 
 
 def _task(files: Files, wishes: Wishes, folds: Chosen, classes: list[str], others: list[str]) -> dict[str, Any]:

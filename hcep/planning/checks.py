@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -188,7 +187,7 @@ def _frames_fit_encoder(config: Config, name: str) -> None:
         folder = Path(registry.__file__).parent / "demo/weights"
     if config.encoder(encoder).source == "import" or not (folder / "encoder.json").is_file():
         return
-    side = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))["clip"]["vision_cfg"]["image_size"]
+    side = read_info(folder)["clip"]["vision_cfg"]["image_size"]
     for dataset in config.task(name).dataset:
         size = config.dataset(dataset).size
         if size != side:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import sys
 from collections import Counter
@@ -12,11 +11,11 @@ from typing import Any, NamedTuple
 
 from hcep.datasets.manifest_file import Clip, read_manifest
 from hcep.errors import HcepError
-from hcep.files import write_json
 from hcep.protocol.class_splits import read_class_split
 from hcep.protocol.near_misses import Names, check_names
 from hcep.protocol.openness import LEAST_KNOWN, openness_value, parse_openness
 from hcep.protocol.partition import Folds, Partition, partition
+from hcep.seal import read_sealed_json, write_sealed_json
 
 PARTS = ("train", "val", "test_known", "test_unknown")
 AGAIN = "write it again with `hcep make_split`"
@@ -130,7 +129,7 @@ def make_split(
         "counts": counts,
         "left_out": divided.left_out,
     }
-    write_json(output, content)
+    write_sealed_json(output, content)
     return result
 
 
@@ -178,14 +177,7 @@ def read_split(path: str | Path) -> Split:
         or without label or group, or a part holds a class that has no place there.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise HcepError("no such split file", file=path, remedy="write it with `hcep make_split`") from error
-    except json.JSONDecodeError as error:
-        raise HcepError(f"not valid JSON: {error.msg}", file=path, row=error.lineno) from error
-    if not isinstance(content, dict):
-        raise HcepError("not a JSON object", file=path, remedy=AGAIN)
+    content = read_sealed_json(path, AGAIN)
     missing = [field for field in Split._fields if field not in content]
     if missing:
         raise HcepError(f"lacks {', '.join(missing)}", file=path, remedy=AGAIN)

@@ -5,7 +5,6 @@ Counting needs shapes only: everything is built on torch's ``meta`` device, so t
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from hcep.files import read_table
 from hcep.methods.audio_layers import build_method
 from hcep.methods.features import encode_media
 from hcep.methods.method import Batch, Method, Sizes
+from hcep.seal import read_sealed_json
 
 COLUMNS = (
     "method", "known", "learnable", "learnable_m", "paper_m", "difference_m", "frozen", "frozen_m", "gflop_per_clip",
@@ -148,7 +148,7 @@ def build_shapes(
 
 def add_timings(rows: Sequence[dict[str, Any]], timings: Sequence[Path]) -> None:
     """Fill ``clips``, ``inference_s``, ``memory_gb`` and ``device`` from the runs' ``timing.json``, means over runs."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in timings]
+    found = [read_sealed_json(path) for path in timings]
     for row in rows:
         if runs := [run for run in found if (run["method"], run["known"]) == (row["method"], row["known"])]:
             row["clips"] = round(statistics.mean(run["clips"] for run in runs))

@@ -18,6 +18,7 @@ from hcep.media.store import ClipStore
 from hcep.methods.features import encode_media
 from hcep.methods.method import MODALITIES, Features
 from hcep.progress import progress
+from hcep.seal import seal_file
 from hcep.training.devices import choose_device, note_slow_precision
 from hcep.training.feed import MediaFeed
 from hcep.training.run import check_side
@@ -89,3 +90,4 @@ def write_features(
             file.create_dataset(name, data=features[name])
         file.attrs["encoder"] = json.dumps(made_by(info), sort_keys=True)
         file.attrs["index"] = store.digest
+        seal_file(file)

@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, pairwise
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from torch import Tensor
 from hcep.errors import HcepError
 from hcep.media.store import Store
 from hcep.methods.method import MODALITIES, Batch
+from hcep.seal import check_file, open_hdf5
 
 MISSING_FLAGS = ("no_text", "no_video", "no_audio")  # in the order of MODALITIES
 READ_AT_ONCE = 256  # clips, when media move to an accelerator
@@ -195,7 +195,8 @@ class FeatureFeed(Feed):
         found: dict[str, tuple[str, list[np.ndarray]]] = {}
         wanted = set(clips)
         for path in shards:
-            with h5py.File(path, "r") as file:
+            with open_hdf5(path) as file:
+                check_file(file, path)
                 for key, values in made_with.items():
                     if file.attrs.get(key) not in values:
                         cause = f"was made with another {key} than this run's"

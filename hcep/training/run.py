@@ -93,6 +93,11 @@ class Run:
         other.settings, other._numbered = settings, 0
         return other
 
+    def made_of(self) -> dict[str, str]:
+        """Digests of what the run reads beside its encoder: the index, the split, and cached features."""
+        features = digest([sha256_file(path) for path in self.inputs.features])
+        return {"index": self.store.digest, "split": sha256_file(self.inputs.split), "features": features}
+
     def folder(self, work: Path, *job: str) -> Path:
         """Folder of the resume state of a job, below `work`.
 
@@ -100,8 +105,7 @@ class Run:
         conditions: `job` (its kind, the method's name in the results, the digest of the code), seed, settings, kind of
         device, index, split, features and encoder weights.
         """
-        read = [self.store.digest, made_by(self.inputs.encoder)]
-        read += [sha256_file(path) for path in (self.inputs.split, *self.inputs.features)]
+        read = [self.made_of(), made_by(self.inputs.encoder)]
         found = work / digest([job, self.seed, self.settings, self.device.type, read])
         self._folders.append(found)
         return found

@@ -11,8 +11,9 @@ import torch
 from hcep.encoders.info import made_by
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores, write_scores
-from hcep.files import write_json
+from hcep.files import sha256_file
 from hcep.methods.method import MODALITIES, Method
+from hcep.seal import write_sealed_json
 from hcep.training.checkpoint import read_checkpoint
 from hcep.training.memory import peak_memory_gb
 from hcep.training.run import Inputs, Run, on_cpu
@@ -43,6 +44,11 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
         raise HcepError("the split has no training clip or no test clip", file=inputs.split)
     clips = [*split.train, *tested]
     feed = run.feed(clips)
+    made_of = run.made_of()
+    changed = [name for name, found in made_of.items() if metadata["made_of"].get(name) != found]
+    if changed:
+        cause = f"was trained with another content of {', '.join(changed)}"
+        raise HcepError(cause, file=checkpoint, remedy="train again")
     method = run.build(feed)
     method.load_state_dict(state)
     title = f"score {name} {split.openness} {split.split}"
@@ -57,7 +63,7 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
     found = on_cpu([first, then])
     took = {"method": name, "known": len(split.known), "clips": count, "seconds": seconds}
     took |= {"clips_per_s": count / seconds, "memory_gb": peak_memory_gb(feed.device), "device": str(feed.device)}
-    write_json(timing, took)
+    write_sealed_json(timing, took)
     logits = found.logits.double().numpy()
     features = {key: found.features[key].float().numpy() for key in (*MODALITIES, "fused") if key in found.features}
     choice = inputs.encoder.get("audio_layers") if "audio" in method_class.towers else None
@@ -88,5 +94,6 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
             text_kind=";".join(kinds),
             faces=run.store.faces,
             left_out=split.left_out_classes,
+            made_of={"model": sha256_file(checkpoint)} | made_of,
         ),
     )

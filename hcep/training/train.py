@@ -84,6 +84,7 @@ def train(
         "device": str(run.device),
         "encoder": {key: inputs.encoder[key] for key in ("name", "stand_in")} | {"sha256": made_by(inputs.encoder)},
         "tuned": list(tuned),
+        "made_of": run.made_of(),
         "epoch": trainer.best["epoch"] if trainer.best else len(rows),
     }
     columns = list(dict.fromkeys(key for row in rows for key in row))

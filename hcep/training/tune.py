@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from hcep.errors import HcepError
-from hcep.files import write_json
 from hcep.methods.method import Method
 from hcep.progress import say
 from hcep.protocol.make_split import Split
 from hcep.protocol.partition import held_out
+from hcep.seal import write_sealed_json
 from hcep.training.loop import Diverged, Trainer
 from hcep.training.run import Inputs, Run
 
@@ -77,7 +77,7 @@ def tune(
     equal = sum(row["val_accuracy"] == accuracy for row in tried)
     more = f"; {equal} points are equal, the first was taken" if equal > 1 else ""
     say(f"tune {name}: chose {json.dumps(chosen)}, right on {accuracy:.1%} of {held} held-out clips{more}")
-    write_json(output, {"chosen": chosen, "grid": rows, "held_out": held})
+    write_sealed_json(output, {"chosen": chosen, "grid": rows, "held_out": held})
     whole.forget()
 
 

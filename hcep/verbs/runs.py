@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any
 from hcep import registry
 from hcep.config.methods import base_method
 from hcep.provenance import stage_digest
+from hcep.seal import read_sealed_json
 from hcep.stages import STAGES
 from hcep.verbs.options import check_model, check_settings
 
@@ -92,7 +92,7 @@ def train(
         _inputs(base, **files),
         registry.load(entry.target),
         settings,
-        tuned=[json.loads(path.read_text(encoding="utf-8")) for path in tuned],
+        tuned=[read_sealed_json(path) for path in tuned],
         name=method,
         seed=seed,
         code=stage_digest("train", *code),

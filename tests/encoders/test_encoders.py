@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from reseal import change_json
 from small import AUDIO, CLIP, INFO, small_encoders
 from transformers import Wav2Vec2FeatureExtractor
 
@@ -214,9 +215,8 @@ def test_a_damaged_folder_is_refused_by_name(models, tmp_path):
 
 def test_weights_of_another_architecture_are_refused(models, tmp_path):
     save_encoders(tmp_path, *models, INFO)
-    info = json.loads((tmp_path / "encoder.json").read_text())
-    info["audio"]["hidden_size"] = 20
-    (tmp_path / "encoder.json").write_text(json.dumps(info))
+    file = tmp_path / "encoder.json"
+    change_json(file, audio=json.loads(file.read_text())["audio"] | {"hidden_size": 20})
     with pytest.raises(HcepError, match="do not fit"):
         load_encoders(tmp_path)
 

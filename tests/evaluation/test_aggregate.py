@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from reseal import reseal
 from sample_scores import make_scores
 
 from hcep.config.entries import Task
@@ -22,6 +22,7 @@ from hcep.evaluation.metrics import METRICS, open_set
 from hcep.evaluation.scores import group_keys, read_scores, write_scores
 from hcep.evaluation.versus_paper import COLUMNS, of_task, read_printed, versus_paper
 from hcep.files import read_table, write_table
+from hcep.seal import read_sealed_json, write_sealed_json
 
 PAPER = Path(__file__).parents[2] / "config" / "paper_results.csv"
 LEVELS = ("k2u8", "k8u2")
@@ -75,7 +76,7 @@ def grid(tmp_path_factory):
 
 
 def metrics_of(folder):
-    return json.loads((folder / "metrics.json").read_text())
+    return read_sealed_json(folder / "metrics.json")
 
 
 def test_runs_have_a_row_each(grid):
@@ -265,17 +266,20 @@ def test_stale_and_foreign_metrics_are_refused(tmp_path):
         tables(tmp_path, [folder])
     assert tables(tmp_path, [folder], task="demo")
     file, metrics = folder / "metrics.json", metrics_of(folder)
-    file.write_text(json.dumps(metrics | {"auroc": metrics["auroc"] | {"value": 0.5}}))
+    file.write_text(file.read_text().replace('"seed": 1', '"seed": 9'))
+    with pytest.raises(HcepError, match=r"does not match its digest.*run the evaluate step"):
+        tables(tmp_path, [folder], task="demo")
+    write_sealed_json(file, metrics | {"auroc": metrics["auroc"] | {"value": 0.5}})
     with pytest.raises(HcepError, match="the scores give"):
         tables(tmp_path, [folder], task="demo")
-    file.write_text(json.dumps(metrics | {"seed": 9}))
+    write_sealed_json(file, metrics | {"seed": 9})
     with pytest.raises(HcepError, match="metrics are of run"):
         tables(tmp_path, [folder], task="demo")
     for change in ({"remarks": ["none"]}, {"oscr": metrics["oscr"] | {"lo": 0.1}}, {"added": 1}):
-        file.write_text(json.dumps(metrics | change))
+        write_sealed_json(file, metrics | change)
         with pytest.raises(HcepError, match=rf"{next(iter(change))} is .*the scores give.*run the evaluate step"):
             tables(tmp_path, [folder], task="demo")
-    file.write_text("{}")
+    write_sealed_json(file, {})
     with pytest.raises(HcepError, match="not a metrics file"):
         tables(tmp_path, [folder], task="demo")
     file.unlink()
@@ -294,6 +298,9 @@ def test_replaced_scores_and_replicates_are_refused(tmp_path):
     (folder / "scores.h5").write_bytes(kept[0])
     with h5py.File(folder / "replicates.h5", "r+") as handle:
         handle["replicates/auroc"][3] += 1e-6
+    with pytest.raises(HcepError, match=r"replicates/auroc does not match its digest.*run the evaluate step"):
+        tables(tmp_path, [folder], task="demo")
+    reseal(folder / "replicates.h5")
     with pytest.raises(HcepError, match=r"replicates are not those of metrics\.json.*run the evaluate step") as caught:
         tables(tmp_path, [folder], task="demo")
     assert caught.value.file == folder / "replicates.h5"
@@ -302,11 +309,14 @@ def test_replaced_scores_and_replicates_are_refused(tmp_path):
     (folder / "replicates.h5").write_bytes((tmp_path / "b" / "replicates.h5").read_bytes())
     with pytest.raises(HcepError, match="metrics are of run"):
         tables(tmp_path, [folder], task="demo")
-    for content, cause in ((b"no HDF5", "not a readable file of replicates"), (None, "does not exist")):
+    for content, cause in (
+        (b"no HDF5", r"replicates\.h5: is not a whole HDF5 file"),
+        (None, r"replicates\.h5: is missing"),
+    ):
         (folder / "replicates.h5").unlink()
         if content is not None:
             (folder / "replicates.h5").write_bytes(content)
-        with pytest.raises(HcepError, match=f"{cause}.*run the evaluate step"):
+        with pytest.raises(HcepError, match=rf"{cause}.*run the evaluate step"):
             tables(tmp_path, [folder], task="demo")
     (folder / "replicates.h5").write_bytes(kept[1])
     assert tables(tmp_path, [folder], task="demo")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 
 import h5py
 import numpy as np
@@ -20,6 +19,7 @@ from hcep.evaluation.metrics import open_set
 from hcep.evaluation.scores import group_keys, read_scores, write_scores
 from hcep.figures.summary_page import write_summary_page
 from hcep.files import read_table
+from hcep.seal import read_sealed_json, write_sealed_json
 
 REPLICATES = 80
 
@@ -101,7 +101,7 @@ def write_run(folder, scores):
     write_scores(folder / "scores.h5", scores)
     paths = [folder / name for name in ("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5")]
     evaluate(folder / "scores.h5", *paths, replicates=REPLICATES, seed=0)
-    return json.loads(paths[0].read_text())
+    return read_sealed_json(paths[0])
 
 
 def test_metrics_file_names_the_corpora(tmp_path):
@@ -144,7 +144,7 @@ def test_corpora_table(cross):
     assert tuple(corpora[0]) == CORPORA_COLUMNS
     keys = [(row["method"], row["openness"], row["corpus"]) for row in corpora]
     assert keys == list(itertools.product(("hcep", "arpl_mm"), ("k3u2", "mean"), ("mafw", "mosei")))
-    metrics = [json.loads((folder / "metrics.json").read_text()) for folder in folders[:2]]
+    metrics = [read_sealed_json(folder / "metrics.json") for folder in folders[:2]]
     draws = [corpus_metrics(read_scores(f / "scores.h5"), replicates=REPLICATES, seed=0) for f in folders[:2]]
     row = corpora[1]
     for column, name in (("auroc", "auroc_known_mosei"), ("oscr", "oscr_known_mosei"), ("corpus_auroc",) * 2):
@@ -161,7 +161,7 @@ def test_corpora_table(cross):
 
 def test_runs_table_carries_them(cross):
     _, folders, (runs, _, _) = cross
-    metrics = json.loads((folders[0] / "metrics.json").read_text())
+    metrics = read_sealed_json(folders[0] / "metrics.json")
     for name in ("corpus_auroc", "auroc_known_mafw", "oscr_known_mosei"):
         for part, key in (("", "value"), ("_lo", "lo"), ("_hi", "hi")):
             assert float(runs[0][name + part]) == pytest.approx(100 * metrics[name][key], abs=1e-4)
@@ -192,10 +192,10 @@ def test_a_corpus_that_a_split_lacks_has_an_empty_mean(tmp_path):
 def test_stale_corpus_metrics_are_refused(tmp_path):
     metrics = write_run(tmp_path / "a", two_corpora(task="cross"))
     file = tmp_path / "a" / "metrics.json"
-    file.write_text(json.dumps(metrics | {"corpus_auroc": metrics["corpus_auroc"] | {"value": 0.25}}))
+    write_sealed_json(file, metrics | {"corpus_auroc": metrics["corpus_auroc"] | {"value": 0.25}})
     with pytest.raises(HcepError, match="the scores give"):
         tables(tmp_path, [tmp_path / "a"])
-    file.write_text(json.dumps(metrics | {"left_out": ["envy"]}))
+    write_sealed_json(file, metrics | {"left_out": ["envy"]})
     with pytest.raises(HcepError, match="scores beside them"):
         tables(tmp_path, [tmp_path / "a"])
 
@@ -216,7 +216,8 @@ def test_left_out_classes_survive_the_scores_file(tmp_path):
     write_scores(file, make_scores(left_out=("envy", "pride, ä")))
     assert read_scores(file).left_out == ("envy", "pride, ä")
     with h5py.File(file, "r+") as handle:
-        del handle.attrs["left_out"]
-    assert read_scores(file).left_out == ()
+        del handle.attrs["seal"]
+    with pytest.raises(HcepError, match=r"no digest of its content: an older version of hcep.*run the score step"):
+        read_scores(file)
     with pytest.raises(HcepError, match="joy cannot be a known class and left out"):
         write_scores(file, make_scores(left_out=("joy",)))

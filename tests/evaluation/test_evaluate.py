@@ -9,6 +9,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
+from reseal import reseal
 from sample_scores import make_scores
 
 from hcep.errors import HcepError
@@ -19,6 +20,7 @@ from hcep.evaluation.replicates import read_evaluated
 from hcep.evaluation.scores import group_keys, read_scores, write_scores
 from hcep.evaluation.thresholds import ACCEPTANCE, choose_thresholds, threshold_table
 from hcep.files import read_table, sha256_file
+from hcep.seal import read_sealed_json
 
 OUTPUTS = ("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5")
 
@@ -27,7 +29,7 @@ def run_evaluate(folder, scores, **options):
     write_scores(folder / "scores.h5", scores)
     paths = [folder / name for name in OUTPUTS]
     evaluate(folder / "scores.h5", *paths, **({"replicates": 100, "seed": 0} | options))
-    return json.loads(paths[0].read_text()), read_table(paths[1]), read_table(paths[2])
+    return read_sealed_json(paths[0]), read_table(paths[1]), read_table(paths[2])
 
 
 def test_scores_survive_the_file(tmp_path):
@@ -89,16 +91,22 @@ def test_bad_scores_written_elsewhere_are_refused_on_reading(tmp_path):
     write_scores(file, make_scores())
     with h5py.File(file, "r+") as handle:
         handle["score"][64] = np.nan
+    with pytest.raises(HcepError, match="its score does not match its digest"):
+        read_scores(file)
+    reseal(file)
     with pytest.raises(HcepError, match="clip clip 0064 ä: the score is not finite"):
         read_scores(file)
     with h5py.File(file, "r+") as handle:
         del handle["score"]
-    with pytest.raises(HcepError, match="not a readable scores file"):
+    with pytest.raises(HcepError, match="its content does not match its digest"):
+        read_scores(file)
+    reseal(file)
+    with pytest.raises(HcepError, match=r"scores\.h5: is not a whole HDF5 file.*'score'.*run the score step"):
         read_scores(file)
     file.write_bytes(b"no HDF5")
-    with pytest.raises(HcepError, match="not a readable scores file"):
+    with pytest.raises(HcepError, match=r"scores\.h5: is not a whole HDF5 file.*run the score step"):
         read_scores(file)
-    with pytest.raises(HcepError, match="does not exist"):
+    with pytest.raises(HcepError, match=r"absent\.h5: is missing.*run the score step"):
         read_scores(tmp_path / "absent.h5")
 
 

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from reseal import reseal
 from sample_scores import make_scores
 
 from hcep.errors import HcepError
@@ -148,6 +149,9 @@ def test_stale_foreign_and_unlike_runs_are_refused(grid, tmp_path):
     make_run(run, clips=0, method="hcep", openness="k3u2", split="split1", seed=0)
     with h5py.File(run / "posthoc.h5", "r+") as handle:
         handle["replicates/own auroc"][0] += 0.1
+    with pytest.raises(HcepError, match=r"replicates/own auroc does not match its digest.*run the posthoc step"):
+        posthoc_summary([run], "demo", output)
+    reseal(run / "posthoc.h5")
     with pytest.raises(HcepError, match="the replicates are not those that were written"):
         posthoc_summary([run], "demo", output)
     posthoc(run / "scores.h5", run / "posthoc.csv", run / "posthoc.h5", replicates=20)
@@ -159,7 +163,7 @@ def test_stale_foreign_and_unlike_runs_are_refused(grid, tmp_path):
         posthoc_summary([run], "demo", output)
     assert caught.value.remedy == "run the posthoc step of this run again"
     (run / "posthoc.h5").unlink()
-    with pytest.raises(HcepError, match="the file does not exist"):
+    with pytest.raises(HcepError, match=r"posthoc\.h5: is missing.*run the posthoc step"):
         posthoc_summary([run], "demo", output)
     assert not output.exists()
 

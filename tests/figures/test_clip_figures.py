@@ -11,6 +11,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from reseal import reseal
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from hcep.datasets.manifest_file import Clip, write_manifest
@@ -476,9 +477,12 @@ def test_fig5_faulty_sources(runs: list[Path], indexes: list[Path], tmp_path: Pa
         fig5_figure(runs)
     with pytest.raises(HcepError, match=r"clip 'shame test \d\d' is not in the index"):
         fig5_figure([*runs, indexes[0]])
-    with pytest.raises(HcepError, match=r"scores\.h5: the file does not exist"):
+    with pytest.raises(HcepError, match=r"scores\.h5: is missing\. Remedy: run the score step"):
         fig5_figure([tmp_path / "none", *indexes])
     (runs[0] / "thresholds.csv").write_text("acceptance,threshold,default\n0.5,1,false\n")
+    with pytest.raises(HcepError, match=r"hcep/thresholds\.csv: its content does not match its digest"):
+        fig5_figure([*runs, *indexes])
+    reseal(runs[0] / "thresholds.csv")
     with pytest.raises(HcepError, match=r"hcep/thresholds\.csv: 0 default thresholds.*put 0\.95 into"):
         fig5_figure([*runs, *indexes])
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from pathlib import Path
 
 import pytest
+from reseal import reseal
 from sample_scores import make_scores
 from sample_summary import comparison_row, summary_row, write_results
 
@@ -18,7 +18,8 @@ from hcep.figures.costs_page import write_costs_page
 from hcep.figures.method_figures import draw_method_figures
 from hcep.figures.overview import write_overview
 from hcep.figures.table_page import write_table_page
-from hcep.files import write_json, write_table
+from hcep.files import write_table
+from hcep.seal import write_sealed_json
 
 SPLIT = {
     **{"task": "t", "openness": "k2u1", "split": "split1", "known": ["anger", "joy"], "unknown": ["<fear>"]},
@@ -40,7 +41,7 @@ def overview_of(folder: Path, rows, comparisons=(), settings=({"lr": 0.1, "words
     costs = [{"method": row["method"], "encoder": "small"} for row in rows]
     write_table(folder / "complexity.csv", ["method", "encoder"], costs)
     (folder / "forest.svg").write_text("<svg/>")
-    write_json(folder / "split1.json", SPLIT)
+    write_sealed_json(folder / "split1.json", SPLIT)
     runs = [folder / f"run{number}" for number, _ in enumerate(settings)]
     for run, own in zip(runs, settings, strict=True):
         write_scores(run / "scores.h5", make_scores(n=20, settings=own))
@@ -119,10 +120,12 @@ def test_a_table_page_has_every_cell_and_says_once_what_all_rows_share(tmp_path)
 def run_with_times(folder: Path, method: str, speeds: list[float], seconds: float) -> Path:
     area = {"value": 0.5, "lo": 0.4, "hi": 0.6}
     identity = {"task": "t", "method": method, "openness": "k2u1", "split": "split1", "seed": 0, "n_train": 120}
-    write_json(folder / "metrics.json", identity | {"classes": ["a"], "stand_in": False, "auroc": area, "oscr": area})
+    write_sealed_json(
+        folder / "metrics.json", identity | {"classes": ["a"], "stand_in": False, "auroc": area, "oscr": area}
+    )
     write_table(folder / "history.csv", ["samples_per_s"], [{"samples_per_s": speed} for speed in speeds])
     timing = {"clips": 80, "seconds": seconds, "memory_gb": 1.5, "device": "cpu"}
-    (folder / "timing.json").write_text(json.dumps(timing))
+    write_sealed_json(folder / "timing.json", timing)
     return folder
 
 
@@ -136,7 +139,10 @@ def test_the_costs_page_has_counts_and_what_the_runs_took(tmp_path):
     assert "m 1 2 5 48 160 1.50 cpu" in text and "none 1 20 1.50 cpu" in text
     assert "m 8 1.5 3 0.1" in text and "the paper's" not in text and "m: x." in text
     (tmp_path / "1" / "timing.json").write_text("{}")
-    with pytest.raises(HcepError, match="score step"):
+    with pytest.raises(HcepError, match=r"no digest of its content.*score step"):
+        write_costs_page(tmp_path / "complexity.csv", runs, tmp_path / "costs.html", task="t")
+    reseal(tmp_path / "1" / "timing.json")
+    with pytest.raises(HcepError, match=r"cannot be read as the times of a run.*score step"):
         write_costs_page(tmp_path / "complexity.csv", runs, tmp_path / "costs.html", task="t")
 
 
@@ -147,7 +153,7 @@ def test_figures_of_single_methods_leave_no_picture_of_one_that_has_gone(tmp_pat
         write_scores(folder / "scores.h5", make_scores(n=20, method=method, openness=level))
         area = {"value": 0.5, "lo": 0.4, "hi": 0.6}
         identity = {"method": method, "openness": level, "split": "split1", "classes": ["anger", "joy", "fear"]}
-        write_json(folder / "metrics.json", identity | {"stand_in": True, "auroc": area, "oscr": area})
+        write_sealed_json(folder / "metrics.json", identity | {"stand_in": True, "auroc": area, "oscr": area})
         row = {"acceptance": 0.95, **dict.fromkeys(("test_tpr", "test_ccr", "test_fpr"), 0.5)}
         row |= dict.fromkeys(("tpr_minus_fpr", "ccr_minus_fpr"), 0)
         write_table(folder / "thresholds.csv", list(row), [row])

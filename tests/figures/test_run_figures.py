@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from reseal import change_json, reseal
 
 from hcep import registry
 from hcep.errors import HcepError
@@ -28,7 +28,8 @@ from hcep.figures.fig7 import fig7_figure
 from hcep.figures.fig9 import DRAWS, GRID, fig9_figure, run_rates
 from hcep.figures.run_files import read_run_files
 from hcep.figures.style import COLUMN, METHODS, SMALL, draw_figure, figure_style, method_style, series_styles
-from hcep.files import read_table, write_json, write_table
+from hcep.files import read_table, write_table
+from hcep.seal import write_sealed_json
 
 THRESHOLDS = ["acceptance", "threshold", "default", "test_tpr", "test_ccr", "test_fpr"]
 THRESHOLDS += ["tpr_minus_fpr", "ccr_minus_fpr"]
@@ -77,7 +78,7 @@ def write_run(root: Path, method: str, openness: str, split: str, seed: int = 0,
     area = {"value": 0.7 + shift, "lo": 0.6, "hi": 0.8}
     identity = {"task": "demo", "method": method, "openness": openness, "split": split, "seed": seed}
     marks = {"classes": ["anger", "fear", "joy"], "stand_in": True, "bootstrap_seed": 0, "confidence": 0.9}
-    write_json(folder / "metrics.json", {**identity, **marks, "auroc": area, "oscr": area})
+    write_sealed_json(folder / "metrics.json", {**identity, **marks, "auroc": area, "oscr": area})
     rates = [(0.5, 3, "false", 0.5, 0.4, 0.1 + shift, 0.4, 0.3), (0.95, 2, "true", 0.9, 0.7, 0.4, 0.5, 0.3)]
     write_table(folder / "thresholds.csv", THRESHOLDS, [dict(zip(THRESHOLDS, rate, strict=True)) for rate in rates])
     history = [
@@ -250,7 +251,7 @@ def test_no_source(name, tmp_path):
     figure_of = registry.load(registry.FIGURES[name].target)
     with pytest.raises(HcepError, match=r"no run to draw|is drawn, not 0"):
         figure_of([], "")
-    with pytest.raises(HcepError, match="does not exist"):
+    with pytest.raises(HcepError, match=r"seed0\S*: (the file does not exist|is missing)"):
         figure_of([tmp_path / "hcep/k8u2/split1/seed0"], "")
 
 
@@ -323,7 +324,7 @@ def test_chance_of_ccr_is_one_in_k(runs):
 @pytest.mark.parametrize("change", [{"auroc": None}, {"classes": []}, {"stand_in": "no"}, {"openness": "k8"}])
 def test_faulty_metrics_are_refused(change: Mapping[str, Any], runs: list[Path]) -> None:
     file = runs[0] / "metrics.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    change_json(file, **change)
     with pytest.raises(HcepError, match=r"metrics\.json|is not an openness"):
         fig9_figure(runs)
 
@@ -461,6 +462,7 @@ def test_the_forest_has_the_mean_rows_and_fills_marks_apart_from_zero(sources):
 
 def test_a_task_without_comparisons_says_so(sources):
     sources["comparisons.csv"][0].write_text(",".join(COMPARISONS) + "\n")
+    reseal(sources["comparisons.csv"][0])
     figure, rows = draw("forest", sources)
     assert "No comparison" in rows[0]["note"] and "demo" in figure.get_suptitle()
 
@@ -491,6 +493,7 @@ def test_a_task_without_prompts_or_epochs_says_so(runs, sources):
     assert rows == [{"note": "No method of this task has prompts that learn."}]
     for run in runs[:4]:
         (run / "history.csv").write_text("\n")
+        reseal(run / "history.csv")
     assert len(draw("training", sources)[0].axes) == 2
     _, rows = draw("training", {"training": runs[:4]})
     assert rows == [{"note": "No method of this task has training epochs."}]

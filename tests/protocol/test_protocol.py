@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reseal import reseal
 
 from hcep.datasets.manifest_file import Clip, read_manifest, write_manifest
 from hcep.errors import HcepError
@@ -554,12 +555,20 @@ def test_inconsistent_split_files_are_refused(change, message: str, corpus: Path
     content = json.loads(output.read_text(encoding="utf-8"))
     change(content)
     output.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(HcepError, match=message):
+    with pytest.raises(HcepError, match=r"does not match its digest.*hcep make_split"):
         read_split(output)
+    with pytest.raises(HcepError, match=message):
+        read_split(reseal(output))
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [(None, "no such split"), ("{", "not valid JSON"), ("[]", "not a JSON object")]
+    ("text", "message"),
+    [
+        (None, "s.json: the file does not exist"),
+        ('{"a":\n,', "s.json, row 2: not valid JSON"),
+        ("[]", "not a JSON object"),
+        ("{}", "has no digest of its content"),
+    ],
 )
 def test_unreadable_split_files(text: str | None, message: str, tmp_path: Path) -> None:
     if text is not None:

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from reseal import change_json, reseal
 from small import AUDIO, CLIP, INFO, settings_for
 from small_cache import LABELS, inputs_of, run
 
@@ -123,11 +124,10 @@ def test_selection_on_test_is_recorded_as_such(cache, tmp_path):
 
 
 def test_selection_without_held_out_clips_is_refused(cache, tmp_path):
-    split = json.loads((cache / "split.json").read_text())
     other = tmp_path / "split.json"
-    gone = split["val"]
-    split |= {"val": [], "train": split["train"] + gone}
-    other.write_text(json.dumps(split))
+    split = json.loads((cache / other.name).read_text())
+    shutil.copy(cache / other.name, other)
+    change_json(other, val=[], train=split["train"] + split["val"])
     inputs = inputs_of(cache, "linear")
     inputs = Inputs(other, inputs.index, inputs.features, inputs.encoder, None)
     with pytest.raises(HcepError, match=r"split\.json: selection: val_known needs held-out clips.*val_fraction"):
@@ -160,6 +160,7 @@ def test_features_of_an_older_index_are_refused_by_the_first_missing_clip(cache,
         for name in source:
             target.create_dataset(name, data=source[name][:1])
         target.attrs.update(source.attrs)
+    reseal(short)
     inputs = inputs_of(cache, "linear")
     with pytest.raises(HcepError, match=r"clips of the split have no features, first .*hcep encode"):
         train(
@@ -175,6 +176,7 @@ def test_features_of_another_encoder_or_index_are_refused(cache, tmp_path, attri
     shutil.copy(cache / "features" / other.name, other)
     with h5py.File(other, "a") as file:
         file.attrs[attribute] = "another"
+    reseal(other)
     inputs = inputs_of(cache, "linear")
     with pytest.raises(HcepError, match=rf"000-of-002\.h5: was made with another {attribute}.*hcep encode"):
         train(
@@ -289,6 +291,7 @@ def test_everything_that_decides_a_result_names_its_resume_state(cache, tmp_path
         file.write(" ")
     with h5py.File(tmp_path / "other.h5", "a") as file:
         file.attrs["digest"] = "other"
+    reseal(tmp_path / "other.h5")
     for changes in (
         {"split": tmp_path / "split.json"},
         {"index": [tmp_path / "other.h5"]},
@@ -332,6 +335,7 @@ def test_an_interrupted_tune_goes_on_over_the_same_features_and_begins_anew_over
     for path in features:
         with h5py.File(path, "a") as file:
             file["text"][:] = -2 * file["text"][:]
+        reseal(path)
     said, found = tuned(tmp_path / "changed")
     assert "goes on" not in said, "a state of other features is continued"
     assert found == tuned(tmp_path / "fresh")[1]

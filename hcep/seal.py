@@ -1,0 +1,134 @@
+"""Seals: a digest of its content that a file carries, and with which it is compared whenever it is read.
+
+A changed number, a flipped bit or half a file is then an error that names the file, never a result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hcep.errors import HcepError
+from hcep.files import remake, write_json
+
+SEAL = "seal"
+NO_SEAL = "has no digest of its content: an older version of hcep or another program wrote it"
+# what h5py raises where the bytes of a file are damaged
+DAMAGE = (OSError, LookupError, ValueError, RuntimeError, TypeError, UnicodeError, OverflowError)
+
+
+@contextmanager
+def open_hdf5(path: Path, remedy: str = "", *, named: Path | None = None) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading; a file that is not whole is an HcepError, also where that shows while it is read.
+
+    Mode r leaves the file's date alone; without locking, readers on a network file system do not disturb each other.
+    `named` is the name to use in errors.
+    """
+    named = named or Path(path)
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise HcepError("is missing", file=named, remedy=remedy or "run the workflow, which makes it") from error
+    except PermissionError as error:
+        raise HcepError("may not be read", file=named, remedy="ask its owner for the right to read it") from error
+    except DAMAGE as error:
+        raise HcepError(f"is not a whole HDF5 file ({error})", file=named, remedy=remedy or remake(named)) from error
+
+
+def seal_file(file: h5py.File, leave: Sequence[str] = ()) -> None:
+    """Seal an HDF5 file that is complete: every dataset but those in `leave`, and all attributes of the file."""
+    digests = {}
+
+    def add(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and name not in leave:
+            digests[name] = item.attrs["sha256"] = _digest_of(item)
+
+    file.visititems(add)
+    file.attrs[SEAL] = _root(digests, file)
+
+
+def check_file(file: h5py.File, path: Path, remedy: str = "", leave: Sequence[str] = ()) -> None:
+    """Compare an open HDF5 file with its seal; datasets whose names begin with one of `leave` are not read.
+
+    Raises
+    ------
+    HcepError
+        There is no seal, or the content is not what was sealed.
+    """
+    stored = file.attrs.get(SEAL)
+    remedy = remedy or remake(path)
+    if stored is None:
+        raise HcepError(NO_SEAL, file=path, remedy=remedy)
+    digests: dict[str, str] = {}
+
+    def add(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and "sha256" in item.attrs:
+            digests[name] = str(item.attrs["sha256"])
+            if not name.startswith(tuple(leave)) and digests[name] != _digest_of(item):
+                raise HcepError(f"its {name} does not match its digest", file=path, remedy=remedy)
+
+    file.visititems(add)
+    if _root(digests, file) != stored:
+        raise HcepError("its content does not match its digest", file=path, remedy=remedy)
+
+
+def _digest_of(dataset: h5py.Dataset) -> str:
+    if h5py.check_string_dtype(dataset.dtype) is not None:
+        values = dataset.asstr()[()]
+        content = json.dumps(values.tolist() if isinstance(values, np.ndarray) else values).encode()
+        return hashlib.sha256(content).hexdigest()
+    values = np.ascontiguousarray(dataset[()])
+    total = hashlib.sha256(f"{values.dtype.str} {dataset.shape}\n".encode())
+    total.update(values.reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
+
+
+def _root(digests: Mapping[str, str], file: h5py.File) -> str:
+    attributes = {name: getattr(value, "item", lambda value=value: value)() for name, value in file.attrs.items()}
+    attributes.pop(SEAL, None)
+    return _text_digest([digests, attributes])
+
+
+def _text_digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def write_sealed_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object with its seal, as its last key."""
+    # what is read back is what is sealed: tuples are lists then, and keys text
+    plain = json.loads(json.dumps(dict(content), allow_nan=False))
+    write_json(path, plain | {SEAL: _text_digest(plain)})
+
+
+def read_sealed_json(path: str | Path, remedy: str = "") -> dict[str, Any]:
+    """Read a JSON object, without its seal.
+
+    Raises
+    ------
+    HcepError
+        The file is missing, no JSON object, without a seal, or not what was sealed.
+    """
+    path = Path(path)
+    remedy = remedy or remake(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise HcepError("the file does not exist", file=path, remedy=remedy) from error
+    except ValueError as error:
+        row = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        raise HcepError(f"not valid JSON: {error}", file=path, row=row, remedy=remedy) from error
+    if not isinstance(content, dict):
+        raise HcepError("not a JSON object", file=path, remedy=remedy)
+    if SEAL not in content:
+        raise HcepError(NO_SEAL, file=path, remedy=remedy)
+    if content.pop(SEAL) != _text_digest(content):
+        raise HcepError("its content does not match its digest", file=path, remedy=remedy)
+    return content
