@@ -7,6 +7,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from reseal import reseal
 from sample_scores import make_scores
 
 from hcep.errors import HcepError
@@ -141,11 +142,14 @@ def test_stale_and_foreign_files_are_refused(grid, tmp_path):
     shutil.copy(grid[0] / "scores.h5", copy)
     with h5py.File(copy / "robustness.h5", "r+") as handle:
         handle["replicates/blur 0.1 auroc"][0] = 0.5
+    with pytest.raises(HcepError, match="does not match its digest"):
+        robustness_summary([copy], "demo", output)
+    reseal(copy / "robustness.h5")
     with pytest.raises(HcepError, match="not those that were written") as caught:
         robustness_summary([copy], "demo", output)
     assert caught.value.remedy == "run the robustness step of this run again"
     (copy / "robustness.h5").unlink()
-    with pytest.raises(HcepError, match="does not exist"):
+    with pytest.raises(HcepError, match="is missing"):
         robustness_summary([copy], "demo", output)
     assert not output.exists()
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from browser import Browser
 from PIL import Image
+from reseal import reseal
 from sample_scores import make_scores
 
 from hcep.datasets.manifest_file import Clip, write_manifest
@@ -160,6 +161,9 @@ def test_runs_that_do_not_belong_together_and_stale_tables_are_refused(runs, ind
     folder = Path(shutil.copytree(runs[0], tmp_path / "other"))
     rows = (folder / "unknowns.csv").read_text().splitlines()
     (folder / "unknowns.csv").write_text("\n".join(rows[:-1]) + "\n")
+    with pytest.raises(HcepError, match="does not match its digest"):
+        write_unknowns_page(table, [folder], [index], output, task="demo")
+    reseal(folder / "unknowns.csv")
     with pytest.raises(HcepError, match=rf"{len(rows) - 2} rejected clips, but {len(rows) - 1} in unknowns\.h5"):
         write_unknowns_page(table, [folder], [index], output, task="demo")
     (folder / "unknowns.csv").unlink()

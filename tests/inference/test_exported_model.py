@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from reseal import reseal
 from sample_model import LABELS, METHODS, make_cache, of_test
 
 import hcep
@@ -162,6 +163,7 @@ def test_an_encoder_that_asks_for_other_models_is_refused(copied, tmp_path):
     info["clip"]["text_cfg"]["hf_model_name"] = "somebody/model"
     other = Path(shutil.copytree(copied / "encoder", tmp_path / "other"))
     (other / "encoder.json").write_text(json.dumps(info))
+    reseal(other / "encoder.json")
     with pytest.raises(HcepError, match="another library"):
         hcep.load(copied, encoder=other)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from reseal import reseal
 from small_cache import inputs_of, run
 
 from hcep import registry
@@ -174,6 +175,7 @@ def test_files_of_different_runs_are_refused(cache, tmp_path, monkeypatch):
     (tmp_path / "classes.json").write_text(
         split.replace('"known": [\n  "anger",\n  "happiness"', '"known": [\n  "happiness",\n  "anger"')
     )
+    reseal(tmp_path / "classes.json")
     refused(one, "trained on other classes", split=tmp_path / "classes.json")
     # the same seed and settings, other weights
     shutil.copy(one / "scores.h5", mixed)
