@@ -323,7 +323,7 @@ def test_the_summary_refuses_stale_and_other_runs(tmp_path):
     with pytest.raises(HcepError, match=r"scores\.h5.*does not exist"):
         unknowns_summary([one], "demo", output)
     (one / "unknowns.h5").write_text("x")
-    with pytest.raises(HcepError, match="not a whole HDF5 file.*run the unknowns step"):
+    with pytest.raises(HcepError, match=r"not a whole HDF5 file.*run the unknowns step"):
         unknowns_summary([one], "demo", output)
     (one / "unknowns.h5").unlink()
     with pytest.raises(HcepError, match=r"unknowns\.h5.*is missing"):
