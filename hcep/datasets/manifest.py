@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from hcep.datasets.manifest_file import COLUMNS, Clip, leaves_root, note_faults,
 from hcep.datasets.settings import nearest
 from hcep.datasets.spellings import other_spelling
 from hcep.errors import HcepError, not_text
-from hcep.files import sha256_file
+from hcep.files import digest, sha256_file
 
 REQUIRED = ("clip", "video", "label")
 
@@ -49,8 +50,17 @@ class Manifest(Corpus):
         self.table = self.root / self.settings["file"]
 
     def watch(self) -> list[str]:
-        """Digest of the table; changes when, and only when, a row does."""
-        return [f"{self.settings['file']}: {sha256_file(self.table) if self.table.is_file() else 'missing'}"]
+        """Digest of the table's cells, whatever the order of rows and columns, its line ends and its first bytes."""
+        try:
+            rows = [sorted((name, cell) for name, cell in cells.items() if cell) for _, cells in self._rows()]
+            content = digest(sorted(rows))
+        except HcepError:  # told by `clips`
+            content = sha256_file(self.table) if os.access(self.table, os.R_OK) else "missing"
+        return [f"{self.settings['file']}: {content}"]
+
+    def _rows(self, bad: BadRows | None = None) -> Iterator[tuple[int, dict[str, str]]]:
+        delimiter = "," if self.table.suffix.lower() == ".csv" else "\t"
+        return open_table(self.table, delimiter, REQUIRED, bad=bad)
 
     def clips(self) -> list[Clip]:
         """Read, check and complete the table.
@@ -66,8 +76,7 @@ class Manifest(Corpus):
             raise HcepError("the list of clips is missing", file=self.table, remedy=remedy)
         clips: dict[int, Clip] = {}
         with BadRows(self.table, clips) as bad:
-            delimiter = "," if self.table.suffix.lower() == ".csv" else "\t"
-            for row, cells in open_table(self.table, delimiter, REQUIRED, bad=bad):
+            for row, cells in self._rows(bad):
                 if not clips:
                     self._note_columns(cells, bad)
                 clips[row] = self._clip(row, cells, bad)

@@ -47,7 +47,7 @@ def check(
         raise HcepError(cause, remedy="name one of them, as `hcep check mafw` or `hcep check --task mafw`")
     if dataset is not None:
         found = [_check_dataset(dataset, configs, root, settings, expected)]
-        texts, missed, broken = [report_text(found[0])], False, []
+        texts, missed, broken = [report_text(found[0])], False, list[str]()
     else:
         if (root, settings, expected) != (None, None, None):
             cause = "--root, --settings and --expected belong to one dataset"
