@@ -76,10 +76,12 @@ class Manifest(Corpus):
             raise HcepError("the list of clips is missing", file=self.table, remedy=remedy)
         clips: dict[int, Clip] = {}
         with BadRows(self.table, clips) as bad:
-            for row, cells in self._rows(bad):
-                if not clips:
-                    self._note_columns(cells, bad)
-                clips[row] = self._clip(row, cells, bad)
+            # where the table breaks off, the rows before are looked at all the same
+            with bad.collected():
+                for row, cells in self._rows(bad):
+                    if not clips:
+                        self._note_columns(cells, bad)
+                    clips[row] = self._clip(row, cells, bad)
             if not clips and not bad.faults:
                 raise HcepError("lists no clips", file=self.table, remedy="add one row per clip")
             note_faults(clips, bad)

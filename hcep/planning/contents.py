@@ -65,8 +65,8 @@ class Contents:
         try:
             status = os.stat(path)  # noqa: PTH116 - as above
             if stat.S_ISDIR(status.st_mode):
-                return "folder" if os.access(path, os.R_OK | os.X_OK) else ""
-            if not stat.S_ISREG(status.st_mode) or not os.access(path, os.R_OK):
+                return "folder" if os.access(path, os.R_OK | os.X_OK, effective_ids=True) else ""
+            if not stat.S_ISREG(status.st_mode) or not os.access(path, os.R_OK, effective_ids=True):
                 return ""
             # the second date changes with every write, also where a copy takes the first one over
             seen = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
