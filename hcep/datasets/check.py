@@ -243,9 +243,12 @@ def _decoded_faults(qc: Path) -> Iterator[Fault]:
 
 
 def _path_faults(clips: Sequence[Clip]) -> list[Fault]:
-    """Files whose replacement Snakemake cannot see."""
+    """Files that cannot be inputs of a rule, so that only their digests in `planning/contents.py` are compared."""
     unwatched = sorted({path for clip in clips for path in (clip.video, clip.audio) if set(path) & UNWATCHED})
-    what = "media files whose name has a brace or a line break: they are used, but their replacement is not noticed"
+    what = (
+        "media files whose name has a brace or a line break: they are used, but a replacement is not noticed where its "
+        "size, beginning, middle and end are the same"
+    )
     return warning(what, unwatched, "rename them")
 
 

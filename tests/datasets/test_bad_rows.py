@@ -61,9 +61,8 @@ def assert_all_are_told(text: str, root: Path) -> None:
 
 
 def test_the_manifest_tells_all_bad_rows_at_once(root, tmp_path, capsys):
-    arguments = ["--dataset", "mine", "--root", str(root), "--settings", json.dumps({k: SETTINGS[k] for k in SETTINGS})]
     settings = json.dumps({key: SETTINGS[key] for key in ("adapter", "options", "text")})
-    arguments[-1] = settings
+    arguments = ["--dataset", "mine", "--root", str(root), "--settings", settings]
     assert main(["manifest", *arguments, "--output", str(tmp_path / "manifest.tsv")]) == 1
     said = capsys.readouterr().err
     assert said.splitlines()[0] == f"hcep manifest: {root / 'clips.tsv'}: 13 faults in 9 rows"
@@ -81,7 +80,8 @@ def test_check_goes_on_behind_bad_rows(root, capsys):
 
 
 def test_check_of_a_table_without_one_good_row_says_what_is_wrong(root, capsys):
-    (root / "clips.tsv").write_text("\n".join([HEADER, *(text for text, _ in BAD.values() if text[:2] != "a\t")]))
+    rows = [text for text, _ in BAD.values() if not text.startswith("a\t")]
+    (root / "clips.tsv").write_text("\n".join([HEADER, *rows]))
     assert main(["check", "mine", "--root", str(root), "--settings", json.dumps(SETTINGS)]) == 1
     assert "faults in 8 rows" in capsys.readouterr().err
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
+from hcep.datasets.manifest_file import Clip, write_manifest
 from hcep.planning import contents
+from hcep.planning.clips import ClipPlan
 from hcep.planning.contents import PIECE, Contents, content_digest
+from hcep.planning.engine import Engine
 
 OLD = 1_500_000_000
 
@@ -90,3 +94,26 @@ def test_a_disk_that_fails_is_told_by_decoding(tmp_path, monkeypatch):
     path = str(tmp_path / "a.mp4")
     assert Contents(tmp_path / "memory.json", keep=True).digests([path]) == {path: ""}
     assert not (tmp_path / "memory.json").exists()
+
+
+def test_a_shard_follows_each_of_its_clips_and_takes_none_that_cannot_be_read_for_an_input(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["a.mp4", "b{x}.mp4", "gone.mp4"]
+    for name in names[:2]:
+        (tmp_path / name).write_bytes(name.encode())
+    write_manifest("manifest.tsv", [Clip(name, video=name, audio=name) for name in names])
+    dataset = SimpleNamespace(root="", shards=1)
+    config = SimpleNamespace(dataset=lambda name: dataset)
+    plan = ClipPlan(config, Engine(lambda name: "manifest.tsv", str, is_main=True))
+    job = SimpleNamespace(dataset="mine", shard="000-of-001")
+    of_frames, of_sound = plan.contents("video", "frames"), plan.contents("audio", "audio")
+    # a path with braces is watched, and cannot be an input
+    assert plan.media_files("video", "frames")(job) == ["a.mp4"]
+    found = {of_frames(job)}
+    assert of_sound(job) in found
+    for name in names:
+        (tmp_path / name).write_bytes(b"another")
+        assert of_frames(job) not in found and of_frames(job) == of_sound(job)
+        found.add(of_frames(job))
+    assert plan.media_files("audio", "audio")(job) == ["a.mp4", "gone.mp4"]
+    assert set(Contents(tmp_path / ".snakemake/hcep/mine/000-of-001.json", keep=False).known) == set(names)
