@@ -1,4 +1,4 @@
-"""What it costs to notice replaced clips: seconds for a release of random files, one JSON line.
+"""What it costs to notice replaced clips: seconds for a release, one JSON line.
 
 python benchmarks/clip_contents.py [--clips 8000] [--bytes 1000000] [--folder /tmp]
 
@@ -44,8 +44,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
         paths = [str(folder / f"{number:05d}.mp4") for number in range(args.clips)]
+        content = os.urandom(args.bytes)
         for path in paths:
-            Path(path).write_bytes(os.urandom(args.bytes))
+            Path(path).write_bytes(content)
         memory = folder / "memory.json"
         row = {
             "benchmark": "clip_contents",
