@@ -16,7 +16,8 @@ SLACK = 10.0
 
 
 def refuse_future(paths: Iterable[str | Path]) -> None:
-    """Refuse files that are dated in the future; files that are not there are passed over.
+    """Refuse files that are dated in the future; files that are not there, or in a folder that may not be entered, are
+    passed over.
 
     A link counts by its own date, as it does where Snakemake compares the dates of inputs and outputs.
 
@@ -33,7 +34,7 @@ def refuse_future(paths: Iterable[str | Path]) -> None:
     now = time.time()
     late = []
     for path in paths:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             late.append((os.lstat(path).st_mtime, str(path)))
     late = [(date, path) for date, path in late if date > now + SLACK]
     if not late:

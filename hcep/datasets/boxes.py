@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hcep.datasets.bad_rows import BadRows
 from hcep.datasets.manifest_file import SEPARATORS, open_table
 from hcep.errors import HcepError, closest
 
@@ -52,22 +53,22 @@ def read_boxes(path: Path, clips: Collection[str]) -> tuple[dict[str, Track], di
     ------
     HcepError
         When the table is missing or broken, a cell is not a number, a box is empty or lies left of or above the
-        picture, or a frame of a clip has two boxes.
+        picture, or a frame of a clip has two boxes; one error for all rows.
     """
     found: dict[str, dict[int, tuple[int, tuple[int, int, int, int]]]] = defaultdict(dict)
     others: dict[str, int] = {}
-    for row, cells in open_table(path, SUFFIXES[path.suffix.lower()], COLUMNS):
-        name = cells["clip"].strip()
-        if name not in clips:
-            others.setdefault(name, row)
-            continue
-        frame, box = _frame(cells["frame"], path, row), _box(cells, path, row)
-        first = found[name].setdefault(frame, (row, box))
-        if first[0] != row:
-            cause = f"frame {frame} of clip {name!r} already has a box in row {first[0]}"
-            raise HcepError(
-                cause, file=path, row=row, remedy="keep one face per frame, that of the person who is meant"
-            )
+    with BadRows(path) as bad:
+        for row, cells in open_table(path, SUFFIXES[path.suffix.lower()], COLUMNS, bad=bad):
+            name = cells["clip"].strip()
+            if name not in clips:
+                others.setdefault(name, row)
+                continue
+            with bad.collected():
+                frame, box = _frame(cells["frame"], path, row), _box(cells, path, row)
+                first = found[name].setdefault(frame, (row, box))
+                if first[0] != row:
+                    cause = f"frame {frame} of clip {name!r} already has a box in row {first[0]}"
+                    bad.add(cause, row, "keep one face per frame, that of the person who is meant")
     tracks = {}
     for name, boxes in found.items():
         frames = sorted(boxes)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from hcep import registry
 from hcep.container import MediaError
-from hcep.datasets.build import list_clips, require_root
+from hcep.datasets.bad_rows import BadTable
+from hcep.datasets.build import require_root
 from hcep.datasets.manifest_file import FLAGS, Clip, check_clips, lengths_differ, open_table
 from hcep.datasets.spellings import names_in, other_spelling
 from hcep.datasets.survey import EXAMPLES, Fault, Survey, warning
@@ -22,6 +23,7 @@ from hcep.yaml_file import read_yaml
 NONE = "(none)"
 # a path with one of these cannot be an input of a rule
 UNWATCHED = set("{}\n\r")
+Made = TypeVar("Made")
 
 
 class Count(NamedTuple):
@@ -34,7 +36,11 @@ class Count(NamedTuple):
 
 
 class Check(NamedTuple):
-    """Everything `hcep check` says of a dataset; `table` holds the clips per label and fold, '' where there is none."""
+    """Everything `hcep check` says of a dataset.
+
+    `table` holds the clips per label and fold, '' where there is none; `bad` the tables with bad rows, which are left
+    out of all counts.
+    """
 
     dataset: str
     root: Path
@@ -42,11 +48,12 @@ class Check(NamedTuple):
     counts: list[Count]
     table: Counter[tuple[str, str]]
     faults: list[Fault]
+    bad: Sequence[BadTable] = ()
 
     @property
     def usable(self) -> bool:
         """Whether no fault is an error."""
-        return all(fault.severity != "error" for fault in self.faults)
+        return not self.bad and all(fault.severity != "error" for fault in self.faults)
 
 
 def check_release(
@@ -78,18 +85,38 @@ def check_release(
     Raises
     ------
     HcepError
-        When the root or a list is missing or wrong: there is nothing to count then.
+        When the root or a list is missing, or has no row that can be read: there is nothing to count then.
     """
     root = require_root(root, dataset)
     reader = registry.load(registry.dataset(adapter))(root, dict(settings))
-    clips = list_clips(reader)
-    check_clips(clips, root)
-    survey = reader.survey(clips) if hasattr(reader, "survey") else Survey({}, {}, [])
-    found, faceless = reader.survey_faces(clips) if hasattr(reader, "survey_faces") else ({}, [])
+    bad: list[BadTable] = []
+    clips = _attempt(reader.clips, bad)
+    if clips is None:
+        clips = bad[0].usable
+    if not clips and bad:
+        raise bad[0]
+    if not bad:
+        check_clips(clips, root)
+    if hasattr(reader, "with_faces"):
+        clips = _attempt(lambda: reader.with_faces(clips), bad) or clips
+    survey = (_attempt(lambda: reader.survey(clips), bad) if hasattr(reader, "survey") else None) or Survey({}, {}, [])
+    # a table of boxes with bad rows has been told
+    faces = hasattr(reader, "survey_faces") and not bad
+    found, faceless = reader.survey_faces(clips) if faces else ({}, [])
     faults = [*survey.faults, *faceless, *_media_faults(root, clips, max_failures, workers), *_path_faults(clips)]
     faults += _decoded_faults(qc) if qc is not None else []
     table = Counter((clip.label, clip.fold) for clip in clips)
-    return Check(dataset, root, {**survey.found, **found}, _counts(clips, survey, table, expected), table, faults)
+    counts = _counts(clips, survey, table, expected)
+    return Check(dataset, root, {**survey.found, **found}, counts, table, faults, bad)
+
+
+def _attempt(make: Callable[[], Made], bad: list[BadTable]) -> Made | None:
+    """What a part of the check makes; None where a table has bad rows, which are told beside the rest."""
+    try:
+        return make()
+    except BadTable as error:
+        bad.append(error)
+        return None
 
 
 def _counts(
@@ -216,9 +243,12 @@ def _decoded_faults(qc: Path) -> Iterator[Fault]:
 
 
 def _path_faults(clips: Sequence[Clip]) -> list[Fault]:
-    """Files whose replacement Snakemake cannot see."""
+    """Files that cannot be inputs of a rule, so that only their digests in `planning/contents.py` are compared."""
     unwatched = sorted({path for clip in clips for path in (clip.video, clip.audio) if set(path) & UNWATCHED})
-    what = "media files whose name has a brace or a line break: they are used, but their replacement is not noticed"
+    what = (
+        "media files whose name has a brace or a line break: they are used, but a replacement is not noticed where its "
+        "size, beginning, middle and end are the same"
+    )
     return warning(what, unwatched, "rename them")
 
 
@@ -239,7 +269,7 @@ def report_text(check: Check) -> str:
     lines += ["", *_matrix({(label or NONE, fold or NONE): n for (label, fold), n in check.table.items()})]
     for severity, title in (("warning", "warnings"), ("error", "errors: this release cannot be used as it is")):
         faults = [fault for fault in check.faults if fault.severity == severity]
-        if faults:
+        if faults or (severity == "error" and check.bad):
             lines += ["", title]
         for fault in faults:
             examples = ", ".join(fault.examples)
@@ -247,7 +277,10 @@ def report_text(check: Check) -> str:
             lines.append(f"  {fault.what}: {fault.cases}" + (f" ({examples}{more})" if examples else ""))
             if fault.remedy:
                 lines.append(f"    remedy: {fault.remedy}")
-    if not check.faults:
+    for table in check.bad:
+        lines += [f"  {line}" for line in str(table).splitlines()]
+        lines.append("    the counts above are without these rows")
+    if not check.faults and not check.bad:
         lines += ["", "nothing is missing"]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from hcep.container import LFS_POINTER
+from hcep.datasets.bad_rows import BadRows
 from hcep.datasets.corpus import TEXTS, Corpus
 from hcep.datasets.manifest_file import Clip, open_table
 from hcep.datasets.spellings import find, names_in
@@ -204,27 +205,29 @@ def read_votes(path: Path) -> dict[str, list[str]]:
         When a column is missing, a clip is there twice, or a vote has an unknown letter.
     """
     votes: dict[str, list[str]] = {}
-    for row, cells in open_table(path, ",", ("FileName", "MultiModalVote"), SOURCE):
-        name, letters = cells["FileName"].strip(), cells["MultiModalVote"].strip()
-        if name in votes:
-            raise HcepError(f"clip {name!r} is there twice", file=path, row=row, remedy="remove one of the rows")
-        unknown = [letter for letter in letters.split(":") if letter not in VOTES]
-        if unknown:
-            remedy = f"votes are {', '.join(VOTES)}, ties joined by ':'; get the table anew"
-            raise HcepError(f"unknown vote {unknown[0]!r} in {letters!r}", file=path, row=row, remedy=remedy)
-        votes[name] = [VOTES[letter] for letter in letters.split(":")]
+    with BadRows(path) as bad:
+        for row, cells in open_table(path, ",", ("FileName", "MultiModalVote"), SOURCE, bad):
+            name, letters = cells["FileName"].strip(), cells["MultiModalVote"].strip()
+            unknown = [letter for letter in letters.split(":") if letter not in VOTES]
+            if name in votes:
+                bad.add(f"clip {name!r} is there twice", row, "remove one of the rows")
+            elif unknown:
+                remedy = f"votes are {', '.join(VOTES)}, ties joined by ':'; get the table anew"
+                bad.add(f"unknown vote {unknown[0]!r} in {letters!r}", row, remedy)
+            votes[name] = [VOTES[letter] for letter in letters.split(":") if letter in VOTES]
     return votes
 
 
 def _read_list(path: Path) -> list[str]:
     rows: dict[str, int] = {}
-    for row, cells in open_table(path, ",", ("Filename",), SOURCE):
-        name = cells["Filename"].strip()
-        if name in rows:
-            cause = f"clip {name!r} is already in row {rows[name]}"
-            raise HcepError(cause, file=path, row=row, remedy="remove one of the rows")
-        _check_name(name, path, row)
-        rows[name] = row
+    with BadRows(path) as bad:
+        for row, cells in open_table(path, ",", ("Filename",), SOURCE, bad):
+            name = cells["Filename"].strip()
+            if name in rows:
+                bad.add(f"clip {name!r} is already in row {rows[name]}", row, "remove one of the rows")
+            with bad.collected():
+                _check_name(name, path, row)
+            rows.setdefault(name, row)
     return list(rows)
 
 

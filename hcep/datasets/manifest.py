@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hcep.datasets.bad_rows import BadRows
 from hcep.datasets.corpus import TEXTS, Corpus
-from hcep.datasets.manifest_file import COLUMNS, Clip, check_clips, open_table, read_numbers
+from hcep.datasets.manifest_file import COLUMNS, Clip, leaves_root, note_faults, open_table, read_numbers
 from hcep.datasets.settings import nearest
 from hcep.datasets.spellings import other_spelling
 from hcep.errors import HcepError, not_text
-from hcep.files import sha256_file
+from hcep.files import digest, sha256_file
 
 REQUIRED = ("clip", "video", "label")
 
@@ -48,8 +50,17 @@ class Manifest(Corpus):
         self.table = self.root / self.settings["file"]
 
     def watch(self) -> list[str]:
-        """Digest of the table; changes when, and only when, a row does."""
-        return [f"{self.settings['file']}: {sha256_file(self.table) if self.table.is_file() else 'missing'}"]
+        """Digest of the table's cells, whatever the order of rows and columns, its line ends and its first bytes."""
+        try:
+            rows = [sorted((name, cell) for name, cell in cells.items() if cell) for _, cells in self._rows()]
+            content = digest(sorted(rows))
+        except HcepError:  # told by `clips`
+            content = sha256_file(self.table) if os.access(self.table, os.R_OK) else "missing"
+        return [f"{self.settings['file']}: {content}"]
+
+    def _rows(self, bad: BadRows | None = None) -> Iterator[tuple[int, dict[str, str]]]:
+        delimiter = "," if self.table.suffix.lower() == ".csv" else "\t"
+        return open_table(self.table, delimiter, REQUIRED, bad=bad)
 
     def clips(self) -> list[Clip]:
         """Read, check and complete the table.
@@ -57,35 +68,44 @@ class Manifest(Corpus):
         Raises
         ------
         HcepError
-            For a missing table, column or media file, a label that is not allowed, a bad number or a repeated id.
+            For a missing table, column or media file, a label that is not allowed, a bad number or a repeated id; one
+            error for all rows.
         """
         if not self.table.is_file():
             remedy = "write it, or name it in the setting `file`"
             raise HcepError("the list of clips is missing", file=self.table, remedy=remedy)
         clips: dict[int, Clip] = {}
-        for row, cells in open_table(self.table, "," if self.table.suffix.lower() == ".csv" else "\t", REQUIRED):
-            for name in cells:
-                if name not in COLUMNS:
-                    cause = f"unknown column {name!r}{nearest(name, COLUMNS)}"
-                    raise HcepError(cause, file=self.table, row=1, remedy=f"the columns are {', '.join(COLUMNS)}")
-            clips[row] = self._clip(row, cells)
-        if not clips:
-            raise HcepError("lists no clips", file=self.table, remedy="add one row per clip")
-        check_clips(clips.values(), self.table, clips)
-        for row, clip in clips.items():
-            self._check_media(row, clip)
+        with BadRows(self.table, clips) as bad:
+            # where the table breaks off, the rows before are looked at all the same
+            with bad.collected():
+                for row, cells in self._rows(bad):
+                    if not clips:
+                        self._note_columns(cells, bad)
+                    clips[row] = self._clip(row, cells, bad)
+            if not clips and not bad.faults:
+                raise HcepError("lists no clips", file=self.table, remedy="add one row per clip")
+            note_faults(clips, bad)
+            for row, clip in clips.items():
+                self._note_media(row, clip, bad)
         return [*clips.values()]
 
-    def _clip(self, row: int, cells: dict[str, str]) -> Clip:
-        numbers = read_numbers(cells, self.table, row)
+    @staticmethod
+    def _note_columns(names: Iterable[str], bad: BadRows) -> None:
+        for name in names:
+            if name not in COLUMNS:
+                bad.add(f"unknown column {name!r}{nearest(name, COLUMNS)}", 1, f"the columns are {', '.join(COLUMNS)}")
+
+    def _clip(self, row: int, cells: dict[str, str], bad: BadRows) -> Clip:
+        numbers = read_numbers(cells, bad, row)
 
         def cell(name: str) -> str:
             return cells.get(name, "").strip()
 
         label = cell("label")
         labels = [name.strip() for name in (cell("labels") or label).split(";")]
-        for name in {label, *labels} - {""}:
-            self._check_label(row, name)
+        for name in dict.fromkeys([label, *labels]):
+            if name:
+                self._note_label(row, name, bad)
         # spaces around anything but a name or a text are slips of a spreadsheet: "test " is no fold of its own
         clip, video = cells["clip"], cells["video"]
         text, flags = cells.get("text", ""), cell("flags")
@@ -109,18 +129,27 @@ class Manifest(Corpus):
             seconds=numbers["seconds"],
         )
 
-    def _check_label(self, row: int, name: str) -> None:
+    def _note_label(self, row: int, name: str, bad: BadRows) -> None:
         allowed = self.settings["labels"]
         if allowed is not None and name not in allowed:
             cause = f"label {name!r} is not one of the labels of this dataset{nearest(name, allowed)}"
-            remedy = f"use one of {', '.join(allowed)}, or extend the setting `labels`"
-            raise HcepError(cause, file=self.table, row=row, remedy=remedy)
+            bad.add(cause, row, f"use one of {', '.join(allowed)}, or extend the setting `labels`")
 
-    def _check_media(self, row: int, clip: Clip) -> None:
+    def _note_media(self, row: int, clip: Clip, bad: BadRows) -> None:
         for media in dict.fromkeys((clip.video, clip.audio)):
-            if media and not os.path.exists(self.root / media):  # noqa: PTH110 - an overlong name is missing, not an error
+            if media and not leaves_root(media) and _is_missing(self.root / media):
                 remedy = "correct the path (it is relative to the root), or leave the cell empty for none"
                 if other := other_spelling(self.root, media):
                     remedy = f"write {other!r}, the file that is there: every letter and its case count"
-                cause = f"clip {clip.clip!r}: media file {str(self.root / media)!r} is missing"
-                raise HcepError(cause, file=self.table, row=row, remedy=remedy)
+                bad.add(f"clip {clip.clip!r}: media file {str(self.root / media)!r} is missing", row, remedy)
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether a file is not there; one in a folder that may not be entered is told when it is to be decoded."""
+    try:
+        path.stat()
+    except PermissionError:
+        return False
+    except (OSError, ValueError):  # an overlong name is missing, and so is one with a NUL
+        return True
+    return False

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from hcep.datasets.bad_rows import BadRows
 from hcep.errors import HcepError, closest
 from hcep.files import check_table, write_table
 
@@ -88,12 +89,17 @@ def lengths_differ(a: float, b: float) -> bool:
 
 
 def open_table(
-    path: Path, delimiter: str = "\t", required: Iterable[str] = (), remedy: str = ""
+    path: Path,
+    delimiter: str = "\t",
+    required: Iterable[str] = (),
+    remedy: str = "",
+    bad: BadRows | None = None,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number of the row's first line, cells) of a UTF-8 table with a header that has the required columns.
 
     A cell in quotation marks may hold line breaks. A mark that opens in one row and closes in a later one is told from
-    them by the number of delimiters in its first and last line, see `_swallows_rows`.
+    them by the number of delimiters in its first and last line, see `_swallows_rows`. With `bad`, a row that is refused
+    is noted there and passed over.
 
     Raises
     ------
@@ -114,19 +120,25 @@ def open_table(
             _check_header(header, path, delimiter)
             line = reader.line_num + 1
             for cells in reader:
-                if cells:
-                    _check_row(cells, header, path, line, delimiter)
+                row, line = line, reader.line_num + 1
+                try:
+                    _check_row(cells, header, path, row, delimiter)
+                except HcepError as error:
+                    if bad is None:
+                        raise
+                    bad.faults.append(error)
+                    continue
                 # spreadsheets write rows of nothing behind the last one
                 if any(cells):
                     check_columns(path, header, required, remedy)
                     required = ()
-                    yield line, dict(zip(header, cells, strict=True))
-                line = reader.line_num + 1
+                    yield row, dict(zip(header, cells, strict=True))
         except UnicodeDecodeError as error:
             raise HcepError(f"is not UTF-8 ({error.reason})", file=path, remedy="save it as UTF-8") from error
         except csv.Error as error:
             look = f"look at the quotation marks of this row: {MARKS}"
-            raise HcepError(f"is not a table: {error}", file=path, row=line, remedy=look) from error
+            cause = f"is not a table: {error}; the rows behind this one were not read"
+            raise HcepError(cause, file=path, row=line, remedy=look) from error
 
 
 def _check_header(header: Sequence[str], path: Path, delimiter: str) -> None:
@@ -148,6 +160,8 @@ def _check_header(header: Sequence[str], path: Path, delimiter: str) -> None:
 
 def _check_row(cells: Sequence[str], header: Sequence[str], path: Path, line: int, delimiter: str) -> None:
     """Refuse a row with another number of cells than the header, and one with rows inside a cell."""
+    if not cells:
+        return
     for place, cell in enumerate(cells):
         breaks = len(LINE_END.findall(cell))
         if breaks and (len(cells) != len(header) or _swallows_rows(cell, place, len(header), delimiter)):
@@ -183,16 +197,16 @@ def _swallows_rows(cell: str, place: int, columns: int, delimiter: str) -> bool:
     return not (delimiter == "," and after and all(not sign.strip() for sign in after))
 
 
-def read_numbers(cells: Mapping[str, str], path: Path, row: int) -> dict[str, float | None]:
-    """The columns `NUMBERS` of a row, None where one is empty or not there; what is no number is an HcepError."""
+def read_numbers(cells: Mapping[str, str], bad: BadRows, row: int) -> dict[str, float | None]:
+    """The columns `NUMBERS` of a row, None where one is empty, not there, or no number, which `bad` notes."""
     numbers: dict[str, float | None] = {}
     for name in NUMBERS:
         text = cells.get(name, "")
         try:
             numbers[name] = parse_seconds(text)
-        except ValueError as error:
-            cause = f"{name} {text!r} is not a number of seconds"
-            raise HcepError(cause, file=path, row=row, remedy="write seconds with a point, or nothing") from error
+        except ValueError:
+            numbers[name] = None
+            bad.add(f"{name} {text!r} is not a number of seconds", row, "write seconds with a point, or nothing")
     return numbers
 
 
@@ -218,45 +232,55 @@ def check_clips(clips: Iterable[Clip], path: Path, rows: Iterable[int] | None = 
     ------
     HcepError
         For an empty or repeated clip id, an unknown text kind or flag, a bad box or segment, or a path that leaves the
-        release root.
+        release root; one error for all clips.
     """
+    with BadRows(path) as bad:
+        note_faults(dict(zip(count(2) if rows is None else rows, clips, strict=False)), bad)
+
+
+def note_faults(clips: Mapping[int, Clip], bad: BadRows) -> None:
+    """Note what `check_clips` refuses, for clips by row."""
     first: dict[str, int] = {}
-    for row, clip in zip(count(2) if rows is None else rows, clips, strict=False):
-        cause, remedy = _fault(clip)
+    for row, clip in clips.items():
+        for cause, remedy in _faults(clip):
+            bad.add(cause, row, remedy)
         if clip.clip in first:
-            cause = f"clip {clip.clip!r} is already in row {first[clip.clip]}"
-            remedy = "give every clip an id of its own"
-        if cause:
-            raise HcepError(cause, file=path, row=row, remedy=remedy)
-        first[clip.clip] = row
+            bad.add(f"clip {clip.clip!r} is already in row {first[clip.clip]}", row, "give every clip an id of its own")
+        elif clip.clip:
+            first[clip.clip] = row
 
 
-def _fault(clip: Clip) -> tuple[str, str]:
-    """What is wrong with one clip and what to do about it; two empty strings when nothing is."""
+def leaves_root(path: str) -> bool:
+    """Whether a path of a table leads out of the release."""
+    return PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts
+
+
+def _faults(clip: Clip) -> Iterator[tuple[str, str]]:
+    """What is wrong with one clip, each with what to do about it."""
     if not clip.clip:
-        return "the clip id is empty", "name the clip"
+        yield "the clip id is empty", "name the clip"
     if "\0" in "".join(str(value) for value in clip):
-        return "a cell holds a NUL character", "remove it"
+        yield "a cell holds a NUL character", "remove it"
     if clip.text_kind not in TEXT_KINDS:
-        return f"unknown text_kind {clip.text_kind!r}", f"use one of {', '.join(TEXT_KINDS)}"
-    unknown = [flag for flag in clip.flags.split(";") if flag and flag not in FLAGS]
-    if unknown:
-        return f"unknown flag {unknown[0]!r}", f"use a subset of {';'.join(FLAGS)}"
-    for name in ("video", "audio", "faces"):
-        media = PurePosixPath(getattr(clip, name))
-        if media.is_absolute() or ".." in media.parts:
-            return f"{name} {str(media)!r} leaves the release root", "give a path below the root"
+        yield f"unknown text_kind {clip.text_kind!r}", f"use one of {', '.join(TEXT_KINDS)}"
+    for flag in dict.fromkeys(clip.flags.split(";")):
+        if flag and flag not in FLAGS:
+            yield f"unknown flag {flag!r}", f"use a subset of {';'.join(FLAGS)}"
+    # a sound that is that of the video has no fault of its own
+    names = [name for name in ("video", "audio", "faces") if name != "audio" or clip.audio != clip.video]
+    for name in names:
+        if leaves_root(getattr(clip, name)):
+            yield f"{name} {getattr(clip, name)!r} leaves the release root", "give a path below the root"
     if clip.start is not None and clip.end is not None and clip.end <= max(clip.start, 0.0):
-        return f"the segment ends at {clip.end:g} s, not after its start {clip.start:g} s", "correct start and end"
-    if clip.end is not None and clip.end <= 0:
-        return f"the segment ends at {clip.end:g} s", "correct end"
+        yield f"the segment ends at {clip.end:g} s, not after its start {clip.start:g} s", "correct start and end"
+    elif clip.end is not None and clip.end <= 0:
+        yield f"the segment ends at {clip.end:g} s", "correct end"
     if clip.seconds is not None and clip.seconds <= 0:
-        return f"seconds is {clip.seconds:g}", "write the length of the clip, above 0, or nothing"
+        yield f"seconds is {clip.seconds:g}", "write the length of the clip, above 0, or nothing"
     try:
         parse_box(clip.box)
     except ValueError as error:
-        return str(error), "write x,y,w,h in whole pixels"
-    return "", ""
+        yield str(error), "write x,y,w,h in whole pixels"
 
 
 def read_manifest(path: str | Path) -> list[Clip]:
@@ -270,17 +294,18 @@ def read_manifest(path: str | Path) -> list[Clip]:
     path = Path(path)
     check_table(path)
     clips: dict[int, Clip] = {}
-    for row, cells in open_table(path):
-        if not clips:
-            if {*COLUMNS} - {*cells} == {"seconds"}:
-                cause = "lacks the column seconds: an older version of hcep wrote it"
-                raise HcepError(cause, file=path, row=1, remedy="run the workflow again, or `hcep manifest`")
-            check_columns(path, cells, COLUMNS)
-        texts = {name: cells[name] for name in COLUMNS if name not in NUMBERS} | {FACES: cells.get(FACES, "")}
-        clips[row] = Clip(**texts, **read_numbers(cells, path, row))  # type: ignore[arg-type]
-    if not clips:
-        raise HcepError("holds no clips", file=path, remedy="rebuild it with `hcep manifest`")
-    check_clips(clips.values(), path, clips)
+    with BadRows(path, clips) as bad:
+        for row, cells in open_table(path, bad=bad):
+            if not clips:
+                if {*COLUMNS} - {*cells} == {"seconds"}:
+                    cause = "lacks the column seconds: an older version of hcep wrote it"
+                    raise HcepError(cause, file=path, row=1, remedy="run the workflow again, or `hcep manifest`")
+                check_columns(path, cells, COLUMNS)
+            texts = {name: cells[name] for name in COLUMNS if name not in NUMBERS} | {FACES: cells.get(FACES, "")}
+            clips[row] = Clip(**texts, **read_numbers(cells, bad, row))  # type: ignore[arg-type]
+        if not clips and not bad.faults:
+            raise HcepError("holds no clips", file=path, remedy="rebuild it with `hcep manifest`")
+        note_faults(clips, bad)
     return [*clips.values()]
 
 

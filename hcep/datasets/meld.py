@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+from hcep.datasets.bad_rows import BadRows
 from hcep.datasets.corpus import TEXTS, Corpus
 from hcep.datasets.manifest_file import Clip, open_table
 from hcep.datasets.settings import nearest
@@ -141,15 +142,17 @@ class Meld(Corpus):
         path = self._list(fold)
         utterances: list[Utterance] = []
         rows: dict[str, int] = {}
-        for row, cells in open_table(path, ",", COLUMNS, SOURCE):
-            utterance = _utterance(path, row, cells)
-            if utterance.file in rows:
-                cause = f"{utterance.file.removesuffix('.mp4')} is already in row {rows[utterance.file]}"
-                raise HcepError(cause, file=path, row=row, remedy="remove one of the rows, or get the list anew")
-            rows[utterance.file] = row
-            utterances.append(utterance)
-        if not utterances:
-            raise HcepError("lists no utterances", file=path, remedy=SOURCE)
+        with BadRows(path) as bad:
+            for row, cells in open_table(path, ",", COLUMNS, SOURCE, bad):
+                with bad.collected():
+                    utterance = _utterance(path, row, cells)
+                    if utterance.file in rows:
+                        cause = f"{utterance.file.removesuffix('.mp4')} is already in row {rows[utterance.file]}"
+                        bad.add(cause, row, "remove one of the rows, or get the list anew")
+                    rows.setdefault(utterance.file, row)
+                    utterances.append(utterance)
+            if not utterances and not bad.faults:
+                raise HcepError("lists no utterances", file=path, remedy=SOURCE)
         return utterances
 
     def survey(self, clips: Sequence[Clip]) -> Survey:

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from hcep.datasets.bad_rows import BadRows
 from hcep.datasets.manifest_file import COLUMNS, SEPARATORS, open_table, read_numbers
 from hcep.datasets.settings import nearest
 from hcep.datasets.spellings import normal
@@ -49,7 +50,8 @@ def read_list(
         For a column that is not certain or not known, a file that is not there, several labels in a cell, two rows of
         one file and segment, or what `open_table` refuses.
     """
-    rows = list(open_table(table, separator(table)))
+    with BadRows(table) as bad:
+        rows = list(open_table(table, separator(table), bad=bad))
     if not rows:
         raise HcepError("lists no clips", file=table, remedy="add one row per clip")
     header = list(rows[0][1])
@@ -63,7 +65,8 @@ def read_list(
     if "label" not in chosen and not labels:
         remedy = "say --column label=NAME; columns of 0 and 1, one per label, are read too"
         raise HcepError(f"no column has the labels: {', '.join(header)}", file=table, row=1, remedy=remedy)
-    found = [_row(cells, chosen, labels, table, row) for row, cells in rows]
+    with BadRows(table) as bad:
+        found = [_row(cells, chosen, labels, bad, row) for row, cells in rows]
     told = [f"columns of {table}: {', '.join(f'{role} = {name}' for role, name in chosen.items())}"]
     told += [f"label = the column with 1 of {', '.join(labels)}"] if labels else []
     unused = [*ignore, *(["(no name)"] if "" in header else [])]
@@ -149,16 +152,15 @@ def _check_known(unknown: Sequence[str], table: Path) -> None:
 
 
 def _row(
-    cells: dict[str, str], chosen: Mapping[str, str], labels: Sequence[str], table: Path, row: int
+    cells: dict[str, str], chosen: Mapping[str, str], labels: Sequence[str], bad: BadRows, row: int
 ) -> dict[str, str]:
     found = {role: " ".join(cells[chosen[role]].split()) if role in chosen else "" for role in ROLES}
     # a path may have two spaces in a row
     found |= {role: cells[chosen[role]].strip() for role in ("video", "audio", "clip") if role in chosen}
-    read_numbers(found, table, row)
+    read_numbers(found, bad, row)
     marked = [name for name in labels if ONE_HOT[cells[name].strip().casefold()]]
     if len(marked) > 1:
-        cause, remedy = f"has several labels: {', '.join(marked)}", "mark one; this task has one label per clip"
-        raise HcepError(cause, file=table, row=row, remedy=remedy)
+        bad.add(f"has several labels: {', '.join(marked)}", row, "mark one; this task has one label per clip")
     if marked:
         found["label"] = marked[0]
     return found

@@ -17,6 +17,7 @@ from hcep.datasets.manifest_file import Clip, read_manifest
 from hcep.errors import HcepError
 from hcep.files import sha256_file
 from hcep.media.shards import shard_names, shard_of
+from hcep.planning.contents import Contents
 from hcep.planning.engine import Engine, Wildcards, settings_text, to_be_read
 from hcep.provenance import stage_digest
 
@@ -36,6 +37,7 @@ class ClipPlan:
 
     def __init__(self, config: Config, engine: Engine) -> None:
         self.config, self.engine = config, engine
+        self._contents: dict[tuple[str, str], Contents] = {}
 
     def dataset(self, wildcards: Wildcards) -> Dataset:
         """The dataset entry of a job."""
@@ -63,7 +65,8 @@ class ClipPlan:
         entry = self.dataset(wildcards)
         adapter = registry.load(registry.dataset(entry.adapter))
         root = Path(entry.root)
-        listed, there = self._release_files(wildcards), root.is_dir()
+        # a table that a rule makes is compared by Snakemake, one of the user by its cells
+        listed, there = self._is_made(entry) and self._release_files(wildcards), root.is_dir()
         if not there and not listed:
             return "no release"
         reader = adapter(root, entry.options)
@@ -72,18 +75,25 @@ class ClipPlan:
             return "the table itself is an input"
         return zlib.crc32("\n".join([*(reader.watch() if not listed else []), *faces]).encode())
 
+    @staticmethod
+    def _is_made(entry: Dataset) -> bool:
+        """Whether a rule makes the release."""
+        return entry.root.startswith("resources/")
+
     def _release_files(self, wildcards: Wildcards) -> list[str]:
-        """Files of a release that the manifest is made from and that a rule can make."""
+        """The table that the manifest is made from."""
         entry = self.dataset(wildcards)
         if entry.adapter != "manifest":
             return []
         path = f"{entry.root}/{entry.options.get('file', 'clips.tsv')}"
         # a missing table that no rule makes is left to `hcep manifest`, which says what to do about it
-        return [path] if entry.root.startswith("resources/") or Path(path).is_file() else []
+        return [path] if self._is_made(entry) or Path(path).is_file() else []
 
-    def manifest_files(self, wildcards: Wildcards) -> list[str]:
-        """What the manifest is made from."""
-        return to_be_read(self._release_files(wildcards), f"resources/{wildcards.dataset}/manifest.tsv", self.engine)
+    def manifest_files(self, wildcards: Wildcards) -> list[Any]:
+        """What the manifest is made from; of a user's table the cells count (`watch`), not the bytes."""
+        output = f"resources/{wildcards.dataset}/manifest.tsv"
+        paths = to_be_read(self._release_files(wildcards), output, self.engine)
+        return paths if self._is_made(self.dataset(wildcards)) else [self.engine.ancient(path) for path in paths]
 
     def names_of_tasks(self, wildcards: Wildcards) -> str:
         """What every task over a dataset calls its classes and folds."""
@@ -119,23 +129,37 @@ class ClipPlan:
         return groups[wildcards.shard]
 
     def media_files(self, column: str, kind: str) -> Callable[[Wildcards], list[str]]:
-        """Input function: media files of a shard; a path that Snakemake cannot hold is watched by nobody.
+        """Input function: media files of a shard that can be read, but for paths that Snakemake cannot hold.
 
         For frames, these are what the manifest takes them from; of a folder of face pictures Snakemake sees that
-        pictures come and go, not that one is overwritten.
+        pictures come and go, not that one is overwritten. What cannot be read is the failure of its clips: Snakemake,
+        which reads its inputs, would end with it.
         """
 
         def read(wildcards: Wildcards) -> list[str]:
-            root, clips = Path(self.root(wildcards)), self.clips(wildcards)
-            if kind == "frames":
-                names = sorted({path for clip in clips for path in picture_paths(root, clip)})
-            else:
-                names = sorted({getattr(clip, column) for clip in clips} - {""})
-            paths = [str(root / name) for name in names if not set(name) & set("{}\n\r")]
+            found = self._digests(wildcards, column, kind)
+            paths = [path for path, content in found.items() if content and not set(path) & set("{}\n\r")]
             output = f"resources/{wildcards.dataset}/{kind}/{wildcards.shard}.h5"
-            return to_be_read([path for path in paths if Path(path).exists()], output, self.engine)
+            return to_be_read(paths, output, self.engine)
 
         return read
+
+    def contents(self, column: str, kind: str) -> Callable[[Wildcards], int]:
+        """Params function: digest of what the media files of a shard hold; Snakemake sees later dates only."""
+        return lambda wildcards: zlib.crc32(json.dumps(self._digests(wildcards, column, kind)).encode())
+
+    def _digests(self, wildcards: Wildcards, column: str, kind: str) -> dict[str, str]:
+        """Path of each media file of a shard to a digest of its content, '' where it cannot be read."""
+        root, clips = Path(self.root(wildcards)), self.clips(wildcards)
+        if kind == "frames":
+            names = sorted({path for clip in clips for path in picture_paths(root, clip)})
+        else:
+            names = sorted({getattr(clip, column) for clip in clips} - {""})
+        shard = wildcards.dataset, wildcards.shard
+        if shard not in self._contents:
+            memory = Path(f".snakemake/hcep/{wildcards.dataset}/{wildcards.shard}.json")
+            self._contents[shard] = Contents(memory, keep=self.engine.is_main)
+        return self._contents[shard].digests(str(root / name) for name in names)
 
     def heard_files(self, wildcards: Wildcards) -> list[str]:
         """Sound is an input of `transcribe` only when it is listened to; the manifest must be there in any case."""
@@ -143,6 +167,10 @@ class ClipPlan:
             return self.media_files("audio", "text")(wildcards)
         self.engine.manifest(wildcards.dataset)
         return []
+
+    def heard_contents(self, wildcards: Wildcards) -> int:
+        """Params function: digest of what is listened to."""
+        return self.contents("audio", "text")(wildcards) if self.dataset(wildcards).text == "asr" else 0
 
     def rows(self, *columns: str) -> Callable[[Wildcards], int]:
         """Params function: digest of what a shard's job reads from the manifest."""

@@ -47,19 +47,19 @@ def check(
         raise HcepError(cause, remedy="name one of them, as `hcep check mafw` or `hcep check --task mafw`")
     if dataset is not None:
         found = [_check_dataset(dataset, configs, root, settings, expected)]
-        texts, missed = [report_text(found[0])], False
+        texts, missed, broken = [report_text(found[0])], False, list[str]()
     else:
         if (root, settings, expected) != (None, None, None):
             cause = "--root, --settings and --expected belong to one dataset"
             raise HcepError(cause, remedy="name the dataset in place of --task, or write a file for --configfile")
-        found, texts, missed = _check_task(str(task), configs)
+        found, texts, missed, broken = _check_task(str(task), configs)
     text = "\n".join(texts)
     print(text, end="")
     if output:
         write_text(output, text)
-    unusable = [one.root for one in found if not one.usable]
+    unusable = [str(one.root) for one in found if not one.usable] + broken
     if unusable:
-        places = ", ".join(map(str, unusable))
+        places = ", ".join(unusable)
         raise HcepError("this release cannot be used as it is", file=places, remedy="see the errors above")
     if missed:
         raise HcepError(f"task {task} does not fit its data", remedy="see the errors above")
@@ -97,8 +97,11 @@ def _check_dataset(
     )
 
 
-def _check_task(task: str, configs: Sequence[Path]) -> tuple[list[Check], list[str], bool]:
-    """Checks of a task's datasets, their reports and the task's own, and whether it has near misses."""
+def _check_task(task: str, configs: Sequence[Path]) -> tuple[list[Check], list[str], bool, list[str]]:
+    """Checks of a task's datasets, their reports and the task's own, whether it has near misses, and what has no check.
+
+    A dataset without a check, as one that is not there, does not keep the others from theirs.
+    """
     from hcep.config.whole import Config, entry_of, read_configs
     from hcep.datasets.check import report_text
     from hcep.protocol.check_tasks import read_names, task_text
@@ -107,10 +110,18 @@ def _check_task(task: str, configs: Sequence[Path]) -> tuple[list[Check], list[s
     definition = entry_of(configs, "task_definitions", "task", task, ("dataset", "labels"))
     whole = Config.model_construct(task_definitions={task: definition}, words=read_configs(configs).get("words", {}))
     names = read_names(task, whole.names_of_task(task))
-    found = [_check_dataset(dataset, configs) for dataset in definition.dataset]
+    found, texts, broken = [], [], []
+    for dataset in definition.dataset:
+        entry_of(configs, "datasets", "dataset", dataset, ("adapter", "root"))
+        try:
+            found.append(_check_dataset(dataset, configs))
+            texts.append(report_text(found[-1]))
+        except HcepError as error:
+            texts.append(f"{dataset}: cannot be checked\n  {error}\n")
+            broken.append(dataset)
     clips = sum((one.table for one in found), Counter())
-    texts = [*map(report_text, found), task_text(task, clips, names)]
-    return found, texts, bool(near_misses(clips, names))
+    texts.append(task_text(task, clips, names))
+    return found, texts, bool(near_misses(clips, names)), broken
 
 
 def check_tasks(manifest: Path, settings: dict[str, Any], output: Path) -> None:

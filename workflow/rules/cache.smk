@@ -83,6 +83,7 @@ rule decode_frames:
         settings=clips.settings("frames", "size", "frame_sampling", "timeout"),
         manifest=clips.manifest,
         rows=clips.rows("video", "start", "end", "box", "flags", "faces"),
+        contents=clips.contents("video", "frames"),
         root=clips.root,
         code=stage_digest("decode_frames"),
     message:
@@ -106,6 +107,7 @@ rule decode_audio:
         settings=clips.settings("samples", "audio_window", "timeout"),
         manifest=clips.manifest,
         rows=clips.rows("audio", "start", "end", "flags"),
+        contents=clips.contents("audio", "audio"),
         root=clips.root,
         code=stage_digest("decode_audio"),
     message:
@@ -131,6 +133,7 @@ rule transcribe:
         settings=clips.transcribe_settings,
         manifest=clips.manifest,
         rows=clips.rows("audio", "start", "end", "text", "text_kind", "flags"),
+        contents=clips.heard_contents,
         root=clips.root,
         code=stage_digest("transcribe"),
     message:
