@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 
 from hcep.container import MediaError, ends_early, truncated
+from hcep.decoder import DEFAULT, Limits
 from hcep.ffmpeg import RATE, read_track
 from hcep.probe import Probe, Track
 
@@ -60,7 +61,7 @@ def is_silent(samples: np.ndarray) -> bool:
     return max(float(samples.max()) - middle, middle - float(samples.min())) < SILENCE
 
 
-def read_audio(path: str | Path, media: Probe, *, seconds: float | None = None, timeout: float = 60.0) -> Sound:
+def read_audio(path: str | Path, media: Probe, *, seconds: float | None = None, limits: Limits = DEFAULT) -> Sound:
     """Read the sound of a file as a player would choose it: 16 kHz, mono, from the start of the file.
 
     Of several streams the first that is marked as default is read, then the others in order, until one is not silent. A
@@ -68,7 +69,7 @@ def read_audio(path: str | Path, media: Probe, *, seconds: float | None = None, 
 
     Parameters
     ----------
-    path, media, timeout
+    path, media, limits
         As in `read_frames`.
     seconds : float, optional
         Stop after this time, counted from the start of the file.
@@ -92,7 +93,7 @@ def read_audio(path: str | Path, media: Probe, *, seconds: float | None = None, 
     errors: list[MediaError] = []
     for track in order:
         try:
-            read.append((track, _read(path, media, track, seconds, timeout)))
+            read.append((track, _read(path, media, track, seconds, limits)))
             if not is_silent(read[-1][1].samples):
                 break
         except MediaError as error:
@@ -109,7 +110,7 @@ def read_audio(path: str | Path, media: Probe, *, seconds: float | None = None, 
     return sound._replace(notes=(f"track {track.number + 1} of {len(order)} is read, {why}", *sound.notes))
 
 
-def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout: float) -> Sound:
+def _read(path: Path, media: Probe, track: Track, seconds: float | None, limits: Limits) -> Sound:
     if track.fault:
         raise MediaError(track.fault, file=path)
     if seconds is None and track.end > MAX_SECONDS and np.isfinite(track.end):
@@ -118,7 +119,7 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout
 
     def decoded(count: int) -> tuple[np.ndarray, float]:
         """The sound in `count` channels ``(n, count)``, and the seconds of gaps in it."""
-        pieces = read_track(path, media, track.number, channels=count, seconds=limit + BEYOND, timeout=timeout)
+        pieces = read_track(path, media, track.number, channels=count, seconds=limit + BEYOND, limits=limits)
         samples, starts, lengths = pieces
         if media.container in UNTIMED:
             starts = np.cumsum(lengths) - lengths
