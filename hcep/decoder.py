@@ -72,7 +72,14 @@ def run_child(command: Sequence[str], limits: Limits, **streams: Any) -> Ended:
     ------
     OSError
         When the child cannot be started.
+    MachineFault
+        When this process itself may take less address space: a large clip could not be told from a small limit.
     """
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard != resource.RLIM_INFINITY and hard < limits.memory * GIB:
+        cause = f"this job may take {hard / GIB:.1f} GiB of address space (`ulimit -v`), less than a decoder may"
+        remedy = f"raise it, or lower `decoder_memory` of the dataset entry, which is {limits.memory:g}"
+        raise MachineFault(cause, remedy=remedy)
     watch, held = os.pipe()
     try:
         passed = (*streams.pop("pass_fds", ()), watch)
@@ -155,10 +162,11 @@ def blame(ended: Ended, said: bytes, limits: Limits, path: Path) -> None:
     MediaError
         When the content needs more time or memory than the limits, or crashes the decoder.
     MachineFault
-        When memory was refused while the machine had less than the limit, the decoder was killed, or could not run.
+        When memory was refused while the machine has less than the limit, or the decoder was killed or hardly ran.
     """
     if NO_MEMORY.search(said):
-        _blame_memory(limits, path)
+        check_memory(limits, path)
+        raise MediaError(f"needs more memory than the limit of {limits.memory:g} GiB", file=path)
     if refused := REFUSED.search(said):
         remedy = "mend what it names (disk, network file system, `ulimit -u`, `ulimit -n`) and run again"
         raise MachineFault(f"ffmpeg: {refused[0].decode()}", file=path, remedy=remedy)
@@ -177,17 +185,6 @@ def blame(ended: Ended, said: bytes, limits: Limits, path: Path) -> None:
         raise MediaError(f"ffmpeg crashed ({name})", file=path)
     remedy = "run again, with more memory or fewer jobs at once if memory ran out (`dmesg` and the cluster's log tell)"
     raise MachineFault(f"ffmpeg was killed ({name}) after {ended.seconds:.1f} s", file=path, remedy=remedy)
-
-
-def _blame_memory(limits: Limits, path: Path) -> None:
-    """Whose fault it is that no memory was to be had: the clip's only where the limit alone refused it."""
-    asked = round(limits.memory * GIB)
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard != resource.RLIM_INFINITY and hard < asked:
-        cause = f"ffmpeg ran out of memory under this job's own limit of {hard / GIB:.1f} GiB (`ulimit -v`)"
-        raise MachineFault(cause, file=path, remedy="raise it, or lower `decoder_memory` of the dataset entry")
-    check_memory(limits, path)
-    raise MediaError(f"needs more memory than the limit of {limits.memory:g} GiB", file=path)
 
 
 def check_memory(limits: Limits, path: Path) -> None:
