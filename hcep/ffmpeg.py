@@ -53,6 +53,7 @@ class Decoded(NamedTuple):
     times: np.ndarray
     sizes: np.ndarray
     base: float
+    said: bytes
 
 
 @functools.cache
@@ -96,8 +97,8 @@ def ffmpeg_version() -> str:
     return _answer(ffmpeg_executable(), "-version").split()[2]
 
 
-def _run(path: Path, arguments: Sequence[str], values: Mapping[str, str], limits: Limits) -> Decoded:
-    """Run ffmpeg and return what it wrote."""
+def _run(path: Path, arguments: Sequence[str], values: Mapping[str, str], limits: Limits, heed: bool = True) -> Decoded:
+    """Run ffmpeg and return what it wrote; `heed` where what it says is of errors alone."""
     # into files in memory: a pipe would cost a switch between the processes for every 64 KiB
     with _memory_file() as written, _memory_file() as times, tempfile.TemporaryFile() as errors:
         command = [ffmpeg_executable(), *_fill(arguments, path, {**values, TIMES: str(times.fileno())})]
@@ -109,7 +110,7 @@ def _run(path: Path, arguments: Sequence[str], values: Mapping[str, str], limits
         errors.seek(0)
         said = errors.read(65536)
         # a decoder that gets no memory may leave out frames and exit with 0
-        blame(ended, said, limits, path)
+        blame(ended, said if heed else b"", limits, path)
         if ended.status:
             raise MediaError(f"ffmpeg: {_first_line(said)}", file=path)
         times.seek(0)
@@ -117,7 +118,7 @@ def _run(path: Path, arguments: Sequence[str], values: Mapping[str, str], limits
         length = os.fstat(written.fileno()).st_size
         # mapped, not copied
         content = mmap.mmap(written.fileno(), length, flags=MAPPING, prot=mmap.PROT_READ) if length else b""
-        return Decoded(content, stamps, sizes, base)
+        return Decoded(content, stamps, sizes, base, said)
 
 
 def _stamps(text: bytes) -> tuple[np.ndarray, np.ndarray, float]:
@@ -211,6 +212,14 @@ def _times_command(container: str) -> tuple[str, ...]:
 def _audio_command(container: str, track: int, channels: int) -> tuple[str, ...]:
     stream = _input(container)[f"a:{track}"].filter("aresample", RATE).filter("atrim", end=SECONDS)
     return _compile(stream, _both("s16le"), format="tee", acodec="pcm_s16le", ac=channels)
+
+
+@functools.lru_cache(maxsize=256)
+def _finite_command(container: str, track: int) -> tuple[str, ...]:
+    asked = {"measure_perchannel": "none", "measure_overall": "Number_of_NaNs+Number_of_Infs"}
+    stream = _input(container)[f"a:{track}"].filter("atrim", end=SECONDS).filter("astats", **asked)
+    # what the filter counts is told as information
+    return tuple("info" if part == "error" else part for part in _compile(stream, "pipe:1", format="null"))
 
 
 def _fill(command: Sequence[str], path: Path, values: Mapping[str, str]) -> list[str]:
@@ -348,3 +357,18 @@ def read_track(
     samples = np.frombuffer(found.content, dtype="<i2", count=len(found.content) // 2).reshape(-1, channels)
     starts = np.rint((found.times * found.base - media.start) * RATE).astype(np.int64)
     return samples, starts, found.sizes // (2 * channels)
+
+
+def all_finite(path: str | Path, media: Probe, track: int, *, seconds: float, limits: Limits) -> bool:
+    """Whether the samples of a stream of floating-point sound are finite numbers, before they become integers.
+
+    Parameters and errors are those of `read_track`.
+    """
+    path = Path(path).absolute()
+    command = _finite_command(media.container, track)
+    said = _run(path, command, {SECONDS: f"{media.start + seconds:.6f}"}, limits, heed=False).said
+    # means over the channels
+    counts = re.findall(rb"Number of (?:NaNs|Infs): ([0-9.]+)", said)
+    if len(counts) < 2:
+        raise MediaError("its samples cannot be counted", file=path)
+    return not any(map(float, counts))

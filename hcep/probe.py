@@ -38,7 +38,8 @@ class Track(NamedTuple):
     """One stream of sound as its header describes it.
 
     `number` counts the streams of sound from 0, `default` says that players choose it, `end` is where it ends, in
-    seconds from the start of the file (0 = not told), `fault` why its time stamps cannot be used ('' = they can).
+    seconds from the start of the file (0 = not told), `fault` why its time stamps cannot be used ('' = they can),
+    `floating` that its samples are stored as floating-point numbers, which need not be finite.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Track(NamedTuple):
     sample_rate: int
     end: float
     fault: str
+    floating: bool = False
 
 
 class Probe(NamedTuple):
@@ -247,4 +249,5 @@ def _describe(path: Path, container: Any, deadline: float, picture: bool) -> Pro
 def _track(number: int, stream: Any, end: float, fault: str) -> Track:
     default, codec = bool(stream.disposition & Disposition.default), stream.codec_context
     channels, rate = (int(codec.channels or 0), int(codec.sample_rate or 0)) if codec else (0, 0)
-    return Track(number, default, channels, rate, end, fault)
+    floating = codec is not None and codec.codec.name.startswith("pcm_f")
+    return Track(number, default, channels, rate, end, fault, floating)

@@ -16,7 +16,7 @@ import soundfile
 
 from hcep.container import MediaError, ends_early, truncated
 from hcep.decoder import DEFAULT, Limits
-from hcep.ffmpeg import RATE, read_track
+from hcep.ffmpeg import RATE, all_finite, read_track
 from hcep.probe import Probe, Track
 
 MAX_SECONDS = 2 * 3600
@@ -40,6 +40,7 @@ PADDING = round(0.1 * RATE)
 # gaps that add up to less are what any recording over a network has
 TOLD_GAP = 1.0
 CHUNK = 2**20
+ODD = "holds samples that are not finite numbers"
 # sound that ffmpeg reads beyond what is needed, since the last piece of some containers ends a little early
 BEYOND = 0.05
 
@@ -129,6 +130,9 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, limits:
     simple = media.container in PLAIN and not media.has_video and track.channels <= 2
     plain = _read_plain(path, limit) if simple else None
     mixed, gap = decoded(1) if plain is None else (_mixed(plain), 0.0)
+    unseen = track.floating and plain is None
+    if unseen and not all_finite(path, media, track.number, seconds=limit + BEYOND, limits=limits):
+        raise MediaError(ODD, file=path)
     mono = mixed[:, 0]
     if not len(mono):
         raise MediaError("has an audio stream without samples", file=path)
@@ -255,7 +259,7 @@ def _read_plain(path: Path, seconds: float) -> np.ndarray | None:
             parts = [np.zeros((0, file.channels), np.int16)]
             for part in _resampled(file, wanted):
                 if not np.isfinite(part).all():
-                    raise MediaError("holds samples that are not finite numbers", file=path)
+                    raise MediaError(ODD, file=path)
                 levels = np.clip(np.rint(part * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
                 parts.append(levels.astype(np.int16))
         except soundfile.LibsndfileError as error:
