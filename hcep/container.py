@@ -9,6 +9,7 @@ stream that ends early it does (`ends_early`).
 
 from __future__ import annotations
 
+import errno
 import math
 import stat
 import struct
@@ -39,6 +40,23 @@ class MediaError(HcepError):
         self.reason, self.absent = reason, absent
 
 
+class MachineFault(HcepError):
+    """A clip could not be read for a reason outside it, which ends the job and is never stored as the clip's."""
+
+
+# what a system refuses when it is short of something, or has lost the file system on which a file lies
+SHORT = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}
+)
+
+
+def refuse_shortage(error: OSError, path: Path) -> None:
+    """Raise `MachineFault` where an error tells nothing of the file."""
+    if error.errno in SHORT:
+        remedy = "mend what it names (`ulimit -n`, disk, network file system) and run again"
+        raise MachineFault(f"cannot be opened: {error.strerror}", file=path, remedy=remedy) from error
+
+
 def check_file(path: Path) -> None:
     """Refuse what is not a media file before any demuxer sees it (`MediaError` says why)."""
     try:
@@ -46,6 +64,8 @@ def check_file(path: Path) -> None:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MediaError("file is missing", file=path) from error
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError):
+            refuse_shortage(error, path)
         raise MediaError(f"cannot be opened: {getattr(error, 'strerror', None) or error}", file=path) from error
     if not stat.S_ISREG(status.st_mode):
         raise MediaError("is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file", file=path)
@@ -55,6 +75,7 @@ def check_file(path: Path) -> None:
         with path.open("rb") as handle:
             head = handle.read(len(LFS_POINTER))
     except OSError as error:
+        refuse_shortage(error, path)
         raise MediaError(f"cannot be read: {error.strerror}", file=path) from error
     if head == LFS_POINTER:
         raise MediaError("is a git-LFS pointer, not the media (fetch it with git lfs pull)", file=path)

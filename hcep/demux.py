@@ -52,7 +52,7 @@ class Packets(NamedTuple):
 
 
 def demux(container: Any, video: Any, deadline: float, streams: Sequence[Any]) -> Packets:
-    """Read all packets of `streams`."""
+    """Read all packets of `streams`, until this thread's processor time reaches the deadline."""
     bases = {stream.index: float(stream.time_base) for stream in streams}  # a Fraction per packet would be slow
     picture = video.index if video is not None else -1
     step = round(float(1 / (video.average_rate or 25) / video.time_base)) if video is not None else 0
@@ -66,7 +66,7 @@ def demux(container: Any, video: Any, deadline: float, streams: Sequence[Any]) -
     untold = {stream.index for stream in streams if matroska and stream.type == "video"}
     seen, started = 0, False
     for number, packet in enumerate(_read(container, streams)):
-        if number >= MAX_PACKETS or time.monotonic() > deadline:
+        if number >= MAX_PACKETS or time.thread_time() > deadline:
             raise MediaError("has more packets than are read within the limits", file=container.name)
         index = packet.stream_index
         base = bases.get(index)

@@ -23,9 +23,9 @@ from typing import IO, Any, NamedTuple
 import ffmpeg
 import imageio_ffmpeg
 import numpy as np
-import psutil
 
-from hcep.container import MediaError
+from hcep.container import MachineFault, MediaError
+from hcep.decoder import DEFAULT, Limits, blame, run_child
 from hcep.errors import HcepError
 from hcep.probe import FORMATS, MAX_PIXELS, PROTOCOLS, Probe
 
@@ -53,6 +53,7 @@ class Decoded(NamedTuple):
     times: np.ndarray
     sizes: np.ndarray
     base: float
+    said: bytes
 
 
 @functools.cache
@@ -96,33 +97,28 @@ def ffmpeg_version() -> str:
     return _answer(ffmpeg_executable(), "-version").split()[2]
 
 
-def _run(path: Path, arguments: Sequence[str], values: Mapping[str, str], timeout: float) -> Decoded:
-    """Run ffmpeg and return what it wrote."""
+def _run(path: Path, arguments: Sequence[str], values: Mapping[str, str], limits: Limits, heed: bool = True) -> Decoded:
+    """Run ffmpeg and return what it wrote; `heed` where what it says is of errors alone."""
     # into files in memory: a pipe would cost a switch between the processes for every 64 KiB
     with _memory_file() as written, _memory_file() as times, tempfile.TemporaryFile() as errors:
         command = [ffmpeg_executable(), *_fill(arguments, path, {**values, TIMES: str(times.fileno())})]
+        streams = {"stdin": subprocess.DEVNULL, "stdout": written, "stderr": errors, "pass_fds": [times.fileno()]}
         try:
-            streams = {"stdin": subprocess.DEVNULL, "stdout": written, "stderr": errors, "pass_fds": [times.fileno()]}
-            process = psutil.Popen(command, env=ALLOCATOR | os.environ, **streams)
+            ended = run_child(command, limits, env=ALLOCATOR | os.environ, **streams)
         except OSError as error:
-            raise HcepError(f"ffmpeg could not be started: {error}", file=command[0]) from error
-        try:
-            process.wait(timeout)  # that of `subprocess` sleeps between looks
-        except psutil.TimeoutExpired as error:
-            raise MediaError(f"decoding took longer than {timeout:g} s", file=path) from error
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        if process.returncode:
-            errors.seek(0)
-            raise MediaError(f"ffmpeg: {_first_line(errors.read(65536))}", file=path)
+            raise MachineFault(f"ffmpeg could not be started: {error}", file=command[0], remedy="run again") from error
+        errors.seek(0)
+        said = errors.read(65536)
+        # a decoder that gets no memory may leave out frames and exit with 0
+        blame(ended, said if heed else b"", limits, path)
+        if ended.status:
+            raise MediaError(f"ffmpeg: {_first_line(said)}", file=path)
         times.seek(0)
         stamps, sizes, base = _stamps(times.read())
         length = os.fstat(written.fileno()).st_size
         # mapped, not copied
         content = mmap.mmap(written.fileno(), length, flags=MAPPING, prot=mmap.PROT_READ) if length else b""
-        return Decoded(content, stamps, sizes, base)
+        return Decoded(content, stamps, sizes, base, said)
 
 
 def _stamps(text: bytes) -> tuple[np.ndarray, np.ndarray, float]:
@@ -218,6 +214,14 @@ def _audio_command(container: str, track: int, channels: int) -> tuple[str, ...]
     return _compile(stream, _both("s16le"), format="tee", acodec="pcm_s16le", ac=channels)
 
 
+@functools.lru_cache(maxsize=256)
+def _finite_command(container: str, track: int) -> tuple[str, ...]:
+    asked = {"measure_perchannel": "none", "measure_overall": "Number_of_NaNs+Number_of_Infs"}
+    stream = _input(container)[f"a:{track}"].filter("atrim", end=SECONDS).filter("astats", **asked)
+    # what the filter counts is told as information
+    return tuple("info" if part == "error" else part for part in _compile(stream, "pipe:1", format="null"))
+
+
 def _fill(command: Sequence[str], path: Path, values: Mapping[str, str]) -> list[str]:
     """A kept command for one file: an argument that is a place becomes its value, as does a place in a longer one."""
     # a bare comma would end the filter
@@ -242,7 +246,7 @@ def read_frames(
     size: int,
     box: Box | None = None,
     boxes: Sequence[Box] = (),
-    timeout: float = 60.0,
+    limits: Limits = DEFAULT,
 ) -> np.ndarray:
     """Decode chosen frames in one pass, the short side resized to `size` (bicubic), then cropped at the centre.
 
@@ -260,8 +264,8 @@ def read_frames(
         x, y, width, height in source pixels, cut out before resizing.
     boxes : sequence of tuple of int, optional
         In place of `box`, one for each of `indices`.
-    timeout : float
-        Seconds after which ffmpeg is stopped.
+    limits : Limits
+        What the pass may use.
 
     Returns
     -------
@@ -272,7 +276,10 @@ def read_frames(
     OtherFrames
         When what decodes are not these frames: see `frame_ticks`.
     MediaError
-        When there is no video, its time stamps cannot be used, it is truncated, ffmpeg fails or runs out of time.
+        When there is no video, its time stamps cannot be used, it is truncated, ffmpeg fails over
+        it or needs more than the limits.
+    MachineFault
+        When ffmpeg was stopped from outside.
     """
     path = Path(path).absolute()
     if not media.has_video:
@@ -291,7 +298,7 @@ def read_frames(
     else:
         command = _frames_command(media.container, decoders, size, box)
         places[SELECT] = _select(ticks.tolist())
-    taken = _run(path, command, places, timeout)
+    taken = _run(path, command, places, limits)
     if len(taken.times) != len(ticks):  # ffmpeg exits 0 on a file that ends early
         raise OtherFrames(f"gave {len(taken.times)} of {len(ticks)} frames", file=path)
     if (taken.times != ticks).any():
@@ -300,7 +307,7 @@ def read_frames(
     return np.frombuffer(taken.content, dtype=np.uint8).reshape(len(ticks), size, size, 3)
 
 
-def frame_ticks(path: str | Path, media: Probe, *, timeout: float = 60.0) -> np.ndarray:
+def frame_ticks(path: str | Path, media: Probe, *, limits: Limits = DEFAULT) -> np.ndarray:
     """Presentation times of all frames that really decode, for files whose packets are not all frames.
 
     Returns
@@ -311,20 +318,20 @@ def frame_ticks(path: str | Path, media: Probe, *, timeout: float = 60.0) -> np.
     Raises
     ------
     MediaError
-        When ffmpeg fails or runs out of time.
+        When ffmpeg fails over the content, or needs more than the limits.
     """
     path = Path(path).absolute()
-    return np.unique(_run(path, _times_command(media.container), {BASE: str(media.time_base)}, timeout).times)
+    return np.unique(_run(path, _times_command(media.container), {BASE: str(media.time_base)}, limits).times)
 
 
 def read_track(
-    path: str | Path, media: Probe, track: int, *, channels: int, seconds: float, timeout: float
+    path: str | Path, media: Probe, track: int, *, channels: int, seconds: float, limits: Limits
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Decode one stream of sound to 16 kHz, as the pieces that come out of the decoder.
 
     Parameters
     ----------
-    path, media, timeout
+    path, media, limits
         As in `read_frames`.
     track : int
         Which stream of sound, from 0.
@@ -342,11 +349,26 @@ def read_track(
     Raises
     ------
     MediaError
-        When ffmpeg fails or runs out of time.
+        When ffmpeg fails over the content, or needs more than the limits.
     """
     path = Path(path).absolute()
     command = _audio_command(media.container, track, channels)
-    found = _run(path, command, {SECONDS: f"{media.start + seconds:.6f}"}, timeout)
+    found = _run(path, command, {SECONDS: f"{media.start + seconds:.6f}"}, limits)
     samples = np.frombuffer(found.content, dtype="<i2", count=len(found.content) // 2).reshape(-1, channels)
     starts = np.rint((found.times * found.base - media.start) * RATE).astype(np.int64)
     return samples, starts, found.sizes // (2 * channels)
+
+
+def all_finite(path: str | Path, media: Probe, track: int, *, seconds: float, limits: Limits) -> bool:
+    """Whether the samples of a stream of floating-point sound are finite numbers, before they become integers.
+
+    Parameters and errors are those of `read_track`.
+    """
+    path = Path(path).absolute()
+    command = _finite_command(media.container, track)
+    said = _run(path, command, {SECONDS: f"{media.start + seconds:.6f}"}, limits, heed=False).said
+    # means over the channels
+    counts = re.findall(rb"Number of (?:NaNs|Infs): ([0-9.]+)", said)
+    if len(counts) < 2:
+        raise MediaError("its samples cannot be counted", file=path)
+    return not any(map(float, counts))

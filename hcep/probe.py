@@ -17,7 +17,8 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from hcep.container import MediaError, check_file, structure
+from hcep.container import MachineFault, MediaError, check_file, refuse_shortage, structure
+from hcep.decoder import DEFAULT, check_memory
 from hcep.demux import STREAM_DURATION, broken_clock, claimed_ends, demux, file_start, last_step, picture_cut
 
 # demuxers that read one self-contained file; hls, concat, dash, image2, sdp and the like open others
@@ -37,7 +38,8 @@ class Track(NamedTuple):
     """One stream of sound as its header describes it.
 
     `number` counts the streams of sound from 0, `default` says that players choose it, `end` is where it ends, in
-    seconds from the start of the file (0 = not told), `fault` why its time stamps cannot be used ('' = they can).
+    seconds from the start of the file (0 = not told), `fault` why its time stamps cannot be used ('' = they can),
+    `floating` that its samples are stored as floating-point numbers, which need not be finite.
     """
 
     number: int
@@ -46,6 +48,7 @@ class Track(NamedTuple):
     sample_rate: int
     end: float
     fault: str
+    floating: bool = False
 
 
 class Probe(NamedTuple):
@@ -117,7 +120,7 @@ def probe(path: str | Path, *, timeout: float = 60.0, picture: bool = True) -> P
     path : path
         Any path; nothing in it is interpreted.
     timeout : float
-        Seconds after which reading is given up.
+        Seconds of processor time after which reading is given up.
     picture : bool
         False where only the sound is wanted: the packets of the picture are then not listed if the container keeps
         the streams apart, which is faster. `ticks` and `times` are empty in that case.
@@ -131,13 +134,15 @@ def probe(path: str | Path, *, timeout: float = 60.0, picture: bool = True) -> P
     MediaError
         When the file is missing, empty, a folder, a git-LFS pointer, in a container outside the whitelist, damaged, of
         zero duration, without any video or audio stream, or larger than the limits.
+    MachineFault
+        When memory runs out, or its file system does not answer.
     """
     path = Path(path).absolute()
     # no decoder runs in this process unless the header leaves no choice: that would be six times slower, and a hostile
     # stream had better meet it in a child
     with _opened(path, timeout, codec_whitelist="none") as container:
         if all(s.width and s.height for s in container.streams.video if s.codec_context):
-            return _describe(path, container, time.monotonic() + timeout, picture)
+            return _describe(path, container, time.thread_time() + timeout, picture)
     with _opened(path, timeout, max_pixels=str(MAX_PIXELS)) as container:
         return _describe(path, container, time.monotonic() + timeout, picture)
 
@@ -161,10 +166,18 @@ def _opened(path: str | Path, timeout: float, **options: str) -> Iterator[Any]:
     path = Path(path).absolute()
     check_file(path)
     allowed = {"format_whitelist": FORMATS, "protocol_whitelist": PROTOCOLS}
+    begun = time.thread_time()
     try:
         with av.open(f"file:{path}", mode="r", options=allowed | options, timeout=(timeout, timeout)) as container:
             yield container
     except (av.error.FFmpegError, ValueError) as error:  # a ValueError is a path that is not UTF-8
+        if isinstance(error, av.error.ExitError) and time.thread_time() - begun < timeout / 2:
+            remedy = "run again when the machine or its file system is less busy"
+            raise MachineFault(f"could not be read in {timeout:g} s", file=path, remedy=remedy) from error
+        if isinstance(error, MemoryError):
+            check_memory(DEFAULT, path)
+        if isinstance(error, OSError):
+            refuse_shortage(error, path)
         text = getattr(error, "strerror", None) or str(error).split("\n")[0]
         raise MediaError(f"cannot be read as video or audio ({text})", file=path) from error
 
@@ -236,4 +249,5 @@ def _describe(path: Path, container: Any, deadline: float, picture: bool) -> Pro
 def _track(number: int, stream: Any, end: float, fault: str) -> Track:
     default, codec = bool(stream.disposition & Disposition.default), stream.codec_context
     channels, rate = (int(codec.channels or 0), int(codec.sample_rate or 0)) if codec else (0, 0)
-    return Track(number, default, channels, rate, end, fault)
+    floating = codec is not None and codec.codec.name.startswith("pcm_f")
+    return Track(number, default, channels, rate, end, fault, floating)

@@ -15,7 +15,8 @@ import numpy as np
 import soundfile
 
 from hcep.container import MediaError, ends_early, truncated
-from hcep.ffmpeg import RATE, read_track
+from hcep.decoder import DEFAULT, Limits
+from hcep.ffmpeg import RATE, all_finite, read_track
 from hcep.probe import Probe, Track
 
 MAX_SECONDS = 2 * 3600
@@ -39,6 +40,7 @@ PADDING = round(0.1 * RATE)
 # gaps that add up to less are what any recording over a network has
 TOLD_GAP = 1.0
 CHUNK = 2**20
+ODD = "holds samples that are not finite numbers"
 # sound that ffmpeg reads beyond what is needed, since the last piece of some containers ends a little early
 BEYOND = 0.05
 
@@ -60,7 +62,7 @@ def is_silent(samples: np.ndarray) -> bool:
     return max(float(samples.max()) - middle, middle - float(samples.min())) < SILENCE
 
 
-def read_audio(path: str | Path, media: Probe, *, seconds: float | None = None, timeout: float = 60.0) -> Sound:
+def read_audio(path: str | Path, media: Probe, *, seconds: float | None = None, limits: Limits = DEFAULT) -> Sound:
     """Read the sound of a file as a player would choose it: 16 kHz, mono, from the start of the file.
 
     Of several streams the first that is marked as default is read, then the others in order, until one is not silent. A
@@ -68,7 +70,7 @@ def read_audio(path: str | Path, media: Probe, *, seconds: float | None = None, 
 
     Parameters
     ----------
-    path, media, timeout
+    path, media, limits
         As in `read_frames`.
     seconds : float, optional
         Stop after this time, counted from the start of the file.
@@ -92,7 +94,7 @@ def read_audio(path: str | Path, media: Probe, *, seconds: float | None = None, 
     errors: list[MediaError] = []
     for track in order:
         try:
-            read.append((track, _read(path, media, track, seconds, timeout)))
+            read.append((track, _read(path, media, track, seconds, limits)))
             if not is_silent(read[-1][1].samples):
                 break
         except MediaError as error:
@@ -109,7 +111,7 @@ def read_audio(path: str | Path, media: Probe, *, seconds: float | None = None, 
     return sound._replace(notes=(f"track {track.number + 1} of {len(order)} is read, {why}", *sound.notes))
 
 
-def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout: float) -> Sound:
+def _read(path: Path, media: Probe, track: Track, seconds: float | None, limits: Limits) -> Sound:
     if track.fault:
         raise MediaError(track.fault, file=path)
     if seconds is None and track.end > MAX_SECONDS and np.isfinite(track.end):
@@ -118,7 +120,7 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout
 
     def decoded(count: int) -> tuple[np.ndarray, float]:
         """The sound in `count` channels ``(n, count)``, and the seconds of gaps in it."""
-        pieces = read_track(path, media, track.number, channels=count, seconds=limit + BEYOND, timeout=timeout)
+        pieces = read_track(path, media, track.number, channels=count, seconds=limit + BEYOND, limits=limits)
         samples, starts, lengths = pieces
         if media.container in UNTIMED:
             starts = np.cumsum(lengths) - lengths
@@ -128,6 +130,9 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, timeout
     simple = media.container in PLAIN and not media.has_video and track.channels <= 2
     plain = _read_plain(path, limit) if simple else None
     mixed, gap = decoded(1) if plain is None else (_mixed(plain), 0.0)
+    unseen = track.floating and plain is None
+    if unseen and not all_finite(path, media, track.number, seconds=limit + BEYOND, limits=limits):
+        raise MediaError(ODD, file=path)
     mono = mixed[:, 0]
     if not len(mono):
         raise MediaError("has an audio stream without samples", file=path)
@@ -254,7 +259,7 @@ def _read_plain(path: Path, seconds: float) -> np.ndarray | None:
             parts = [np.zeros((0, file.channels), np.int16)]
             for part in _resampled(file, wanted):
                 if not np.isfinite(part).all():
-                    raise MediaError("holds samples that are not finite numbers", file=path)
+                    raise MediaError(ODD, file=path)
                 levels = np.clip(np.rint(part * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
                 parts.append(levels.astype(np.int16))
         except soundfile.LibsndfileError as error:

@@ -52,7 +52,18 @@ class Dataset(Settings):
         description="files per modality, and so the number of jobs that can decode at once; another number rebuilds "
         "the cache",
     )
-    timeout: float = Field(60, gt=0, description="seconds that ffmpeg may take for one clip")
+    timeout: float = Field(
+        60,
+        gt=0,
+        description="seconds of processor time that ffmpeg may take for one clip, which has failed when it needs more; "
+        "where ten times as long goes by on the clock, the machine is taken to be stuck and the job ends",
+    )
+    decoder_memory: float = Field(
+        4.0,
+        ge=0.5,
+        description="GiB of address space that one ffmpeg may take (2160p takes 0.4); a clip that needs more "
+        "has failed",
+    )
     features_files: dict[Name, str] = Field(
         {},
         description="encoder with `source: import` → HDF5 file of features that you supply; "

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hcep.container import MediaError
+from hcep.datasets.bad_rows import BadRows
 from hcep.datasets.manifest import Manifest
-from hcep.datasets.manifest_file import Clip, check_clips, open_table
+from hcep.datasets.manifest_file import Clip, check_clips, note_faults, open_table
+from hcep.decoder import Limits
 from hcep.errors import HcepError
 from hcep.ffmpeg import RATE
 from hcep.inference.folder import Preprocessing
@@ -97,13 +99,15 @@ class _ClipTable(Manifest):
 
     def clips(self) -> list[Clip]:
         clips: dict[int, Clip] = {}
-        for row, cells in open_table(self.table, "," if self.table.suffix.lower() == ".csv" else "\t", ("clip",)):
-            if not {"video", "audio"} & {*cells}:
-                raise HcepError("has neither a column video nor a column audio", file=self.table, row=1)
-            clips[row] = self._clip(row, {"video": "", **cells})
-        if not clips:
-            raise HcepError("lists no clips", file=self.table, remedy="add one row per clip")
-        check_clips(clips.values(), self.table, clips)
+        with BadRows(self.table, clips) as bad:
+            delimiter = "," if self.table.suffix.lower() == ".csv" else "\t"
+            for row, cells in open_table(self.table, delimiter, ("clip",), bad=bad):
+                if not {"video", "audio"} & {*cells}:
+                    raise HcepError("has neither a column video nor a column audio", file=self.table, row=1)
+                clips[row] = self._clip(row, {"video": "", **cells}, bad)
+            if not clips and not bad.faults:
+                raise HcepError("lists no clips", file=self.table, remedy="add one row per clip")
+            note_faults(clips, bad)
         root = self.root.absolute()
 
         def place(media: str) -> str:
@@ -155,7 +159,7 @@ def read_clips(
     clips : sequence of Clip
         With absolute paths.
     timeout : float
-        Seconds that one clip may take.
+        Seconds of processor time that decoding one clip may take.
     threads : int
         Files decoded at once.
     recogniser : Recogniser, optional
@@ -167,11 +171,11 @@ def read_clips(
 
     def picture(video: str, positions: list[int]) -> Rows:
         return read_video(
-            Path(video), clips, positions, settings.frames, settings.size, settings.frame_sampling, timeout
+            Path(video), clips, positions, settings.frames, settings.size, settings.frame_sampling, Limits(timeout)
         )
 
     def sound(audio: str, positions: list[int]) -> Rows:
-        return read_sound(Path(audio), clips, positions, longest=longest, timeout=timeout)
+        return read_sound(Path(audio), clips, positions, longest=longest, limits=Limits(timeout))
 
     frames = dict(read_sources(clips, "video", picture, threads))
     sounds = dict(read_sources(clips, "audio", sound, threads))

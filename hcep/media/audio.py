@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 
 from hcep.datasets.manifest_file import Clip
+from hcep.decoder import Limits
 from hcep.errors import HcepError
 from hcep.ffmpeg import RATE, ffmpeg_version
 from hcep.media.shards import SILENT, Row, clips_of_shard, noted, write_shard
@@ -28,6 +29,7 @@ def decode_audio(
     samples: int,
     window: Literal["centre", "start"] = "centre",
     timeout: float = 60.0,
+    decoder_memory: float = 4.0,
     threads: int = 1,
 ) -> None:
     """Decode the sound of one shard's clips into HDF5, int16 (n, A), 16 kHz, mono.
@@ -39,7 +41,7 @@ def decode_audio(
 
     Parameters
     ----------
-    manifest, root, shard, output, timeout, threads
+    manifest, root, shard, output, timeout, decoder_memory, threads
         As in `decode_frames`.
     samples : int
         A.
@@ -49,7 +51,7 @@ def decode_audio(
     Raises
     ------
     HcepError
-        For a bad manifest or window, or when ffmpeg does not run.
+        For a bad manifest or window, or when ffmpeg does not run or the machine stops it.
     """
     if window not in ("centre", "start"):
         raise HcepError(f"audio window {window!r}", remedy="use centre or start")
@@ -57,7 +59,7 @@ def decode_audio(
 
     def read(audio: str, positions: list[int]) -> Rows:
         longest = samples if window == "start" else None
-        rows = read_sound(root / audio, clips, positions, longest=longest, timeout=timeout)
+        rows = read_sound(root / audio, clips, positions, longest=longest, limits=Limits(timeout, decoder_memory))
         return [(position, row if row.value is None else _windowed(row, samples, window)) for position, row in rows]
 
     rows = progress(read_sources(clips, "audio", read, threads), len(clips), f"decode_audio {shard}")
@@ -77,7 +79,7 @@ def _windowed(row: Row, samples: int, window: str) -> Row:
     return row._replace(reason=noted(row.reason, f"silent: {level} throughout"), flag=SILENT)
 
 
-def read_sound(path: Path, clips: Sequence[Clip], positions: list[int], *, longest: int | None, timeout: float) -> Rows:
+def read_sound(path: Path, clips: Sequence[Clip], positions: list[int], *, longest: int | None, limits: Limits) -> Rows:
     """Sound of all clips of one file, decoded in one pass.
 
     Parameters
@@ -86,8 +88,8 @@ def read_sound(path: Path, clips: Sequence[Clip], positions: list[int], *, longe
         All clips of the shard, and which of them are in this file.
     longest : int, optional
         How many samples of a clip are needed from its start; None = all.
-    timeout : float
-        Seconds per clip.
+    limits : Limits
+        Per clip.
 
     Returns
     -------
@@ -99,11 +101,12 @@ def read_sound(path: Path, clips: Sequence[Clip], positions: list[int], *, longe
     MediaError
         When the file as a whole cannot be used.
     """
-    media = probe(path, timeout=timeout, picture=False)
+    media = probe(path, timeout=limits.seconds, picture=False)
     spans = [_span(clips[position], longest) for position in positions]
     ends = [end for _, end in spans if end is not None]
     seconds = max(ends) / RATE if len(ends) == len(spans) else None
-    sound, notes = read_audio(path, media, seconds=seconds, timeout=timeout * len(positions))
+    each = limits._replace(seconds=limits.seconds * len(positions))
+    sound, notes = read_audio(path, media, seconds=seconds, limits=each)
     rows: Rows = []
     held = len(sound) / RATE
     for position, (first, stop) in zip(positions, spans, strict=True):

@@ -14,6 +14,7 @@ from hcep.container import MediaError, ends_early, truncated
 from hcep.datasets.boxes import Track, read_boxes
 from hcep.datasets.faces import face_source
 from hcep.datasets.manifest_file import Clip, parse_box
+from hcep.decoder import Limits
 from hcep.errors import HcepError
 from hcep.ffmpeg import OtherFrames, ffmpeg_version, frame_ticks, read_frames
 from hcep.media.faces import read_faces
@@ -52,6 +53,7 @@ def decode_frames(
     size: int,
     frame_sampling: Sampling = "time",
     timeout: float = 60.0,
+    decoder_memory: float = 4.0,
     threads: int = 1,
 ) -> None:
     """Decode the frames of one shard's clips into HDF5, uint8 (n, F, S, S, 3), RGB.
@@ -79,21 +81,24 @@ def decode_frames(
     frame_sampling : {"time", "index"}
         Whether the segments are equal in time or in number of frames; at a constant rate both are the same frames.
     timeout : float
-        Seconds that one clip may take.
+        Seconds of processor time that one clip may take.
+    decoder_memory : float
+        GiB of address space that ffmpeg may take.
     threads : int
         Files decoded at once.
 
     Raises
     ------
     HcepError
-        For a bad manifest, sampling or table of boxes, or when ffmpeg does not run.
+        For a bad manifest, sampling or table of boxes, or when ffmpeg does not run or the machine stops it.
     """
     if frame_sampling not in ("time", "index"):
         raise HcepError(f"frame_sampling {frame_sampling!r}", remedy="use time or index")
     clips = clips_of_shard(manifest, shard)
     names = [clip.clip for clip in clips]
     source = face_source(clips)
-    options: Any = {"frames": frames, "size": size, "sampling": frame_sampling, "timeout": timeout}
+    options: Any = {"frames": frames, "size": size, "sampling": frame_sampling}
+    options["limits"] = Limits(timeout, decoder_memory)
     if source == "boxes":
         tables = {clip.faces for clip in clips}
         options["tracks"] = {k: v for table in tables for k, v in read_boxes(root / table, set(names))[0].items()}
@@ -122,14 +127,14 @@ def read_video(
     frames: int,
     size: int,
     sampling: Sampling,
-    timeout: float,
+    limits: Limits,
     tracks: Mapping[str, Track] | None = None,
 ) -> Rows:
     """Rows of all clips of one video, normally in one pass; MediaError when the file as a whole cannot be used.
 
     With `tracks`, boxes by clip, a clip takes a pass of its own.
     """
-    media = probe(path, timeout=timeout)
+    media = probe(path, timeout=limits.seconds)
     if not media.has_video:
         raise MediaError("has no video stream", file=path, absent=True)
     if media.picture_fault:
@@ -139,21 +144,21 @@ def read_video(
     wanted = {position: clips[position] for position in positions}
     if tracks is not None:
         # a detector counts the frames that decode, and the packets need not be these
-        media = _decodable(path, media, timeout)
+        media = _decodable(path, media, limits)
         return [
-            (position, _read_boxed(path, media, clip, tracks.get(clip.clip), frames, size, sampling, timeout))
+            (position, _read_boxed(path, media, clip, tracks.get(clip.clip), frames, size, sampling, limits))
             for position, clip in wanted.items()
         ]
     if not counted and not media.guessed:
         # what decodes may not be what the packets say: a frame that is never shown, time stamps that are missing
         with suppress(OtherFrames):
-            return _read_all(path, media, wanted, frames, size, sampling, timeout)
-    return _read_all(path, _decodable(path, media, timeout), wanted, frames, size, sampling, timeout)
+            return _read_all(path, media, wanted, frames, size, sampling, limits)
+    return _read_all(path, _decodable(path, media, limits), wanted, frames, size, sampling, limits)
 
 
-def _decodable(path: Path, media: Probe, timeout: float) -> Probe:
+def _decodable(path: Path, media: Probe, limits: Limits) -> Probe:
     """The same video with the frames that really decode, and a remark where many packets give none."""
-    found = media.with_ticks(frame_ticks(path, media, timeout=timeout))
+    found = media.with_ticks(frame_ticks(path, media, limits=limits))
     if not found.frames:
         raise MediaError("has a video stream of which no frame decodes", file=path)
     if ends_early(found.picture_end, media.picture_end, cut=media.cut):
@@ -167,7 +172,7 @@ def _decodable(path: Path, media: Probe, timeout: float) -> Probe:
 
 
 def _read_all(
-    path: Path, media: Probe, clips: Mapping[int, Clip], frames: int, size: int, sampling: Sampling, timeout: float
+    path: Path, media: Probe, clips: Mapping[int, Clip], frames: int, size: int, sampling: Sampling, limits: Limits
 ) -> Rows:
     rows: Rows = []
     plans: dict[str, list[tuple[int, Choice]]] = {}
@@ -183,8 +188,8 @@ def _read_all(
         plan.sort(key=lambda item: int(item[1].positions[0]))
         for part in (plan[first : first + together] for first in range(0, len(plan), together)):
             needed = np.unique(np.concatenate([choice.positions for _, choice in part]))
-            limit = timeout * len(part)
-            taken = read_frames(path, media, needed.tolist(), size=size, box=parse_box(box), timeout=limit)
+            each = limits._replace(seconds=limits.seconds * len(part))
+            taken = read_frames(path, media, needed.tolist(), size=size, box=parse_box(box), limits=each)
             for position, choice in part:
                 # one clip alone, no frame twice: what was taken is the row
                 same = len(choice.positions) == len(needed)
@@ -201,7 +206,7 @@ def _read_boxed(
     frames: int,
     size: int,
     sampling: Sampling,
-    timeout: float,
+    limits: Limits,
 ) -> Row:
     """The row of a clip whose frames are cut by the boxes that are nearest in time, the earlier one of two."""
     if track is None:
@@ -220,7 +225,7 @@ def _read_boxed(
         try:
             for box in boxes:
                 _check_box(",".join(map(str, box)), media)
-            taken = read_frames(path, media, needed.tolist(), size=size, boxes=boxes, timeout=timeout)
+            taken = read_frames(path, media, needed.tolist(), size=size, boxes=boxes, limits=limits)
         except MediaError as error:
             # ffmpeg says so of a box outside the picture where the video may be a rotated one
             raise MediaError(f"{error.reason} (boxes of {clip.faces}, row {rows})") from error

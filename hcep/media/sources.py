@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from hcep.container import MediaError
+from hcep.container import MachineFault, MediaError
 from hcep.datasets.manifest_file import Clip
 from hcep.media.shards import Row
 
@@ -32,6 +32,11 @@ def read_sources(
         Sources read at once.
     flag : str
         Of a clip that the manifest flags so there is nothing to read; no_video or no_audio, after the column.
+
+    Raises
+    ------
+    MachineFault
+        With the clip, when one could not be read for a reason outside it.
     """
     flag = flag or f"no_{column}"
     sources: dict[str, list[int]] = {}
@@ -51,6 +56,9 @@ def read_sources(
         except MediaError as error:
             row = Row(None, f"{'absent' if error.absent else 'failed'}: {error.reason}")
             return [(position, row) for position in job[1]]
+        except MachineFault as error:
+            place = f"clip {clips[job[1][0]].clip!r}"
+            raise MachineFault(error.cause, file=error.file, row=place, remedy=error.remedy) from error
 
     for rows in _in_order(guarded, jobs, threads):
         yield from rows

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hcep.datasets.manifest_file import Clip
+from hcep.decoder import Limits
 from hcep.errors import HcepError
 from hcep.ffmpeg import RATE
 from hcep.media.audio import read_sound
@@ -35,6 +36,7 @@ def transcribe(
     model: str | None = None,
     device: str | None = None,
     timeout: float = 60.0,
+    decoder_memory: float = 4.0,
 ) -> None:
     """Write the words of one shard's clips and where they come from.
 
@@ -49,7 +51,9 @@ def transcribe(
     device : str, optional
         For asr: torch device; an accelerator if there is one when left out.
     timeout : float
-        For asr: seconds that decoding one clip's sound may take.
+        For asr: seconds of processor time that decoding one clip's sound may take.
+    decoder_memory : float
+        For asr: GiB of address space that ffmpeg may take.
 
     Raises
     ------
@@ -65,7 +69,7 @@ def transcribe(
     elif source == "asr":
         if not model:
             raise HcepError("speech recognition has no model", remedy="set `asr_model` of the dataset entry")
-        rows = _heard(clips, root, model, device, timeout)
+        rows = _heard(clips, root, model, device, Limits(timeout, decoder_memory))
     else:
         raise HcepError(f"unknown source of words {source!r}", remedy="use manifest, none or asr")
     settings = {"source": source} | ({"model": Path(model).name} if source == "asr" and model else {})
@@ -80,13 +84,13 @@ def _from_manifest(clip: Clip) -> Row:
 
 
 def _heard(
-    clips: Sequence[Clip], root: Path, model: str, device: str | None, timeout: float
+    clips: Sequence[Clip], root: Path, model: str, device: str | None, limits: Limits
 ) -> Iterator[tuple[int, Row]]:
     """Rows of all clips by speech recognition, in batches."""
     longest = SECONDS * RATE
 
     def read(audio: str, positions: list[int]) -> Rows:
-        return read_sound(root / audio, clips, positions, longest=longest, timeout=timeout)
+        return read_sound(root / audio, clips, positions, longest=longest, limits=limits)
 
     recogniser: Recogniser | None = None
     sounds = read_sources(clips, "audio", read, threads=1)

@@ -196,7 +196,7 @@ class ClipPlan:
     def transcribe_settings(self, wildcards: Wildcards) -> str:
         """Where words come from, and the recogniser where one listens."""
         heard = self.dataset(wildcards).text == "asr"
-        return self.settings(*(("text", "asr_model", "timeout") if heard else ("text",)))(wildcards)
+        return self.settings(*(("text", "asr_model", "timeout", "decoder_memory") if heard else ("text",)))(wildcards)
 
     def transcribe_gpus(self, wildcards: Wildcards) -> int:
         """Speech recognition takes an accelerator where there is one."""

@@ -17,6 +17,7 @@ from hcep.container import MediaError
 from hcep.datasets.boxes import Track
 from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import Clip, read_manifest, write_manifest
+from hcep.decoder import DEFAULT
 from hcep.errors import HcepError
 from hcep.media.audio import decode_audio
 from hcep.media.faces import natural, read_faces
@@ -333,7 +334,7 @@ def track(*boxes: tuple[int, tuple[int, int, int, int]]) -> Track:
 def boxed(path: Path, own: Track | None, frames: int = F, clip: Clip | None = None):
     clip = clip or Clip(clip="a", faces="boxes.csv")
     tracks = {"a": own} if own is not None else {}
-    ((_, row),) = read_video(path, [clip], [0], frames=frames, size=S, sampling="time", timeout=60, tracks=tracks)
+    ((_, row),) = read_video(path, [clip], [0], frames=frames, size=S, sampling="time", limits=DEFAULT, tracks=tracks)
     return row
 
 
@@ -413,7 +414,7 @@ def test_segments_of_a_file_have_boxes_of_their_own(tmp_path, still):
     path, picture = still
     clips = [Clip(clip="a", start=0, end=0.5, faces="t.csv"), Clip(clip="b", start=0.5, faces="t.csv")]
     tracks = {"a": track((0, (1, 2, S, S))), "b": track((24, (8, 4, S, S)))}
-    options = {"frames": F, "size": S, "sampling": "time", "timeout": 60}
+    options = {"frames": F, "size": S, "sampling": "time", "limits": DEFAULT}
     rows = dict(read_video(path, clips, [0, 1], tracks=tracks, **options))
     assert np.array_equal(rows[0].value, cut(picture, *[(1, 2)] * F))
     assert np.array_equal(rows[1].value, cut(picture, *[(8, 4)] * F))

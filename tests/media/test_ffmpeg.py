@@ -12,6 +12,7 @@ from PIL import Image
 from sample_media import grey_numbers, make_clip, make_still, run_ffmpeg
 
 from hcep.container import MediaError
+from hcep.decoder import Limits
 from hcep.errors import HcepError
 from hcep.ffmpeg import ffmpeg_executable, frame_ticks, read_frames
 from hcep.probe import probe
@@ -135,9 +136,9 @@ def test_sound_shorter_than_the_picture_is_no_damage(tmp_path):
 
 
 def test_time_limit_stops_ffmpeg(tmp_path):
-    path = make_clip(tmp_path / "a.mp4")
+    path = make_clip(tmp_path / "a.mp4", seconds=20, step=1)
     with pytest.raises(MediaError, match="longer than"):
-        read_frames(path, probe(path), [0], size=32, timeout=0.001)
+        read_frames(path, probe(path), range(200), size=2048, limits=Limits(0.5))
 
 
 def test_frames_that_are_not_there_are_an_error(tmp_path):

@@ -20,6 +20,7 @@ import hcep.demux
 from hcep.container import MediaError
 from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import read_manifest
+from hcep.decoder import Limits
 from hcep.ffmpeg import ffmpeg_executable, read_frames
 from hcep.media.audio import decode_audio
 from hcep.media.frames import decode_frames
@@ -192,7 +193,7 @@ def test_damage_in_the_middle_does_not_hang_or_crash(tmp_path):
     path.write_bytes(data)
     try:
         media = probe(path)
-        frames = read_frames(path, media, [0, media.frames - 1], size=16, timeout=30)
+        frames = read_frames(path, media, [0, media.frames - 1], size=16, limits=Limits(30))
     except MediaError as error:
         assert error.reason
     else:

@@ -20,6 +20,7 @@ from sample_media import grey_numbers, make_clip, run_ffmpeg, write_list
 from hcep.container import MediaError
 from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import Clip, read_manifest
+from hcep.decoder import DEFAULT
 from hcep.errors import HcepError
 from hcep.ffmpeg import ffmpeg_executable, frame_ticks
 from hcep.media.audio import decode_audio, fit
@@ -207,11 +208,11 @@ def test_packets_that_give_no_frame_are_counted_out(tmp_path, monkeypatch):
         monkeypatch.setattr("hcep.media.frames.probe", lambda *_, **__: media)
 
     claims(22)
-    ((_, row),) = read_video(path, [clip], [0], frames=10, size=16, sampling="time", timeout=60)
+    ((_, row),) = read_video(path, [clip], [0], frames=10, size=16, sampling="time", limits=DEFAULT)
     assert grey_numbers(row.value) == list(range(1, 20, 2))
     claims(40)
     with pytest.raises(MediaError, match=r"is truncated: the picture ends at 2.00 s, its header says 4.00 s"):
-        read_video(path, [clip], [0], frames=10, size=16, sampling="time", timeout=60)
+        read_video(path, [clip], [0], frames=10, size=16, sampling="time", limits=DEFAULT)
 
 
 def test_window_and_padding():

@@ -11,6 +11,7 @@ from sample_media import grey_numbers, grey_steps, make_clip, run_ffmpeg
 import hcep.media.frames
 from hcep.container import MediaError
 from hcep.datasets.manifest_file import Clip
+from hcep.decoder import DEFAULT
 from hcep.errors import HcepError
 from hcep.ffmpeg import frame_ticks
 from hcep.media.frames import choose_frames, decode_frames, read_video
@@ -24,7 +25,7 @@ def clip(start: float | None = None, end: float | None = None) -> Clip:
 
 
 def rows(path: Path, *clips: Clip, frames: int = 8, sampling: str = "time") -> list[Row]:
-    read = read_video(path, clips, list(range(len(clips))), frames=frames, size=16, sampling=sampling, timeout=60)
+    read = read_video(path, clips, list(range(len(clips))), frames=frames, size=16, sampling=sampling, limits=DEFAULT)
     return [row for _, row in sorted(read, key=lambda item: item[0])]
 
 

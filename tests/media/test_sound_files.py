@@ -157,3 +157,21 @@ def test_a_large_length_is_a_claim_as_any_other(tmp_path, claim):
     path.write_bytes(data)
     with pytest.raises(MediaError, match=r"is truncated|above the limit"):
         heard(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("name", "channels"), [("a.wav", 3), ("a.mkv", 1), ("a.mkv", 2), ("a.mka", 8)])
+def test_samples_that_are_no_numbers_are_seen_by_ffmpeg_too(tmp_path, name, channels, value):
+    """Where ffmpeg reads the sound, such a sample would become the loudest one there is."""
+    values = np.tile(0.3 * np.sin(np.arange(32_000) / 8)[:, None], (1, channels))
+    for odd in (0.5, value):
+        values[20_000, channels - 1] = odd
+        soundfile.write(tmp_path / "first.wav", values, RATE, "FLOAT")
+        run_ffmpeg("-i", tmp_path / "first.wav", "-c", "copy", tmp_path / name)
+        if np.isfinite(odd):
+            assert len(heard(tmp_path / name).samples) == 32_000
+            continue
+        with pytest.raises(MediaError, match="not finite numbers"):
+            heard(tmp_path / name)
+        # what is not read does not count
+        assert len(heard(tmp_path / name, seconds=0.5).samples) == 8000

@@ -15,6 +15,7 @@ from sample_media import heard, make_clip, run_ffmpeg, tone
 import hcep.sound
 from hcep.container import MediaError
 from hcep.datasets.manifest_file import Clip, write_manifest
+from hcep.decoder import DEFAULT
 from hcep.media.audio import decode_audio, read_sound
 from hcep.media.shards import Row, verify_shard
 from hcep.sound import RATE, _place, is_silent
@@ -276,6 +277,6 @@ def test_reading_part_of_a_sound_gives_its_beginning(tmp_path):
 def test_clip_after_the_end_fails_alone(tmp_path):
     tone(tmp_path / "a.wav", 400, 1, RATE)
     clips = [clip("in", "a.wav", 0, 0.5), clip("out", "a.wav", 3, 4)]
-    rows = dict(read_sound(tmp_path / "a.wav", clips, [0, 1], longest=None, timeout=60))
+    rows = dict(read_sound(tmp_path / "a.wav", clips, [0, 1], longest=None, limits=DEFAULT))
     assert rows[0] == Row(rows[0].value, "", seconds=0.5) and len(rows[0].value) == 8000
     assert rows[1].reason == "failed: the segment starts at 3 s, the sound ends at 1.00 s"

@@ -76,11 +76,13 @@ rule decode_frames:
         output="resources/{dataset}/frames/{shard}.h5",
     log:
         "logs/decode_frames/{dataset}/{shard}.log",
+    # machine trouble (a decoder that was killed, no memory) ends the job, and may be over
+    retries: 2
     conda:
         "../../envs/hcep.yaml"
     threads: 1
     params:
-        settings=clips.settings("frames", "size", "frame_sampling", "timeout"),
+        settings=clips.settings("frames", "size", "frame_sampling", "timeout", "decoder_memory"),
         manifest=clips.manifest,
         rows=clips.rows("video", "start", "end", "box", "flags", "faces"),
         contents=clips.contents("video", "frames"),
@@ -100,11 +102,13 @@ rule decode_audio:
         output="resources/{dataset}/audio/{shard}.h5",
     log:
         "logs/decode_audio/{dataset}/{shard}.log",
+    # machine trouble (a decoder that was killed, no memory) ends the job, and may be over
+    retries: 2
     conda:
         "../../envs/hcep.yaml"
     threads: 1
     params:
-        settings=clips.settings("samples", "audio_window", "timeout"),
+        settings=clips.settings("samples", "audio_window", "timeout", "decoder_memory"),
         manifest=clips.manifest,
         rows=clips.rows("audio", "start", "end", "flags"),
         contents=clips.contents("audio", "audio"),
@@ -124,6 +128,8 @@ rule transcribe:
         output="resources/{dataset}/text/{shard}.h5",
     log:
         "logs/transcribe/{dataset}/{shard}.log",
+    # machine trouble (a decoder that was killed, no memory) ends the job, and may be over
+    retries: 2
     conda:
         "../../envs/hcep.yaml"
     threads: 1
