@@ -111,6 +111,7 @@ ORDER = (
     "training",
     "figures",
     "inference",
+    "page",
     "demo",
     "planning",
     "own_data",
