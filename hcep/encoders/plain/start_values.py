@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-DRAWN = (Tensor.uniform_, Tensor.normal_, Tensor.fill_, Tensor.zero_)
+WRITTEN = (Tensor.uniform_, Tensor.normal_, Tensor.fill_, Tensor.zero_)
 
 
 class NoStartValues(TorchFunctionMode):
@@ -18,4 +18,8 @@ class NoStartValues(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Whatever is asked for, but for what writes start values."""
-        return args[0] if func in DRAWN else func(*args, **(kwargs or {}))
+        given = kwargs or {}
+        if func in WRITTEN:
+            return args[0]
+        # some functions of torch.nn.init come here themselves; what they call would not
+        return given["tensor"] if getattr(func, "__module__", "") == "torch.nn.init" else func(*args, **given)
