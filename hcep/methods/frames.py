@@ -23,7 +23,7 @@ GREY = 127
 
 
 def image_ops() -> Any:
-    """torchvision's operations on images; importing them takes longer than importing torch, and few runs ask for any."""
+    """torchvision's operations on images; importing them takes longer than torch, and few runs ask for any."""
     from torchvision.transforms.v2 import functional as operations
 
     return operations

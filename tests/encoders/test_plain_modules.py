@@ -12,9 +12,9 @@ from small import AUDIO, CLIP, INFO
 from torch import Tensor
 
 from hcep.demo.pretrain import AUDIO_CONFIG, CLIP_CONFIG
+from hcep.encoders import fetch
 from hcep.encoders.class_name import class_name
 from hcep.encoders.fast.long_conv import fast_length
-from hcep.encoders import fetch
 from hcep.encoders.fetch import full_size_info
 from hcep.encoders.folder import assemble, build_audio, build_clip, build_towers, load_encoders
 from hcep.encoders.info import AUDIO_FILE, CLIP_FILE

@@ -18,8 +18,10 @@ from hcep.encoders.tokens import clip_tokenizer
 MARKS = "<start_of_text>", "<end_of_text>", "<|endoftext|>", "</w>"
 HOSTILE = [
     "", " ", "\n\t", "a" * 5000, "word " * 500, "ſt'S don'T I'LL we'VE 'D'RE", "naïve café ÅÅ ﬁ ǅ İ ı ß ẞ",
-    "&amp;amp; &lt;b&gt; &#x1F600; &nbsp;&#0; &#xD800; &notit; &quot;", "<b>bold</b> &", "\x00\x01\x1b[31mred\x1b[0m\x7f",
-    "âœ” No problems â€œquoteâ€\x9d", "LÃ¶we Ã¼ber ÐŸÑ€Ð¸Ð²ÐµÑ‚", "我赢了 これは 한국어 ไทย हिन्दी עברית العربية", "👩‍👩‍👧‍👦 🇩🇪 👍🏽 ☺️ 😀😀",
+    "&amp;amp; &lt;b&gt; &#x1F600; &nbsp;&#0; &#xD800; &notit; &quot;", "<b>bold</b> &",
+    "\x00\x01\x1b[31mred\x1b[0m\x7f",
+    "âœ” No problems â€œquoteâ€\x9d", "LÃ¶we Ã¼ber ÐŸÑ€Ð¸Ð²ÐµÑ‚",
+    "我赢了 これは 한국어 ไทย हिन्दी עברית العربية", "👩‍👩‍👧‍👦 🇩🇪 👍🏽 ☺️ 😀😀",
     "e\u0301 \u200b\u200d\u2060 \ufeff \u202e abc", "１２３ ½ ² Ⅷ ٣ 1,234.5", "\ud800", "a\u2028b\u2029c\x85d\u3000e",
     "“curly” ‘quotes’ — – … ´ `", "ALL CAPS! ?!?! $%^*()_+", *MARKS, *map(str.upper, MARKS), "x<end_of_text>y",
 ]  # fmt: skip

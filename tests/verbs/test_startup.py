@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from sample_model import METHODS, SHARD, trained  # noqa: F401
+from sample_model import METHODS, SHARD
 from sample_scores import make_scores
 from small import settings_for
 
@@ -105,11 +105,11 @@ def test_runs_encoding_and_prediction_build_the_towers_without_their_libraries(t
     run = tmp_path / "run"
     results = ["--work", tmp_path / "work", "--model", run / "model.safetensors", "--history", run / "history.csv"]
     train = ["train", "--method", base, "--base", base, "--seed", 0, *inputs, "--settings", json.dumps(settings)]
+    encode = ["encode", "--index", cache / "index.h5", "--shard", SHARD, "--encoder", encoder]
     score = ["score", "--base", base, "--model", run / "model.safetensors", *inputs]
     lines = [
-        ["encode", "--index", cache / "index.h5", "--shard", SHARD, "--encoder", encoder, "--settings", computed]
-        + ["--output", tmp_path / "features.h5"],
-        train + results,
+        [*encode, "--settings", computed, "--output", tmp_path / "features.h5"],
+        [*train, *results],
         [*score, "--output", run / "scores.h5", "--timing", run / "timing.json"],
     ]
     if base in METHODS:
