@@ -9,7 +9,7 @@ import pytest
 import torch
 
 if not torch.cuda.is_available():
-    # Triton's interpreter stands in for a GPU; it is chosen when Triton is first imported, which small_cache does
+    # Triton's interpreter stands in for a GPU; it is chosen when Triton is first imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 from sample_model import trained  # noqa: F401 (a fixture of several folders)

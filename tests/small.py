@@ -8,7 +8,7 @@ import torch
 
 from hcep.config.methods import base_method
 from hcep.encoders.fetch import CLIP_MEAN, CLIP_STD
-from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
+from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip, build_towers
 from hcep.methods.method import Batch, Sizes
 from hcep.training.complexity import build_shapes, parameters
 from hcep.training.feed import Feed
@@ -115,9 +115,12 @@ def settings_for(base: str, **changes: Any) -> dict[str, Any]:
 
 
 def small_encoders(seed: int = 0) -> Encoders:
-    """CLIP and wav2vec 2.0 of a few thousand weights, random."""
+    """CLIP and wav2vec 2.0 of a few thousand weights, random, in the modules that a folder is loaded into."""
     torch.manual_seed(seed)
-    return assemble(build_clip(CLIP), build_audio(AUDIO), INFO)
+    libraries, own = (build_clip(CLIP), build_audio(AUDIO)), build_towers(INFO)
+    for library, module in zip(libraries, own, strict=True):
+        module.load_state_dict(library.state_dict())
+    return assemble(*own, INFO)
 
 
 def media_batch(encoders: Encoders, count: int = 5, seed: int = 0) -> Batch:

@@ -6,15 +6,19 @@ hidden states: what enters the first block, and the output of each block (13).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from hcep.encoders.fast.conv_stack import positions
 from hcep.encoders.frozen import FrozenModule, compute_type, own_types
 from hcep.encoders.info import hidden_states
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from hcep.encoders.plain.wav2vec2 import Wav2Vec2Model
 
 
 class AudioEncoder(FrozenModule):
@@ -32,9 +36,9 @@ class AudioEncoder(FrozenModule):
         L where ``learned`` keeps the hidden states apart for a method to weight, else 0.
     """
 
-    def __init__(self, model: PreTrainedModel, layers: str | list[int] = "last") -> None:
+    def __init__(self, model: Wav2Vec2Model | PreTrainedModel, layers: str | list[int] = "last") -> None:
         super().__init__(type(model))
-        self.model = model
+        self.model: Any = model
         self.dim: int = model.config.hidden_size
         self.read = hidden_states(layers, model.config.num_hidden_layers)
         self.states = len(self.read) if layers == "learned" else 0
@@ -105,7 +109,7 @@ class AudioEncoder(FrozenModule):
         """
         form = self.form(compute_type(tokens))
         if form is None:
-            model: Any = self.model
+            model = self.model
             hidden = self._library_states(model.encoder, tokens)
             if getattr(model, "adapter", None) is not None and self.read[-1] == model.config.num_hidden_layers:
                 hidden[-1] = model.adapter(hidden[-1])
@@ -116,7 +120,7 @@ class AudioEncoder(FrozenModule):
 
     def _library_states(self, module: Any, x: Tensor) -> list[Tensor]:
         """The hidden states ``(B, T, D)`` that are read, by the library's model or its part behind the convolutions."""
-        model: Any = self.model
+        model = self.model
         blocks = list(model.encoder.layers)
         states: dict[int, Tensor] = {}
         # collected by hooks, since the part by itself hands out no hidden states for some kinds of models

@@ -1,19 +1,20 @@
-"""open_clip's vision transformer, taken apart into the steps between which prompts enter.
+"""CLIP's vision transformer, taken apart into the steps between which prompts enter.
 
 Shapes: N images, S side in pixels, L tokens, W width of the tower, D feature dimension.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 
 class ClipViT:
-    """The steps of `hcep.encoders.vision.VisionSteps` by the library's own modules."""
+    """The steps of `hcep.encoders.vision.VisionSteps` by the tower's own modules, ours or open_clip's."""
 
-    def __init__(self, tower: VisionTransformer) -> None:
+    def __init__(self, tower: Any) -> None:
         self.tower = tower
         self.width: int = tower.class_embedding.shape[0]
         self.dim: int = tower.output_dim

@@ -9,22 +9,27 @@ Small encoders store only the token rows that their pretraining has seen (``toke
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from hcep.encoders.audio import AudioEncoder
 from hcep.encoders.info import AUDIO_FILE, CLIP_FILE, CONFIG_FILE, read_info
+from hcep.encoders.plain.clip import plain_clip
+from hcep.encoders.plain.wav2vec2 import plain_audio
 from hcep.encoders.text import TextEncoder
 from hcep.encoders.vision import VisionEncoder
 from hcep.errors import HcepError
 from hcep.files import atomic_path, sha256_file
 from hcep.seal import write_sealed_json
+
+if TYPE_CHECKING:
+    from open_clip import CLIP
+    from transformers import PreTrainedModel
 
 TOKEN_STD = 0.02  # open_clip's own start value for token vectors
 
@@ -44,17 +49,33 @@ class Encoders(NamedTuple):
 
 def build_clip(config: dict[str, Any]) -> CLIP:
     """open_clip's CLIP from a model configuration (``embed_dim``, ``vision_cfg``, ``text_cfg``, ``quick_gelu``)."""
+    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+
     vision, text = CLIPVisionCfg(**config["vision_cfg"]), CLIPTextCfg(**config["text_cfg"])
     return CLIP(config["embed_dim"], vision, text, quick_gelu=config.get("quick_gelu", False))
 
 
 def build_audio(config: dict[str, Any]) -> PreTrainedModel:
     """A transformers waveform encoder from its configuration; ``model_type`` chooses wav2vec2, hubert or wavlm."""
+    from transformers import AutoConfig, AutoModel
+
     values = dict(config)
     return AutoModel.from_config(AutoConfig.for_model(values.pop("model_type"), **values))
 
 
-def assemble(clip: CLIP, audio: PreTrainedModel, info: dict[str, Any]) -> Encoders:
+def build_towers(info: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Both models of an ``encoder.json``, whose weights are still to be filled.
+
+    They are modules of this package where it has what the configuration asks for; only else are the libraries imported.
+    """
+    clip, audio = plain_clip(info["clip"]), plain_audio(info["audio"])
+    return (
+        build_clip(info["clip"]) if clip is None else clip,
+        build_audio(info["audio"]) if audio is None else audio,
+    )
+
+
+def assemble(clip: Any, audio: Any, info: dict[str, Any]) -> Encoders:
     """Freeze both models, put them in eval mode for good, and wrap their towers."""
     for model in (clip, audio):
         model.requires_grad_(False).float().eval()
@@ -81,7 +102,7 @@ def load_encoders(folder: str | Path) -> Encoders:
             remedy = "delete the folder and fetch it again"
             raise HcepError("sha256 differs from encoder.json", file=path, remedy=remedy)
         weights[name] = load_file(path)
-    clip, audio = build_clip(info["clip"]), build_audio(info["audio"])
+    clip, audio = build_towers(info)
     state = weights[CLIP_FILE]
     if "token_embedding.rows" in state:
         vocabulary, width = clip.token_embedding.weight.shape
@@ -97,7 +118,7 @@ def load_encoders(folder: str | Path) -> Encoders:
 
 
 def save_encoders(
-    folder: str | Path, clip: CLIP, audio: PreTrainedModel, info: dict[str, Any], *, seen_tokens: Tensor | None = None
+    folder: str | Path, clip: nn.Module, audio: nn.Module, info: dict[str, Any], *, seen_tokens: Tensor | None = None
 ) -> None:
     """Write an encoder folder; `info` needs ``name, stand_in, clip, audio, mean, std`` and gets ``sha256``.
 

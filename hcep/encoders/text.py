@@ -6,13 +6,18 @@ Shapes: B texts, L tokens (context length, 77), P prompt vectors, W width of the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
-from open_clip.model import CLIP
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
 from hcep.encoders.frozen import FrozenModule, compute_type, own_types
+from hcep.encoders.tokens import clip_tokenizer
+
+if TYPE_CHECKING:
+    import open_clip
+
+    from hcep.encoders.plain.clip import CLIP
 
 
 def without_padding(tokens: Tensor) -> Tensor:
@@ -36,7 +41,7 @@ class TextEncoder(FrozenModule):
 
     mask: Tensor
 
-    def __init__(self, clip: CLIP) -> None:
+    def __init__(self, clip: CLIP | open_clip.CLIP) -> None:
         super().__init__(type(clip.transformer))
         self.token_embedding = clip.token_embedding
         self.positional_embedding = clip.positional_embedding
@@ -47,13 +52,17 @@ class TextEncoder(FrozenModule):
         self.width: int = clip.token_embedding.weight.shape[1]
         self.dim: int = clip.text_projection.shape[1]
         self.context: int = clip.context_length
-        self.tokenizer = SimpleTokenizer(context_length=self.context)
+
+    @property
+    def tokenizer(self) -> Any:
+        """open_clip's tokeniser, read from its file when it is first asked for."""
+        return clip_tokenizer()
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Byte-pair tokens ``(B, L)`` int64: start, words, end, zeros; a long text loses its last words only."""
         if not texts:
             return torch.zeros((0, self.context), dtype=torch.int64)
-        return self.tokenizer(list(texts))
+        return self.tokenizer(list(texts), self.context)
 
     def word_vectors(self, words: str) -> Tensor:
         """Token vectors ``(P, W)`` of words without start and end marks: the start value of a prompt (paper eq. 1)."""

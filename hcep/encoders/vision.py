@@ -7,16 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from open_clip.model import CLIP
-from open_clip.transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import Tensor
 
+from hcep.encoders.class_name import class_name
 from hcep.encoders.clip_vit import ClipViT
 from hcep.encoders.frozen import FrozenModule, compute_type, own_types
+from hcep.encoders.plain.clip import VisionTransformer
 from hcep.errors import HcepError
+
+if TYPE_CHECKING:
+    import open_clip
+
+    from hcep.encoders.plain.clip import CLIP
 
 
 class VisionSteps(Protocol):
@@ -38,9 +43,13 @@ class VisionSteps(Protocol):
         """Features ``(N, D)``, not normalised, after the blocks from `layer` to the last."""
 
 
-# Families of towers, by the class that the library builds. To add a family, write a class with the `VisionSteps` by the
-# library's own modules and with `width`, `dim`, `size` and `layers` as `VisionEncoder` has them, and enter it here.
-FAMILIES: dict[type[nn.Module], type] = {VisionTransformer: ClipViT}
+# Families of towers, by the name of the tower's class, ours and that of the library, which is imported only where ours
+# does not do. To add a family, write a class with the `VisionSteps` by the library's own modules and with `width`,
+# `dim`, `size` and `layers` as `VisionEncoder` has them, and enter it here.
+FAMILIES: dict[str, type] = {
+    class_name(VisionTransformer): ClipViT,
+    "open_clip.transformer.VisionTransformer": ClipViT,
+}
 
 
 class VisionEncoder(FrozenModule):
@@ -69,12 +78,12 @@ class VisionEncoder(FrozenModule):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, clip: CLIP, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, clip: CLIP | open_clip.CLIP, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__(type(clip.visual))
-        self.tower = clip.visual
-        family = FAMILIES.get(type(self.tower))
+        self.tower: Any = clip.visual
+        family = FAMILIES.get(class_name(type(self.tower)))
         if family is None:
-            known = ", ".join(sorted(each.__name__ for each in FAMILIES))
+            known = ", ".join(sorted({each.rpartition(".")[2] for each in FAMILIES}))
             cause = f"vision towers of the class {type(self.tower).__name__} are not supported"
             raise HcepError(cause, remedy=f"choose a `clip` of open_clip whose vision tower is one of: {known}")
         self.steps = steps = family(self.tower)

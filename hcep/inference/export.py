@@ -169,9 +169,9 @@ def _preprocessing(index: Sequence[Path], scores: Scores, info: dict[str, Any]) 
 
 def _longest(index: Sequence[Path], scores: Scores, info: dict[str, Any]) -> int:
     """Length of the longest words of the run's test clips, start and end mark included."""
-    from open_clip.tokenizer import SimpleTokenizer  # seconds, which other modules that read this one need not wait
+    from hcep.encoders.tokens import clip_tokenizer  # imports torch, for which others that read this need not wait
 
     context = info["clip"]["text_cfg"]["context_length"]
     tested = scores.clip[scores.part == "test"].tolist()
-    tokenizer, texts = SimpleTokenizer(context_length=context), open_stores(index).texts(tested)
+    tokenizer, texts = clip_tokenizer(), open_stores(index).texts(tested)
     return min(max(len(tokenizer.encode(text)) for text in set(texts)) + 2, context)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.transforms.v2 import functional as image_ops
 
 from hcep.methods.method import Batch
 
@@ -22,24 +22,31 @@ MAGNITUDES = 10  # the release's scale; it draws 1 ... 9
 GREY = 127
 
 
+def image_ops() -> Any:
+    """torchvision's operations on images; importing them takes longer than torch, and few runs ask for any."""
+    from torchvision.transforms.v2 import functional as operations
+
+    return operations
+
+
 def _shear(image: Tensor, x: float, y: float) -> Tensor:
     """Move every row by `x` times its place, or every column by `y` times its place."""
     shear = [math.degrees(math.atan(x)), math.degrees(math.atan(y))]
-    return image_ops.affine(image, angle=0.0, translate=[0, 0], scale=1.0, shear=shear, center=[0.0, 0.0])
+    return image_ops().affine(image, angle=0.0, translate=[0, 0], scale=1.0, shear=shear, center=[0.0, 0.0])
 
 
 # CSSR's operations on an image uint8 (3, S, S), given the share of the full magnitude without and with a sign
 POOL: dict[str, Callable[[Tensor, float, float], Tensor]] = {
-    "brightness": lambda image, share, _: image_ops.adjust_brightness(image, 1.8 * share + 0.1),
-    "colour": lambda image, share, _: image_ops.adjust_saturation(image, 0.9 * share + 0.05),
-    "equalise": lambda image, share, _: image_ops.equalize(image),
+    "brightness": lambda image, share, _: image_ops().adjust_brightness(image, 1.8 * share + 0.1),
+    "colour": lambda image, share, _: image_ops().adjust_saturation(image, 0.9 * share + 0.05),
+    "equalise": lambda image, share, _: image_ops().equalize(image),
     "identity": lambda image, share, _: image,
-    "posterise": lambda image, share, _: image_ops.posterize(image, int(4 * share) + 4),
-    "rotate": lambda image, share, signed: image_ops.rotate(image, 15 * signed),
-    "sharpness": lambda image, share, _: image_ops.adjust_sharpness(image, 1.8 * share + 0.05),
+    "posterise": lambda image, share, _: image_ops().posterize(image, int(4 * share) + 4),
+    "rotate": lambda image, share, signed: image_ops().rotate(image, 15 * signed),
+    "sharpness": lambda image, share, _: image_ops().adjust_sharpness(image, 1.8 * share + 0.05),
     "shear_x": lambda image, share, signed: _shear(image, 0.3 * signed, 0.0),
     "shear_y": lambda image, share, signed: _shear(image, 0.0, 0.3 * signed),
-    "solarise": lambda image, share, _: image_ops.solarize(image, 256 - int(256 * share)),
+    "solarise": lambda image, share, _: image_ops().solarize(image, 256 - int(256 * share)),
 }
 
 

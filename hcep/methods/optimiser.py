@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from inspect import unwrap
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -43,15 +44,32 @@ class OptimiserGroup(NamedTuple):
         return options | {"momentum": self.momentum} if self.rule == "sgd" else options
 
 
+def _without_compiler(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """The same optimiser without the wrappers that tell torch's compiler how to treat it.
+
+    They import the compiler, which takes as long as importing torch, and nothing here is compiled.
+    """
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    own: dict[str, Any] = {name: unwrap(getattr(kind, name)) for name in names}
+    return type(kind.__name__, (kind,), own | {"step": torch.no_grad()(unwrap(kind.step))})
+
+
+RULES = {
+    "sgd": _without_compiler(torch.optim.SGD),
+    "adam": _without_compiler(torch.optim.Adam),
+    "adamw": _without_compiler(torch.optim.AdamW),
+}
+
+
 class Optimiser:
     """One torch optimiser per rule in use; every group's rate follows one schedule factor."""
 
     def __init__(self, groups: Sequence[OptimiserGroup]) -> None:
         self.parts: list[torch.optim.Optimizer] = []
-        for rule, build in (("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)):
+        for rule, build in RULES.items():
             options = [group.options() for group in groups if group.rule == rule and group.params]
             if options:
-                self.parts.append(build(options, lr=0.0, fused=True))
+                self.parts.append(build(options, lr=0.0, fused=True))  # type: ignore[call-arg]
         for part in self.parts:
             for group in part.param_groups:
                 group["start_lr"] = group["lr"]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hcep.encoders.folder import Encoders, assemble, build_audio, build_clip
+from hcep.encoders.folder import Encoders, assemble, build_towers
 from hcep.files import read_table
 from hcep.methods.audio_layers import build_method
 from hcep.methods.features import encode_media
@@ -47,7 +47,7 @@ def parameters(module: torch.nn.Module, *, learnable: bool) -> int:
 def shape_only(info: dict[str, Any]) -> Encoders:
     """The encoders of an ``encoder.json`` on the meta device: shapes without weights."""
     with torch.device("meta"):
-        return assemble(build_clip(info["clip"]), build_audio(info["audio"]), info)
+        return assemble(*build_towers(info), info)
 
 
 def blank_batch(sizes: Sizes, context: int, inputs: str) -> Batch:

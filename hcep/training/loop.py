@@ -93,7 +93,8 @@ class Trainer:
             When a loss is not finite; the state after the epoch before stays.
         """
         # some kernels of an accelerator have no deterministic form, and those that have are slower
-        torch.use_deterministic_algorithms(self.feed.device.type == "cpu")
+        # (`use_deterministic_algorithms` sets the same and imports the compiler, which takes as long as torch)
+        torch.set_deterministic_debug_mode("error" if self.feed.device.type == "cpu" else "default")
         with self.runner.stream():
             return self._run(ready)
 

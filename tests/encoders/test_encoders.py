@@ -11,6 +11,7 @@ from small import AUDIO, CLIP, INFO, small_encoders
 from transformers import Wav2Vec2FeatureExtractor
 
 from hcep.encoders import vision
+from hcep.encoders.class_name import class_name
 from hcep.encoders.clip_vit import ClipViT
 from hcep.encoders.fetch import fetch_encoders, full_size_info
 from hcep.encoders.folder import (
@@ -293,7 +294,7 @@ def test_a_vision_tower_of_another_family_needs_only_its_steps(models, monkeypat
         """Another class, so that neither the entry of CLIP's ViT nor its fast form is taken."""
 
     clip.visual.__class__ = Other
-    monkeypatch.setitem(vision.FAMILIES, Other, ClipViT)
+    monkeypatch.setitem(vision.FAMILIES, class_name(Other), ClipViT)
     other, known = assemble(clip, models[1], INFO).vision, VisionEncoder(build_clip(CLIP), INFO["mean"], INFO["std"])
     assert other.form(torch.float32) is None
     with torch.no_grad():

@@ -139,7 +139,7 @@ def test_towers_give_the_same_through_the_kernels(kernels, monkeypatch):
 @pytest.mark.parametrize("capability, shared", [(80, 163), (89, 99), (90, 227)])
 def test_kernels_compile_for_cards_and_stay_in_registers_and_shared_memory(capability, shared):
     pytest.importorskip("triton")
-    script = Path(__file__).parents[2] / "benchmarks/kernels.py"
+    script = Path(__file__).parents[2] / "benchmarks/compiled_kernels.py"
     command = [sys.executable, "-W", "ignore", script, "--capability", str(capability)]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

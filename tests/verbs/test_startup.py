@@ -7,12 +7,17 @@ import subprocess
 import sys
 import time
 
+import pytest
+from sample_model import METHODS, SHARD
 from sample_scores import make_scores
+from small import settings_for
 
 from hcep.evaluation.scores import write_scores
 from hcep.training.startup import StartUp, process_seconds
 
 HEAVY = ("torch", "open_clip", "transformers")
+# what takes longer to import than torch does, and what no run on encoders of the usual kind needs
+LIBRARIES = ("open_clip", "torchvision", "transformers", "torch._dynamo", "scipy", "sympy")
 TABLES = ("runs-table", "summary", "comparisons", "corpora")
 PROBE = """
 import sys
@@ -35,9 +40,9 @@ e\tv.mp4\tjoy\tg5\ttest
 """
 
 
-def imported(*lines: list[str]) -> list[str]:
+def imported(*lines: list[str], heavy: tuple[str, ...] = HEAVY) -> list[str]:
     """Which heavy packages are there after these command lines have run in one process."""
-    code = PROBE.format(lines=[[str(part) for part in line] for line in lines], heavy=HEAVY)
+    code = PROBE.format(lines=[[str(part) for part in line] for line in lines], heavy=heavy)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1].split()
@@ -84,6 +89,33 @@ def test_runs_are_evaluated_and_summed_up_without_a_model(tmp_path):
         ["aggregate", "--task", "demo", "--runs", run, *tables],
     )
     assert found == [] and (tmp_path / "summary").read_text().count("hcep") == 2
+
+
+@pytest.mark.parametrize("base", ["hcep", "arpl_mm", "cssr"])
+def test_runs_encoding_and_prediction_build_the_towers_without_their_libraries(trained, tmp_path, base):
+    """From features or media to a trained run, its scores, its exported model and an answer for a file."""
+    cache, encoder = trained.root / "resources/small", trained.root / "resources/encoders/small"
+    computed = json.dumps({"batch_size": 16, "precision": "fp32", "device": "cpu"})
+    # the rival's own augmentation draws on torchvision, which is imported when it is first asked for
+    settings = settings_for(base, epochs=1, batch_size=16, **({"augmentation": "none"} if base == "cssr" else {}))
+    inputs = ["--split", trained.root / "results/small/splits/k2u2/split1.json", "--index", cache / "index.h5"]
+    inputs += ["--encoder", encoder]
+    if base == "arpl_mm":
+        inputs += ["--features", cache / f"features/small/{SHARD}.h5"]
+    run = tmp_path / "run"
+    results = ["--work", tmp_path / "work", "--model", run / "model.safetensors", "--history", run / "history.csv"]
+    train = ["train", "--method", base, "--base", base, "--seed", 0, *inputs, "--settings", json.dumps(settings)]
+    encode = ["encode", "--index", cache / "index.h5", "--shard", SHARD, "--encoder", encoder]
+    score = ["score", "--base", base, "--model", run / "model.safetensors", *inputs]
+    lines = [
+        [*encode, "--settings", computed, "--output", tmp_path / "features.h5"],
+        [*train, *results],
+        [*score, "--output", run / "scores.h5", "--timing", run / "timing.json"],
+    ]
+    if base in METHODS:
+        lines.append(["predict", trained.model(base), trained.root / "raw" / trained.clips[0].video, "--device", "cpu"])
+    assert imported(*lines, heavy=LIBRARIES) == []
+    assert (run / "scores.h5").is_file() and (tmp_path / "features.h5").is_file()
 
 
 def test_the_log_says_what_a_job_waited_for(capsys):

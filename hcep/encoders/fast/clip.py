@@ -1,4 +1,4 @@
-"""The fast forms of CLIP's two towers as open_clip builds them.
+"""The fast forms of CLIP's two towers, ours or open_clip's.
 
 Shapes: B texts, N images, L positions, S side of an image in pixels, p side of a patch, W width, D feature dimension.
 """
@@ -9,14 +9,17 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
-from open_clip.transformer import QuickGELU, ResidualAttentionBlock, Transformer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hcep.encoders.class_name import class_name
 from hcep.encoders.fast.blocks import Block, Linear, linear_of
 from hcep.encoders.fast.norms import Norm, norm_of
+from hcep.encoders.plain.clip import QuickGELU, ResidualAttentionBlock
 
 QUICK = 1.702  # QuickGELU is x * sigmoid(1.702 x) = silu(1.702 x) / 1.702 (Hendrycks and Gimpel 2016, section 2)
+BLOCKS = (class_name(ResidualAttentionBlock), "open_clip.transformer.ResidualAttentionBlock")
+QUICK_GELU = (class_name(QuickGELU), "open_clip.transformer.QuickGELU")
 
 
 class TextForm(NamedTuple):
@@ -128,13 +131,14 @@ def vision_form(encoder: Any, dtype: torch.dtype) -> VisionForm | None:
     return VisionForm(patches, pixels, shift, start, places, first, blocks, last, tower.proj)
 
 
-def clip_blocks(transformer: Transformer, dtype: torch.dtype) -> list[Block] | None:
-    """The blocks of one of open_clip's towers; None when they are not the plain ones."""
+def clip_blocks(transformer: Any, dtype: torch.dtype) -> list[Block] | None:
+    """The blocks of one of CLIP's towers; None when they are not the plain ones."""
     blocks = []
     for module in transformer.resblocks:
         activation = getattr(getattr(module, "mlp", None), "gelu", None)
-        plain = type(module) is ResidualAttentionBlock and isinstance(module.ls_1, nn.Identity)
-        if not plain or type(activation) not in (QuickGELU, nn.GELU) or module.attn.in_proj_bias is None:
+        plain = class_name(type(module)) in BLOCKS and isinstance(module.ls_1, nn.Identity)
+        is_quick = class_name(type(activation)) in QUICK_GELU
+        if not plain or not (is_quick or type(activation) is nn.GELU) or module.attn.in_proj_bias is None:
             return None
         attention = module.attn
         norms = norm_of(module.ln_1, dtype), norm_of(module.ln_2, dtype)
@@ -142,7 +146,7 @@ def clip_blocks(transformer: Transformer, dtype: torch.dtype) -> list[Block] | N
         out = linear_of(attention.out_proj, dtype)
         # The factors of QuickGELU move into the maps around it. So the widest activation of the block is passed over
         # once instead of three times.
-        quick, gelu = (QUICK, functional.silu) if type(activation) is QuickGELU else (1.0, functional.gelu)
+        quick, gelu = (QUICK, functional.silu) if is_quick else (1.0, functional.gelu)
         up, down = linear_of(module.mlp.c_fc, dtype, quick, quick), linear_of(module.mlp.c_proj, dtype, 1 / quick)
         blocks.append(Block(attention.num_heads, *norms, qkv, out, up, down, gelu))
     return blocks

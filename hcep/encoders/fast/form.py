@@ -6,17 +6,25 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from open_clip.transformer import Transformer, VisionTransformer
-from transformers import Wav2Vec2Model
 
+from hcep.encoders.class_name import class_name
 from hcep.encoders.fast.clip import TextForm, VisionForm, text_form, vision_form
 from hcep.encoders.fast.wav2vec2 import AudioForm, audio_form
+from hcep.encoders.plain.clip import Transformer, VisionTransformer
+from hcep.encoders.plain.wav2vec2 import Wav2Vec2Model
 
 Form = TextForm | VisionForm | AudioForm | None
 
-# by the class of the library's module that the encoder wraps; a subclass may compute something else and has no entry
-FORMS: dict[type, Callable[[Any, torch.dtype], Form]] = {Transformer: text_form, VisionTransformer: vision_form}
-FORMS[Wav2Vec2Model] = audio_form
+# by the class of the module that the encoder wraps, ours or a library's (by its name, so that it need not be imported);
+# a subclass may compute something else and has no entry
+FORMS: dict[str, Callable[[Any, torch.dtype], Form]] = {
+    class_name(Transformer): text_form,
+    class_name(VisionTransformer): vision_form,
+    class_name(Wav2Vec2Model): audio_form,
+    "open_clip.transformer.Transformer": text_form,
+    "open_clip.transformer.VisionTransformer": vision_form,
+    "transformers.models.wav2vec2.modeling_wav2vec2.Wav2Vec2Model": audio_form,
+}
 
 
 def fast_form(tower: Any, dtype: torch.dtype) -> Form:
@@ -46,5 +54,5 @@ def fast_form(tower: Any, dtype: torch.dtype) -> Form:
     that of the library under autocast. In `tests/encoders/` test_speed_equality.py and, on a GPU, test_gpu.py hold
     these bounds.
     """
-    make = FORMS.get(tower.kind)
+    make = FORMS.get(class_name(tower.kind))
     return None if make is None else make(tower, dtype)

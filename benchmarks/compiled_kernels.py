@@ -1,6 +1,6 @@
 """What the compiler makes of the fused norms for a card.
 
-python benchmarks/kernels.py [--capability 90]
+python benchmarks/compiled_kernels.py [--capability 90]
 
 JSON lines: instructions in the program and registers of a thread, spills to memory, shared memory. Needs no GPU; where
 there is one, its capability is the default.
