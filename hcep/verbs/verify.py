@@ -82,7 +82,7 @@ def _tell(damaged: Mapping[Path, str]) -> None:
     tasks = {file.parts[1] if file.parts[0] == "results" else "*" for file in made}
     summaries = {path for task in tasks for path in Path("results").glob(f"{task}/summary.csv")}
     named, behind = (shlex.join(map(str, paths)) for paths in (made, sorted(summaries - {*made})))
-    print("To make them again, and the summaries that hang on them (add the --configfile of your runs):")
+    print("Repair of these, and of the summaries that hang on them (add the --configfile of your runs):")
     print(f"  rm {named}")
     print(f"  snakemake --cores 2 {named} {behind}".rstrip())
     print("What else was made of them is then older than they are: your usual `snakemake` makes it again.", flush=True)

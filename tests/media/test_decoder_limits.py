@@ -165,7 +165,9 @@ def test_decoders_end_with_their_parent(tmp_path, number):
     """A stopped child of a child cannot hear of anything but SIGKILL."""
     note = tmp_path / "pids"
     script = f"sleep 300 & echo $$ $! > {note}; kill -STOP $!; kill -STOP $$"
-    code = f"from hcep.decoder import Limits, run_child\nrun_child(['sh', '-c', {script!r}], Limits(100))"
+    # a job that a shell started in the background would not hear of SIGINT
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += f"from hcep.decoder import Limits, run_child\nrun_child(['sh', '-c', {script!r}], Limits(100))"
     parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     children = [psutil.Process(int(pid)) for pid in _wait_for(note)]
     assert os.getpgid(children[1].pid) == children[0].pid != os.getpgid(0)

@@ -247,7 +247,8 @@ def test_a_mistyped_label_of_a_clip_names_the_row_and_the_nearest_label(finished
 
 def test_a_missing_clip_names_the_row_of_the_list(finished):
     finished.path("data/tiny/fear_3.mp4").unlink()
-    finished.append("data/tiny/clips.tsv", "\n")
+    # an empty line changes no cell, so nothing would run
+    finished.append("data/tiny/clips.tsv", "more\tfear_2.mp4\tfear\ttrain\ta new row\n")
     outcome = finished.snakemake("resources/tiny/manifest.tsv", fails=True)
     said = message(outcome.text, "manifest")
     assert "data/tiny/clips.tsv, row 11" in said and "fear_3.mp4" in said and "is missing" in said
