@@ -22,8 +22,8 @@ from hcep.stages import STAGES
 PACKAGE = "hcep"
 # tables of names, the configuration and the command line decide which stage runs and with which settings, which are
 # compared by themselves, and not what it computes
-OUTSIDE = ("hcep", "hcep.cli", "hcep.registry", "hcep.provenance", "hcep.stages")
-OUTSIDE_FOLDERS = ("hcep.config", "hcep.planning", "hcep.verbs")
+OUTSIDE = ("hcep", "hcep.cli", "hcep.registry", "hcep.provenance")
+OUTSIDE_FOLDERS = ("hcep.config", "hcep.planning", "hcep.stages", "hcep.verbs")
 
 
 def code_digest(modules: Iterable[str]) -> str:

@@ -101,6 +101,7 @@ def test_methods_on_cached_features_import_neither_open_clip_nor_transformers():
 
 
 ORDER = (
+    "stages",
     "config",
     "datasets",
     "media",

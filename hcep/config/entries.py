@@ -251,16 +251,6 @@ class Robustness(Settings):
     disturbance_seed: int = Field(0, ge=0, description="of noise, frames and words")
 
 
-# what `posthoc` reads: the bootstrap's settings, and those of `distance_mm` that its distance needs
-OF_BOOTSTRAP, OF_DISTANCE = ("replicates", "confidence", "seed"), ("distance_power", "ridge", "score_folds")
-_READ: dict[str, Any] = {
-    name: (model.model_fields[name].annotation, model.model_fields[name])
-    for model, names in ((Evaluation, OF_BOOTSTRAP), (DistanceMM, OF_DISTANCE))
-    for name in names
-}
-PosthocSettings: type[Settings] = create_model("PosthocSettings", __base__=Settings, **_READ)
-
-
 class Unknowns(Settings):
     """What a run rejects, in clusters."""
 
@@ -274,12 +264,15 @@ class Unknowns(Settings):
     exemplars: int = Field(3, ge=1, description="clips shown of every cluster: the nearest to its mean")
 
 
-_CLUSTERED: dict[str, Any] = {
+# what `posthoc` reads: the bootstrap's settings, and those of `distance_mm` that its distance needs
+OF_BOOTSTRAP, OF_DISTANCE = ("replicates", "confidence", "seed"), ("distance_power", "ridge", "score_folds")
+_READ: dict[str, Any] = {
     name: (model.model_fields[name].annotation, model.model_fields[name])
-    for model, names in ((Evaluation, OF_BOOTSTRAP), (Unknowns, tuple(Unknowns.model_fields)))
+    for model, names in ((Evaluation, OF_BOOTSTRAP), (DistanceMM, OF_DISTANCE))
     for name in names
 }
-UnknownsSettings: type[Settings] = create_model("UnknownsSettings", __base__=Settings, **_CLUSTERED)
-# what `robustness` reads: the bootstrap's settings, and the levels of every disturbance
+PosthocSettings: type[Settings] = create_model("PosthocSettings", __base__=Settings, **_READ)
+# what `unknowns` and `robustness` read: the bootstrap's settings beside their own
 _BOOTSTRAP: dict[str, Any] = {name: _READ[name] for name in OF_BOOTSTRAP}
+UnknownsSettings: type[Settings] = create_model("UnknownsSettings", __base__=Unknowns, **_BOOTSTRAP)
 RobustnessSettings: type[Settings] = create_model("RobustnessSettings", __base__=Robustness, **_BOOTSTRAP)

@@ -86,15 +86,25 @@ def read_evaluated(folder: Path) -> tuple[dict[str, Any], dict[str, Floats]]:
 
 
 def read_posthoc(folder: Path) -> tuple[dict[str, Any], dict[str, Floats]]:
-    """The same of the post-hoc scores of one run, from its posthoc.h5; a metric is called ``<score> <metric>``.
+    """The same of the post-hoc scores of one run, from its posthoc.h5; a metric is called ``<score> <metric>``."""
+    return _read_drawn(folder, "posthoc")
+
+
+def read_robustness(folder: Path) -> tuple[dict[str, Any], dict[str, Floats]]:
+    """The same of disturbed test clips, from robustness.h5: ``<kind> <level> <metric>``, or ``clean <metric>``."""
+    return _read_drawn(folder, "robustness")
+
+
+def _read_drawn(folder: Path, step: str) -> tuple[dict[str, Any], dict[str, Floats]]:
+    """Content of the file that a step left of a run.
 
     Raises
     ------
     HcepError
         The file is missing or unreadable, its replicates are not those that its digest names, or scores.h5 is not the
-        file that the scores were computed from.
+        file that it was computed from.
     """
-    file, again = folder / "posthoc.h5", "run the posthoc step of this run again"
+    file, again = folder / f"{step}.h5", f"run the {step} step of this run again"
     metrics, values = _read_replicates(file, again)
     if metrics["digests"]["replicates"] != _digest_of(values):
         raise HcepError("the replicates are not those that were written", file=file, remedy=again)

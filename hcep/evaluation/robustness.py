@@ -14,13 +14,12 @@ from hcep.evaluation.bootstrap import bootstrap, interval
 from hcep.evaluation.evaluate import facts
 from hcep.evaluation.marks import marks_of, shown_columns
 from hcep.evaluation.metrics import Floats, open_set, open_set_metrics
-from hcep.evaluation.replicates import _digest_of, _read_replicates, _refuse_other_scores, digests, write_replicates
+from hcep.evaluation.replicates import digests, write_replicates
 from hcep.evaluation.scores import IDENTITY, Scores, group_keys
 from hcep.files import write_table
 
 METRICS = ("auroc", "oscr", "accuracy")
 CLEAN = "clean"
-FILE = "robustness.h5"
 MINUS = "_minus_clean"
 COLUMNS = (
     *(*IDENTITY, "kind", "level", "clips", "changed"),
@@ -140,20 +139,3 @@ def _percent(column: str, value: float, draws: Floats, confidence: float) -> dic
     cells = {"": value, "_lo": low, "_hi": high}
     # adding 0.0 turns -0.0 into 0.0
     return {f"{column}{end}": f"{round(100 * cell, 4) + 0.0:.4f}" for end, cell in cells.items()}
-
-
-def read_robustness(folder: Path) -> tuple[dict[str, Any], dict[str, Floats]]:
-    """What robustness.h5 of a run says of it, and the replicates (R,) of every level and metric.
-
-    Raises
-    ------
-    HcepError
-        The file is missing or unreadable, its replicates are not those that its digest names, or scores.h5 is not the
-        file that the clean scores are from.
-    """
-    file, again = folder / FILE, "run the robustness step of this run again"
-    content, values = _read_replicates(file, again)
-    if content["digests"]["replicates"] != _digest_of(values):
-        raise HcepError("the replicates are not those that were written", file=file, remedy=again)
-    _refuse_other_scores(folder, content, again)
-    return content, {name: values[name] for name in content if name in values}

@@ -17,8 +17,8 @@ from hcep.evaluation.aggregate import (
     statistics,
 )
 from hcep.evaluation.marks import shown_columns
-from hcep.evaluation.robustness import CLEAN, FILE, METRICS, MINUS, metric_name, read_robustness
-from hcep.evaluation.runs import READERS, Cell, read_runs
+from hcep.evaluation.robustness import CLEAN, METRICS, MINUS, metric_name
+from hcep.evaluation.runs import Cell, read_runs
 from hcep.files import write_table
 
 # behind the name of a metric: the difference from the clean clips, its interval, and p
@@ -28,9 +28,6 @@ COLUMNS = (
     *(f"{name}{part}" for name in METRICS for part in ("", "_sd", "_lo", "_hi", *PAIRED)),
     *("note", "text_kind", "stand_in", "selection"),
 )
-
-# entered here and not there, so that tasks are summed up without this code
-READERS[FILE] = read_robustness
 
 
 def robustness_summary(runs: Sequence[str | Path], task: str, output: str | Path) -> None:
@@ -53,7 +50,7 @@ def robustness_summary(runs: Sequence[str | Path], task: str, output: str | Path
     HcepError
         As `aggregate`.
     """
-    read = read_runs(runs, task, FILE)
+    read = read_runs(runs, task, "robustness.h5")
     confidence = read[0].metrics["confidence"]
     rows = []
     for method, levels in cells_of(read).items():

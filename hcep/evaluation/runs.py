@@ -10,7 +10,7 @@ import numpy as np
 
 from hcep.errors import HcepError
 from hcep.evaluation.metrics import Floats
-from hcep.evaluation.replicates import read_evaluated, read_posthoc, tested_clips
+from hcep.evaluation.replicates import read_evaluated, read_posthoc, read_robustness, tested_clips
 from hcep.evaluation.scores import IDENTITY, read_scores
 from hcep.files import read_table
 from hcep.progress import progress
@@ -25,7 +25,7 @@ class Run(NamedTuple):
     Attributes
     ----------
     metrics : mapping
-        Content of metrics.json, or what posthoc.h5 says of the run.
+        Content of metrics.json, or what the other file says of the run.
     replicates : dict of metric name to (R,) float64
         Bootstrap replicates of all metrics of the run; NaN marks a dropped replicate.
     history : dict of column to str
@@ -47,13 +47,14 @@ class Run(NamedTuple):
 READERS: dict[str, Callable[[Path], tuple[dict[str, Any], dict[str, Floats]]]] = {
     "metrics.json": read_evaluated,
     "posthoc.h5": read_posthoc,
+    "robustness.h5": read_robustness,
 }
 
 
 def read_runs(folders: Sequence[str | Path], task: str, file: str = "metrics.json") -> list[Run]:
     """Read the evaluated runs of one task from the folders that `aggregate` takes; nothing is computed again.
 
-    `file` is the file of each run that is read: ``metrics.json``, or ``posthoc.h5``, whose runs have no history.
+    `file` is the file of each run that is read, one of `READERS`; all but ``metrics.json`` have no history.
 
     Raises
     ------

@@ -9,12 +9,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hcep.errors import HcepError
 from hcep.evaluation.scores import read_scores
 from hcep.evaluation.versus_paper import MEAN
 from hcep.figures.page import html_page, html_table, html_text
 from hcep.figures.run_files import read_rows
 from hcep.figures.summary_page import table_parts
-from hcep.figures.summary_table import METRICS, Row, facts, read_comparisons, read_summary, remarks, summary_table
+from hcep.figures.summary_table import (
+    METRICS,
+    Row,
+    Table,
+    facts,
+    read_comparisons,
+    read_summary,
+    remarks,
+    summary_table,
+)
 from hcep.files import write_text
 from hcep.protocol.make_split import Split, read_split
 from hcep.protocol.openness import openness_value, parse_openness
@@ -66,14 +76,17 @@ def write_overview(
     rows = read_summary(summary)
     means = [row for row in rows if row["openness"] == MEAN] or rows
     # in short lines: the report takes this page in as reStructuredText, which has a limit
-    picture = base64.encodebytes(Path(forest).read_bytes()).decode()
+    if not forest.is_file():
+        raise HcepError("the file does not exist", file=forest, remedy="run the step that writes it")
+    picture = base64.encodebytes(forest.read_bytes()).decode()
+    table = summary_table(means, HEADLINE)
     about = "Paired differences of every method to each reference, with intervals"
     parts = [
         f"<h1>{html_text(task)}: which emotion is it, or none that was learned?</h1>",
         f"<p>{QUESTION}</p>",
         "<h2>In short</h2>",
-        *_list(_in_short(means, read_comparisons(comparisons))),
-        *table_parts(summary_table(means, HEADLINE)),
+        *_list(_in_short(table, means, read_comparisons(comparisons))),
+        *table_parts(table),
         "<h2>Differences on the same clips</h2>",
         '<p class="caption">Right of the line the method is better than the reference in bold, left of it worse, in '
         "percentage points. A full mark has an interval without 0.</p>",
@@ -88,9 +101,8 @@ def write_overview(
 _COSTS = ("method", "encoder")
 
 
-def _in_short(means: Sequence[Row], comparisons: Sequence[Row]) -> list[str]:
+def _in_short(table: Table, means: Sequence[Row], comparisons: Sequence[Row]) -> list[str]:
     """Who has the highest numbers, and how HCEP stands to its references."""
-    table = summary_table(means, HEADLINE)
     sentences = [STAND_IN] if any(row["stand_in"] == "true" for row in means) else []
     for name, place in (("auroc", 0), ("oscr", 1)):
         best = [line for line in table.lines if line.cells[place].mark == "best"]

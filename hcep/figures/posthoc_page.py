@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hcep.figures.page import html_page, html_table, html_text
 from hcep.figures.run_files import read_rows
+from hcep.figures.summary_table import Row, common_notes, with_interval
 from hcep.files import write_text
 
 SHOWN = (("auroc", "AUROC"), ("oscr", "OSCR"), ("fpr95", "FPR95"))
 PARTS = ("", "_lo", "_hi", "_minus_own", "_minus_own_lo", "_minus_own_hi", "_p")
 OWN, BOTH = "own", "own+distance"
-
-Row = Mapping[str, str]
 
 
 def write_posthoc_page(table: str | Path, output: str | Path, *, task: str) -> None:
@@ -30,7 +29,7 @@ def write_posthoc_page(table: str | Path, output: str | Path, *, task: str) -> N
     levels = list(dict.fromkeys(row["openness"] for row in rows))
     rows.sort(key=lambda row: levels.index(row["openness"]))
     heads = [text for _, label in SHOWN for text in (label, f"{label} minus own", "p")]
-    common, notes = _notes(rows)
+    common, notes = common_notes(rows)
     all_scores = [
         [*(row[name] for name in place), *(cell for name, _ in SHOWN for cell in _cells(row, name)), note]
         for row, note in zip(rows, notes, strict=True)
@@ -51,13 +50,6 @@ def write_posthoc_page(table: str | Path, output: str | Path, *, task: str) -> N
     write_text(output, html_page(f"{task}: post-hoc scores", parts))
 
 
-def _notes(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
-    """What is true of all rows, and the rest for every row; stand-ins are named above the table."""
-    parts = [[part for part in row["note"].split("; ") if part and not part.startswith("stand-in")] for row in rows]
-    common = [part for part in parts[0] if all(part in others for others in parts)]
-    return common, ["; ".join(part for part in own if part not in common) for own in parts]
-
-
 def _beside(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Head and body of the short table: a row per level and method."""
     found = {(row["openness"], row["method"], row["score"]): row for row in rows}
@@ -74,8 +66,4 @@ def _beside(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 def _cells(row: Row, metric: str) -> tuple[str, str, str]:
     """Value with its interval, difference from the own score with its interval, and p."""
-    return _interval(row, metric), _interval(row, f"{metric}_minus_own"), row[f"{metric}_p"]
-
-
-def _interval(row: Row, name: str) -> str:
-    return f"{row[name]} [{row[f'{name}_lo']}, {row[f'{name}_hi']}]" if row[name] else ""
+    return with_interval(row, metric), with_interval(row, f"{metric}_minus_own"), row[f"{metric}_p"]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hcep.figures.page import html_page, html_table, html_text
-from hcep.figures.posthoc_page import Row, _interval, _notes
 from hcep.figures.run_files import read_rows
+from hcep.figures.summary_table import Row, common_notes, with_interval
 from hcep.files import write_text
 
 SHOWN = (("auroc", "AUROC"), ("oscr", "OSCR"), ("accuracy", "accuracy"))
@@ -28,7 +28,7 @@ def write_robustness_page(table: str | Path, output: str | Path, *, task: str) -
     rows = [
         row for _, row in read_rows(Path(table), [*needed, *(f"{name}{part}" for name, _ in SHOWN for part in PARTS)])
     ]
-    common, notes = _notes(rows)
+    common, notes = common_notes(rows)
     facts = "Percent; in brackets the bootstrap interval over groups of test clips. kKuU: K known, U unknown classes; "
     facts += (
         "mean: over these levels. Differences are paired: disturbed and clean clips are evaluated on the same draws. "
@@ -56,6 +56,6 @@ def _table(rows: Sequence[tuple[Row, str]]) -> str:
         disturbance = f"{row['kind']} {row['level']}".strip()
         cells = [row["openness"], row["method"], disturbance, f"{row['changed']} of {row['clips']}"]
         for name, _ in SHOWN:
-            cells += [_interval(row, name), _interval(row, f"{name}{MINUS}"), row[f"{name}_p"]]
+            cells += [with_interval(row, name), with_interval(row, f"{name}{MINUS}"), row[f"{name}_p"]]
         body.append([*cells, note])
     return html_table([*head, "reason"], body, stay=3)

@@ -278,6 +278,18 @@ def remarks(rows: Sequence[Row]) -> list[str]:
     return [f"{part} ({where})." for part, where in named.items()]
 
 
+def common_notes(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """What the notes of all rows say, and the rest for every row; stand-ins are left out, since pages name them."""
+    parts = [[part for part in note_parts(row) if part and not part.startswith("stand-in")] for row in rows]
+    common = [part for part in parts[0] if all(part in others for others in parts)]
+    return common, ["; ".join(part for part in own if part not in common) for own in parts]
+
+
+def with_interval(row: Row, name: str) -> str:
+    """A number of a row and its interval, from the columns ``name``, ``name_lo`` and ``name_hi``; '' without one."""
+    return f"{row[name]} [{row[f'{name}_lo']}, {row[f'{name}_hi']}]" if row[name] else ""
+
+
 def note_parts(row: Row) -> list[str]:
     """The parts of the note of a row."""
     return row["note"].split("; ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hcep.errors import HcepError
 from hcep.figures.page import html_page, html_table, html_text
 from hcep.files import read_table, write_text
 
@@ -38,11 +39,13 @@ def write_table_page(table: Path, output: Path, *, name: str, task: str = "") ->
 
     Raises
     ------
-    FileNotFoundError
-        There is no such table.
+    HcepError
+        There is no such table, or it was changed after it was written.
     """
-    rows = read_table(Path(table))
-    heading, about = _ABOUT.get(name, (name, f"The table {Path(table).name}, whole and as it is."))
+    if not table.is_file():
+        raise HcepError("the file does not exist", file=table, remedy="run the step that writes it")
+    rows = read_table(table)
+    heading, about = _ABOUT.get(name, (name, f"The table {table.name}, whole and as it is."))
     title = f"{heading}: {task}" if task else heading
     parts = [f"<h1>{html_text(title)}</h1>", f"<p>{html_text(about)}</p>"]
     if rows:

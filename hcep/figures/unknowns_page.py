@@ -17,6 +17,7 @@ from hcep.evaluation.scores import FEATURES
 from hcep.evaluation.unknowns_summary import Found, read_unknowns
 from hcep.figures.page import html_page, html_table, html_text
 from hcep.figures.run_files import check_any, openness_title, read_rows
+from hcep.figures.summary_table import common_notes, with_interval
 from hcep.files import read_table, write_text
 from hcep.media.shards import ABSENT
 from hcep.media.store import Store, open_stores
@@ -125,17 +126,15 @@ def _rows(file: Path, found: Found) -> list[dict[str, str]]:
 
 def _all_runs(rows: Sequence[Mapping[str, str]]) -> list[str]:
     levels = list(dict.fromkeys(row["openness"] for row in rows))
-    # stand-ins are named above the table
-    notes = [[text for text in row["note"].split("; ") if text and not text.startswith("stand-in")] for row in rows]
-    common = [text for text in notes[0] if all(text in other for other in notes)]
+    common, notes = common_notes(rows)
     head = ["openness", "method", *(name.replace("_", " ") for name in COUNTS)]
     head += ["ARI", "NMI", "AMI", "ARI, number given", "NMI, number given", "ARI, all rejected", "ARI with groups"]
     body = []
     for row, own in sorted(zip(rows, notes, strict=True), key=lambda item: levels.index(item[0]["openness"])):
-        cells = [_interval(row, f"unknown_chosen_{metric}") for metric in METRICS] + [row["unknown_chosen_ami"]]
-        cells += [_interval(row, f"unknown_given_{metric}") for metric in METRICS]
-        cells += [_interval(row, "all_chosen_ari"), row["ari_group"]]
-        cells.append("; ".join(text for text in own if text not in common))
+        cells = [with_interval(row, f"unknown_chosen_{metric}") for metric in METRICS] + [row["unknown_chosen_ami"]]
+        cells += [with_interval(row, f"unknown_given_{metric}") for metric in METRICS]
+        cells += [with_interval(row, "all_chosen_ari"), row["ari_group"]]
+        cells.append(own)
         body.append([row["openness"], row["method"], *(row[name] for name in COUNTS), *cells])
     facts = (
         "Means over splits and seeds; in brackets the bootstrap interval over groups of test clips, with the clusters "
@@ -149,10 +148,6 @@ def _all_runs(rows: Sequence[Mapping[str, str]]) -> list[str]:
     if any(row["stand_in"] == "true" for row in rows):
         facts += " Stand-in encoders or composite data: not comparable with published results."
     return [f"<p>{html_text(facts)}</p>", html_table([*head, "reason"], body, stay=2)]
-
-
-def _interval(row: Mapping[str, str], name: str) -> str:
-    return f"{row[name]} [{row[f'{name}_lo']}, {row[f'{name}_hi']}]" if row[name] else ""
 
 
 def _method(found: Found, rows: Sequence[Mapping[str, str]], store: Store, *, opened: bool) -> str:

@@ -21,9 +21,9 @@ from hcep.decoder import Limits
 from hcep.errors import HcepError
 from hcep.ffmpeg import RATE
 from hcep.inference.folder import Preprocessing
-from hcep.media.audio import _windowed, read_sound
+from hcep.media.audio import read_sound, windowed
 from hcep.media.frames import read_video
-from hcep.media.index import Place, _qc_row
+from hcep.media.index import Place, qc_row
 from hcep.media.shards import ABSENT, Row, noted
 from hcep.media.sources import Rows, read_sources
 from hcep.probe import glance, probe
@@ -181,7 +181,7 @@ def read_clips(
     sounds = dict(read_sources(clips, "audio", sound, threads))
     words = _words(clips, sounds, recogniser)
     waves = {
-        n: r if r.value is None else _windowed(r, settings.samples, settings.audio_window) for n, r in sounds.items()
+        n: r if r.value is None else windowed(r, settings.samples, settings.audio_window) for n, r in sounds.items()
     }
     return [_media(clip, frames[n], waves[n], words[n]) for n, clip in enumerate(clips)]
 
@@ -203,7 +203,7 @@ def _media(clip: Clip, frames: Row, sound: Row, words: Row) -> Media:
     rows = {"frames": frames, "audio": sound, "text": words}
     flags = {kind: ABSENT[kind] if row.value is None else row.flag for kind, row in rows.items()}
     place = Place("", 0, flags, {k: r.reason for k, r in rows.items()}, {k: r.seconds for k, r in rows.items()})
-    told = _qc_row(clip, place, {})
+    told = qc_row(clip, place, {})
     text, kind = words.value or ("", "none")
     failed = "failed" in (told["frames"], told["audio"])
     own = tuple(filter(None, told["flags"].split(";")))

@@ -60,7 +60,7 @@ def decode_audio(
     def read(audio: str, positions: list[int]) -> Rows:
         longest = samples if window == "start" else None
         rows = read_sound(root / audio, clips, positions, longest=longest, limits=Limits(timeout, decoder_memory))
-        return [(position, row if row.value is None else _windowed(row, samples, window)) for position, row in rows]
+        return [(position, row if row.value is None else windowed(row, samples, window)) for position, row in rows]
 
     rows = progress(read_sources(clips, "audio", read, threads), len(clips), f"decode_audio {shard}")
     decoders = {"ffmpeg": ffmpeg_version(), "libsndfile": soundfile.__libsndfile_version__}
@@ -69,7 +69,7 @@ def decode_audio(
     write_shard(output, "audio", names, rows, settings, shape=(samples,), dtype=np.int16)
 
 
-def _windowed(row: Row, samples: int, window: str) -> Row:
+def windowed(row: Row, samples: int, window: str) -> Row:
     """The part of a clip's sound that is kept, and whether it is silent."""
     value, own = fit(row.value, samples, window), min(len(row.value), samples)
     row = row._replace(value=value, samples=own)

@@ -68,7 +68,7 @@ def index_cache(
         read[kind] = [verify_shard(path, kind) for path in verified]
     places = _places(clips, read)
     odd = _odd_shards(read)
-    rows = [_qc_row(clip, places[clip.clip], odd) for clip in clips]
+    rows = [qc_row(clip, places[clip.clip], odd) for clip in clips]
     # where faces are used, what the frames of a clip were taken from
     columns = (*QC_COLUMNS, FACES) if any(clip.faces for clip in clips) else QC_COLUMNS
     failed = [row for row in rows if "failed" in [row[kind] for kind in ARRAYS]]
@@ -116,7 +116,7 @@ def _places(clips: Sequence[Clip], read: Mapping[str, Sequence[Shard]]) -> dict[
     return places
 
 
-def _qc_row(clip: Clip, place: Place, odd: Mapping[tuple[str, str], str]) -> dict[str, str]:
+def qc_row(clip: Clip, place: Place, odd: Mapping[tuple[str, str], str]) -> dict[str, str]:
     reasons = [f"{kind} {place.reasons[kind]}" for kind in ARRAYS if place.reasons[kind]]
     status = {kind: place.reasons[kind].partition(":")[0] or "ok" for kind in ARRAYS}
     notes = [((kind,), f"{kind} note: {odd[kind, place.shard]}") for kind in ARRAYS if (kind, place.shard) in odd]

@@ -51,7 +51,8 @@ class Contents:
         self.known: dict[str, list[int | str]] = {}
         # one that was damaged is as good as none
         with suppress(FileNotFoundError, ValueError):
-            self.known = json.loads(memory.read_text(encoding="utf-8"))
+            found = json.loads(memory.read_text(encoding="utf-8"))
+            self.known = found if isinstance(found, dict) else {}
 
     def digests(self, paths: Iterable[str]) -> dict[str, str]:
         """Path to digest: ``folder`` for one, '' for what is no file or cannot be read."""

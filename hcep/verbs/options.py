@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hcep import registry
 from hcep.errors import HcepError, closest
-from hcep.stages import REQUIRED, Argument, Keys, Stage
+from hcep.stages.entry import REQUIRED, Argument, Keys, Stage
 
 if TYPE_CHECKING:
     from hcep.config.base import Settings

@@ -14,7 +14,8 @@ from hcep.errors import HcepError
 from hcep.evaluation.aggregate import aggregate
 from hcep.evaluation.bootstrap import paired_p
 from hcep.evaluation.evaluate import evaluate
-from hcep.evaluation.robustness import METRICS, Outcome, read_robustness, write_robustness
+from hcep.evaluation.replicates import read_robustness
+from hcep.evaluation.robustness import METRICS, Outcome, write_robustness
 from hcep.evaluation.robustness_summary import COLUMNS, robustness_summary
 from hcep.evaluation.scores import write_scores
 from hcep.figures.robustness import robustness_figure

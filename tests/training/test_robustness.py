@@ -19,8 +19,8 @@ from hcep.config.methods import METHODS, base_method
 from hcep.encoders.folder import load_encoders
 from hcep.errors import HcepError
 from hcep.evaluation.evaluate import evaluate
-from hcep.evaluation.replicates import read_evaluated
-from hcep.evaluation.robustness import COLUMNS, METRICS, read_robustness
+from hcep.evaluation.replicates import read_evaluated, read_robustness
+from hcep.evaluation.robustness import COLUMNS, METRICS
 from hcep.files import read_table
 from hcep.media.disturb import DisturbedStore
 from hcep.methods.method import MODALITIES

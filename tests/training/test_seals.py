@@ -234,7 +234,7 @@ def test_a_damaged_resume_state_is_told_and_training_begins_anew(tmp_path, capsy
     assert capsys.readouterr().err.count("does not match its digest") == 5
 
 
-def test_every_single_bit_of_a_small_shard_is_guarded(made):
+def test_a_flipped_bit_of_a_shard_is_an_error_or_changes_nothing(made):
     """A flipped bit is an error, or in a part of the file that HDF5 itself does not use."""
     path = made / f"audio/{SHARD}"
     store = ClipStore(made / "index.h5", made)
