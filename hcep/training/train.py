@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import numpy as np
 
 from hcep.encoders.info import made_by
 from hcep.errors import HcepError
-from hcep.files import write_table
+from hcep.files import read_table, write_table
 from hcep.methods.method import Method
 from hcep.progress import say
-from hcep.training.checkpoint import save_checkpoint, versions
+from hcep.training.checkpoint import read_checkpoint, save_checkpoint, versions
+from hcep.training.kept import keep, take_over
 from hcep.training.loop import Monitor, Trainer
 from hcep.training.run import Inputs, Run
 from hcep.training.startup import StartUp
@@ -34,6 +36,7 @@ def train(
     history: Path,
     work: Path | None,
     judge: Judge | None = None,
+    reuse: bool = False,
 ) -> None:
     """Train one run and write its checkpoint and history.
 
@@ -53,6 +56,8 @@ def train(
     judge : callable, optional
         For ``selection: best_on_test`` only: score, label (-1 = unknown), prediction of the test clips and K to
         numbers for the history, among them ``selected``.
+    reuse : bool
+        Whether to take over what an earlier job made of this data, these settings and this code.
 
     Raises
     ------
@@ -67,32 +72,44 @@ def train(
     split = run.split
     if not split.train:
         raise HcepError("the split has no training clip", file=inputs.split)
-    feed = run.feed(split.train)
-    startup.done("reading")
-    method = run.build(feed)
     title = f"train {name} {split.openness} {split.split} seed{seed}"
-    folder = None if work is None else run.folder(work, "train", name, code)
-    trainer = Trainer(method, feed, settings, seed, folder, _monitor(run, judge), title)
-    rows = trainer.run(lambda: startup.say("building and encoding what is constant"))
-    metadata = {
+    identity = {
         "method": name,
         "classes": list(split.known),
         **{key: getattr(split, key) for key in ("task", "openness", "split")},
         "seed": seed,
         "settings": settings,
-        "versions": versions(),
-        "device": str(run.device),
         "encoder": {key: inputs.encoder[key] for key in ("name", "stand_in")} | {"sha256": made_by(inputs.encoder)},
         "tuned": list(tuned),
         "made_of": run.made_of(),
-        "epoch": trainer.best["epoch"] if trainer.best else len(rows),
+        "code": code,
     }
+    if reuse and take_over(model, history, current=lambda *files: _is_current(*files, identity)):
+        say(f"{title}: was done before with this data, these settings and this code")
+        return
+    feed = run.feed(split.train)
+    startup.done("reading")
+    method = run.build(feed)
+    folder = None if work is None else run.folder(work, "train", name, code)
+    trainer = Trainer(method, feed, settings, seed, folder, _monitor(run, judge), title)
+    rows = trainer.run(lambda: startup.say("building and encoding what is constant"))
+    made_with = {"versions": versions(), "device": str(run.device)}
+    epoch = trainer.best["epoch"] if trainer.best else len(rows)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     write_table(history, columns, [{key: f"{value:.8g}" for key, value in row.items()} for row in rows])
-    save_checkpoint(model, method.state_dict(), metadata)
+    save_checkpoint(model, method.state_dict(), identity | made_with | {"epoch": epoch})
+    if reuse:
+        keep(model, history)
     run.forget()
     if rows:
         say(f"{title}: {len(rows)} epochs, loss {rows[-1]['loss']:.4f}")
+
+
+def _is_current(model: Path, history: Path, identity: Mapping[str, Any]) -> bool:
+    read_table(history)
+    found = read_checkpoint(model)[1]
+    # through JSON, as the file: a tuple comes back as a list
+    return json.loads(json.dumps(identity)) == {key: found.get(key) for key in identity}
 
 
 def _monitor(run: Run, judge: Judge | None) -> Monitor | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,22 @@ def train(
     **files: Any,
 ) -> None:
     """Train one run."""
+    _train(_inputs(base, **files), method, seed, base, settings, tuned, work, model, history)
+
+
+def _train(
+    inputs: Any,
+    method: str,
+    seed: int,
+    base: str,
+    settings: dict[str, Any],
+    tuned: Sequence[Path],
+    work: Path | None,
+    model: Path,
+    history: Path,
+    *,
+    reuse: bool = False,
+) -> None:
     from hcep.training.train import train as run
 
     entry = base_method(base)
@@ -89,7 +106,7 @@ def train(
         judge = judge_on_test
         code.append("hcep.evaluation.select")
     run(
-        _inputs(base, **files),
+        inputs,
         registry.load(entry.target),
         settings,
         tuned=[read_sealed_json(path) for path in tuned],
@@ -100,14 +117,20 @@ def train(
         history=history,
         work=work,
         judge=judge,
+        reuse=reuse,
     )
 
 
 def score(base: str, model: Path, output: Path, timing: Path, **files: Any) -> None:
     """Score the training and test clips of a run with its checkpoint."""
+    _score(_inputs(base, **files), base, model, output, timing)
+
+
+def _score(inputs: Any, base: str, model: Path, output: Path, timing: Path, *, reuse: bool = False) -> None:
     from hcep.training.score import score as run
 
-    run(_inputs(base, **files), registry.load(base_method(base).target), model, output, timing)
+    target = base_method(base).target
+    run(inputs, registry.load(target), model, output, timing, code=stage_digest("score", target), reuse=reuse)
 
 
 def robustness(
@@ -150,30 +173,38 @@ def robustness(
     )
 
 
-def series(
+def run(
     method: str,
     split: Sequence[Path],
     seeds: Sequence[int],
     runs: Sequence[Path],
     base: str,
     settings: dict[str, Any],
+    tuned: Sequence[Path],
     evaluation: dict[str, Any],
     posthoc: dict[str, Any],
+    work: Path,
     **files: Any,
 ) -> None:
-    """Train, score and evaluate runs one after another, also with post-hoc scores; no resume state is kept."""
+    """Train, score and evaluate runs of one method one after another; models and scores that are current are taken over."""
     from hcep.evaluation.evaluate import evaluate
-    from hcep.evaluation.posthoc import posthoc as other_scores
 
     for verb, own in (("evaluate", evaluation), ("posthoc", posthoc)):
         keys = STAGES[verb].keys
         assert keys is not None
-        check_settings(own, keys)
-    for place, seed, run in zip(split, seeds, runs, strict=True):
-        model, scores = run / "model.safetensors", run / "scores.h5"
-        own = {"split": place, **files}
-        train(method, seed, base, settings, [], None, model, run / "history.csv", **own)
-        score(base, model, scores, run / "timing.json", **own)
-        tables = (run / name for name in ("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5"))
+        if own or verb == "evaluate":
+            check_settings(own, keys)
+    # a run on cached features takes seconds, and keeps no state to go on from
+    states = None if base_method(base).inputs == "features" else work
+    inputs = _inputs(base, split[0], **files)
+    for place, seed, folder in zip(split, seeds, runs, strict=True):
+        own, model, scores = replace(inputs, split=place), folder / "model.safetensors", folder / "scores.h5"
+        arguments = (method, seed, base, settings, tuned, states, model, folder / "history.csv")
+        _train(own, *arguments, reuse=True)
+        _score(own, base, model, scores, folder / "timing.json", reuse=True)
+        tables = (folder / name for name in ("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5"))
         evaluate(scores, *tables, **evaluation)
-        other_scores(scores, run / "posthoc.csv", run / "posthoc.h5", **posthoc)
+        if posthoc:
+            from hcep.evaluation.posthoc import posthoc as other_scores
+
+            other_scores(scores, folder / "posthoc.csv", folder / "posthoc.h5", **posthoc)
