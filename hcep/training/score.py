@@ -68,7 +68,7 @@ def score(
         raise HcepError(cause, file=checkpoint, remedy="train again")
     made_of = {"model": sha256_file(checkpoint), "code": code} | made_of
     title = f"score {name} {split.openness} {split.split}"
-    if reuse and take_over(output, timing, current=lambda *files: _is_current(*files, made_of)):
+    if reuse and take_over(output, timing, current=lambda *kept: _is_current(kept[0], kept[1], made_of)):
         say(f"{title}: was done before with this model, these clips and this code")
         return
     clips = [*split.train, *tested]

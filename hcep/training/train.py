@@ -84,7 +84,7 @@ def train(
         "made_of": run.made_of(),
         "code": code,
     }
-    if reuse and take_over(model, history, current=lambda *files: _is_current(*files, identity)):
+    if reuse and take_over(model, history, current=lambda *kept: _is_current(kept[0], kept[1], identity)):
         say(f"{title}: was done before with this data, these settings and this code")
         return
     feed = run.feed(split.train)

@@ -186,7 +186,7 @@ def run(
     work: Path,
     **files: Any,
 ) -> None:
-    """Train, score and evaluate runs of one method one after another; models and scores that are current are taken over."""
+    """Train, score and evaluate runs of one method one after another; what is current is taken over."""
     from hcep.evaluation.evaluate import evaluate
 
     for verb, own in (("evaluate", evaluation), ("posthoc", posthoc)):
