@@ -108,6 +108,18 @@ class RunPlan:
         """What `tune` chose, for a method that is tuned."""
         return [f"{self.folder(wildcards)}/tuned.json"] if self.config.method(wildcards.method).tune else []
 
+    def trained(self, wildcards: Wildcards) -> list[str]:
+        """Model and history of the same run of a method before this one in the task whose steps are the same."""
+        wanted = self.config.training_of(wildcards.task, wildcards.method)
+        for other in self.task(wildcards).methods if wanted else ():
+            if other == wildcards.method:
+                break
+            if self.config.training_of(wildcards.task, other) == wanted:
+                values = {name: getattr(wildcards, name) for name in ("task", "openness", "split", "seed")}
+                folder = FOLDER.format(method=other, **values)
+                return [f"{folder}/model.safetensors", f"{folder}/history.csv"]
+        return []
+
     def code(self, verb: str) -> Callable[[Wildcards], str]:
         """Params function: digest of a stage together with the method of the run."""
         return lambda wildcards: stage_digest(verb, self.entry(wildcards).target)

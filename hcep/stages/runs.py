@@ -85,6 +85,7 @@ RUNS: dict[str, Stage] = {
             *(argument for argument in RUN if argument.name != "split"),
             SETTINGS,
             TUNED,
+            reads("trained", "model.safetensors and history.csv of a row with the same steps", nargs="*", default=()),
             value("evaluation", "settings of `hcep evaluate`", metavar="JSON"),
             value("posthoc", "settings of `hcep posthoc`; {} for no post-hoc scores", metavar="JSON"),
             WORK,

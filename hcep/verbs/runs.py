@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hcep import registry
-from hcep.config.methods import base_method
+from hcep.config.methods import SCORING, base_method
 from hcep.provenance import stage_digest
 from hcep.seal import read_sealed_json
 from hcep.stages import STAGES
@@ -93,8 +93,10 @@ def _train(
     model: Path,
     history: Path,
     *,
+    trained: Sequence[Path] = (),
     reuse: bool = False,
 ) -> None:
+    from hcep.training.train import Trained
     from hcep.training.train import train as run
 
     entry = base_method(base)
@@ -117,6 +119,7 @@ def _train(
         history=history,
         work=work,
         judge=judge,
+        trained=Trained(trained[0], trained[1], SCORING) if trained else None,
         reuse=reuse,
     )
 
@@ -181,6 +184,7 @@ def run(
     base: str,
     settings: dict[str, Any],
     tuned: Sequence[Path],
+    trained: Sequence[Path],
     evaluation: dict[str, Any],
     posthoc: dict[str, Any],
     work: Path,
@@ -200,7 +204,7 @@ def run(
     for place, seed, folder in zip(split, seeds, runs, strict=True):
         own, model, scores = replace(inputs, split=place), folder / "model.safetensors", folder / "scores.h5"
         arguments = (method, seed, base, settings, tuned, states, model, folder / "history.csv")
-        _train(own, *arguments, reuse=True)
+        _train(own, *arguments, trained=trained, reuse=True)
         _score(own, base, model, scores, folder / "timing.json", reuse=True)
         tables = (folder / name for name in ("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5"))
         evaluate(scores, *tables, **evaluation)

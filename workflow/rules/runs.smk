@@ -56,6 +56,7 @@ rule run:
         features=runs.features,
         encoder=runs.encoder,
         tuned=runs.tuned_choice,
+        trained=runs.trained,
     output:
         [f"{FOLDER}/{name}" for name in RUN_FILES],
     log:
@@ -96,6 +97,7 @@ for series in runs.series():
             features=series.of_run(runs.features),
             encoder=series.of_run(runs.encoder),
             tuned=[],
+            trained=[],
         output:
             series.outputs,
         log:
