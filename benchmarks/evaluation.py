@@ -5,8 +5,8 @@ python benchmarks/evaluation.py [--base CHECKOUT] [--rounds 3] [--test-clips 161
 The scores are those of a method on cached features of MAFW's size, every clip a group of its own, as there. In every
 round each side computes in a process of its own: the bootstrap of a first score, whose draws are new to the process,
 and of nine more on the same clips, as `posthoc` and a series of runs ask for; and the tables of all runs (the content
-of their scores.h5 is one file, so the disk is hardly read). Smallest seconds of the rounds; the replicates of both sides
-are compared.
+of their scores.h5 is one file, so the disk is hardly read). Smallest seconds of the
+rounds; what both sides computed is compared.
 """
 
 from __future__ import annotations
