@@ -74,7 +74,7 @@ RUNS: dict[str, Stage] = {
     ),
     "series": Stage(
         "hcep.verbs.runs:series",
-        "Train, score and evaluate several runs of one method on cached features, one after another in one process.",
+        "Train, score and evaluate several runs of one method on cached features in one process.",
         (
             *TRAINING[:1],
             reads("split", "split JSON of every run", nargs="+"),
@@ -85,7 +85,10 @@ RUNS: dict[str, Stage] = {
             value("evaluation", "settings of `hcep evaluate`", metavar="JSON"),
             value("posthoc", "settings of `hcep posthoc`", metavar="JSON"),
         ),
-        code=("hcep.training.train", "hcep.training.score", "hcep.evaluation.evaluate", "hcep.evaluation.posthoc"),
+        code=(
+            *("hcep.training.many", "hcep.training.train", "hcep.training.score"),
+            *("hcep.evaluation.evaluate", "hcep.evaluation.posthoc"),
+        ),
     ),
     "evaluate": Stage(
         "hcep.evaluation.evaluate:evaluate",

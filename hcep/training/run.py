@@ -35,6 +35,10 @@ class Shared(NamedTuple):
         """What these inputs name."""
         return cls(FeatureTable(inputs.features), open_stores(inputs.index))
 
+    def made_of(self, split: Path) -> dict[str, str]:
+        """Digests of what a run reads beside its encoder: the index, the split, and cached features."""
+        return {"index": self.store.digest, "split": sha256_file(split), "features": self.table.digest}
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -114,8 +118,7 @@ class Run:
 
     def made_of(self) -> dict[str, str]:
         """Digests of what the run reads beside its encoder: the index, the split, and cached features."""
-        split = sha256_file(self.inputs.split)
-        return {"index": self.store.digest, "split": split, "features": self.table.digest}
+        return Shared(self.table, self.store).made_of(self.inputs.split)
 
     def folder(self, work: Path, *job: str) -> Path:
         """Folder of the resume state of a job, below `work`.

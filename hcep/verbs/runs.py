@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,12 @@ from hcep.provenance import stage_digest
 from hcep.seal import read_sealed_json
 from hcep.stages import STAGES
 from hcep.verbs.options import check_model, check_settings
+
+# what `series` leaves of a run, in the order in which it hands the files out
+FILES = (
+    *("model.safetensors", "scores.h5", "history.csv", "timing.json"),
+    *("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5", "posthoc.csv", "posthoc.h5"),
+)
 
 
 def draw_splits(labels: Sequence[str], openness: Sequence[str], count: int, seed: int, task: str, output: Path) -> None:
@@ -82,12 +89,7 @@ def train(
 
     entry = base_method(base)
     check_model(settings, entry, list(entry.model_fields))
-    code, judge = [entry.target], None
-    if settings["selection"] == "best_on_test":
-        from hcep.evaluation.select import judge_on_test
-
-        judge = judge_on_test
-        code.append("hcep.evaluation.select")
+    judge, judging = _judge(settings)
     run(
         _inputs(base, **files),
         registry.load(entry.target),
@@ -95,12 +97,21 @@ def train(
         tuned=[read_sealed_json(path) for path in tuned],
         name=method,
         seed=seed,
-        code=stage_digest("train", *code),
+        code=stage_digest("train", entry.target, *judging),
         model=model,
         history=history,
         work=work,
         judge=judge,
     )
+
+
+def _judge(settings: dict[str, Any]) -> tuple[Any, list[str]]:
+    """What chooses an epoch on test clips, and its module; nothing where that is not asked for."""
+    if settings["selection"] != "best_on_test":
+        return None, []
+    from hcep.evaluation.select import judge_on_test
+
+    return judge_on_test, ["hcep.evaluation.select"]
 
 
 def score(base: str, model: Path, output: Path, timing: Path, **files: Any) -> None:
@@ -161,19 +172,35 @@ def series(
     posthoc: dict[str, Any],
     **files: Any,
 ) -> None:
-    """Train, score and evaluate runs one after another, also with post-hoc scores; no resume state is kept."""
+    """Train, score and evaluate the runs that are not made yet, with post-hoc scores; no resume state is kept."""
     from hcep.evaluation.evaluate import evaluate
     from hcep.evaluation.posthoc import posthoc as other_scores
+    from hcep.training.many import made_of, make_all
+    from hcep.training.score import score as score_run
+    from hcep.training.train import train as train_run
 
+    entry = base_method(base)
+    check_model(settings, entry, list(entry.model_fields))
     for verb, own in (("evaluate", evaluation), ("posthoc", posthoc)):
         keys = STAGES[verb].keys
         assert keys is not None
         check_settings(own, keys)
-    for place, seed, run in zip(split, seeds, runs, strict=True):
-        model, scores = run / "model.safetensors", run / "scores.h5"
-        own = {"split": place, **files}
-        train(method, seed, base, settings, [], None, model, run / "history.csv", **own)
-        score(base, model, scores, run / "timing.json", **own)
-        tables = (run / name for name in ("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5"))
-        evaluate(scores, *tables, **evaluation)
-        other_scores(scores, run / "posthoc.csv", run / "posthoc.h5", **posthoc)
+    judge, judging = _judge(settings)
+    code, target = stage_digest("series", entry.target, *judging), registry.load(entry.target)
+    shared = _inputs(base, split=split[0], **files).sharing()
+    inputs = [replace(shared, split=place) for place in split]
+    chosen = {"method": method, "settings": settings, "evaluation": evaluation, "posthoc": posthoc, "code": code}
+
+    def make(number: int) -> list[str]:
+        run, own, seed = runs[number], inputs[number], seeds[number]
+        model, scores, *rest = (run / name for name in FILES)
+        history, timing, *evaluated, posthoc_csv, posthoc_h5 = rest
+        names: dict[str, Any] = {"name": method, "seed": seed, "code": code, "judge": judge}
+        train_run(own, target, settings, model=model, history=history, work=None, **names)
+        score_run(own, target, model, scores, timing)
+        evaluate(scores, *evaluated, **evaluation)
+        other_scores(scores, posthoc_csv, posthoc_h5, **posthoc)
+        return list(FILES)
+
+    wanted = (made_of(one, seed=seed, **chosen) for one, seed in zip(inputs, seeds, strict=True))
+    make_all(runs, wanted, make)
