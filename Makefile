@@ -7,7 +7,6 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: demo demo-all demo-wide docs test lint clean
 demo: $(READY)
-	$(BIN)/snakemake --cores all results/demo/summary.csv
 	$(BIN)/snakemake --cores all
 	$(BIN)/snakemake --report results/demo/report.html --report-stylesheet workflow/report/report.css --report-metadata workflow/report/metadata.yaml
 	@echo

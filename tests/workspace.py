@@ -255,9 +255,10 @@ def write_encoders(folder: Path) -> None:
     save_encoders(folder, build_clip(CLIP), build_audio(AUDIO), info, seen_tokens=torch.arange(10))
 
 
-def of_method(method: str, *verbs: str, run: str = "k2u2 split1 seed 0", task: str = "tiny") -> list[str]:
-    """Messages of these stages of one run."""
-    return [f"{verb} {method} on {task} {run}" for verb in verbs]
+def runs_of(*methods: str, run: str = "k2u2 split1 seed 0", task: str = "tiny") -> list[str]:
+    """Messages of the jobs that train, score and evaluate: one a run for HCEP, one a method on cached features."""
+    single = f"on {task} {run}"
+    return [f"run hcep {single}" if method == "hcep" else f"runs of {method} on {task}" for method in methods]
 
 
 def aggregates(*figures: str, task: str = "tiny") -> list[str]:

@@ -173,8 +173,8 @@ class Task(Settings):
     )
     series: bool = Field(
         False,
-        description="true: one job trains, scores and evaluates all runs of a method one after another, post-hoc "
-        "scores included; for methods on cached features, whose runs take seconds, and without `tune`",
+        description="true: the job that takes all runs of a method makes their post-hoc scores, too; for tasks whose "
+        "methods are all on cached features and without `tune`",
     )
     references: Annotated[list[str], Unique] = Field(
         list(REFERENCES), description="methods that `comparisons.csv` compares with, where the task has them"

@@ -47,6 +47,8 @@ class Common(Settings):
     hears: ClassVar[bool] = True
     # True for a method on cached features that also encodes words
     text_tower: ClassVar[bool] = False
+    # another base whose steps are the same, for a method that differs in its score alone
+    trained_as: ClassVar[str] = ""
 
     @property
     def learns(self) -> bool:
@@ -256,6 +258,7 @@ class HcepDistance(PromptedClips, Distance, Words):
     """The paper's method with the score of `distance_mm`."""
 
     target = "hcep.methods.hcep_distance:HCEPDistance"
+    trained_as = "hcep"
 
 
 class ArplMM(Learning, AudioLayers, Head, Missing, RivalScore):
@@ -434,6 +437,10 @@ METHODS: dict[str, type[Common]] = {
     "open_vclip": OpenVclip,
     "momke": Momke,
 }
+
+
+# settings that change no step of a method on media: rows that differ in these alone are trained once
+SCORING = frozenset([*Score.model_fields, *RivalScore.model_fields, *Distance.model_fields])
 
 
 def base_method(base: str) -> type[Common]:

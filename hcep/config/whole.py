@@ -12,7 +12,7 @@ from hcep import registry
 from hcep.config.base import Name, Settings
 from hcep.config.entries import Dataset, Encoder, Evaluation, Method, Robustness, Task, Unknowns
 from hcep.config.messages import LISTED, explain
-from hcep.config.methods import AudioLayers, Changes, Common, base_method, readable
+from hcep.config.methods import SCORING, AudioLayers, Changes, Common, base_method, readable
 from hcep.config.tables import Table
 from hcep.errors import HcepError
 from hcep.yaml_file import read_yaml
@@ -145,6 +145,17 @@ class Config(Settings):
         merged["words"] = {label: self.words.get(label, label) for label in table.labels}
         settings = base_method(row.base).model_validate({key: merged[key] for key in reads if key in merged})
         return {key: getattr(settings, key) for key in reads}
+
+    def training_of(self, task: str, method: str) -> tuple[Any, ...] | None:
+        """What decides the steps of a run of a method on media: equal ones need to be made only once.
+
+        None for a run of seconds, and for one whose epoch or rate is chosen by looking at scores.
+        """
+        row, base, settings = self.method(method), self.base(method), self.run_settings(task, method)
+        if base.inputs == "features" or row.tune or settings["selection"] != "last":
+            return None
+        steps = {key: value for key, value in settings.items() if key not in SCORING}
+        return base.trained_as or row.base, self.encoder_of(task, method), steps
 
     def names_of_task(self, task: str) -> dict[str, Any]:
         """What a task calls its classes and folds, as `make_split` and `check_tasks` read it."""

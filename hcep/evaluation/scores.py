@@ -57,7 +57,7 @@ class Scores(NamedTuple):
     faces : str
         Which faces the frames show, ``release`` or ``boxes``, with others joined by ``;``; '' for whole pictures.
     made_of : mapping of name to digest
-        The model, the split, the index and the features that the scores come from.
+        The model, the split, the index, the features and the code that the scores come from.
     """
 
     dataset: NDArray[np.str_]

@@ -16,6 +16,7 @@ from hcep.ffmpeg import RATE
 from hcep.media.audio import read_sound
 from hcep.media.shards import Row, clips_of_shard, noted, write_shard
 from hcep.media.sources import Rows, read_sources
+from hcep.media.words import write_words
 from hcep.progress import progress
 
 if TYPE_CHECKING:
@@ -61,26 +62,15 @@ def transcribe(
         For a bad manifest or source, or a model that cannot be loaded.
     """
     clips = clips_of_shard(manifest, shard)
-    rows: Iterator[tuple[int, Row]]
-    if source == "manifest":
-        rows = ((position, _from_manifest(clip)) for position, clip in enumerate(clips))
-    elif source == "none":
-        rows = ((position, Row(None, "absent: the dataset is used without words")) for position in range(len(clips)))
-    elif source == "asr":
-        if not model:
-            raise HcepError("speech recognition has no model", remedy="set `asr_model` of the dataset entry")
-        rows = _heard(clips, root, model, device, Limits(timeout, decoder_memory))
-    else:
-        raise HcepError(f"unknown source of words {source!r}", remedy="use manifest, none or asr")
-    settings = {"source": source} | ({"model": Path(model).name} if source == "asr" and model else {})
+    if source != "asr":
+        write_words(output, clips, source)
+        return
+    if not model:
+        raise HcepError("speech recognition has no model", remedy="set `asr_model` of the dataset entry")
+    rows = _heard(clips, root, model, device, Limits(timeout, decoder_memory))
+    settings = {"source": source, "model": Path(model).name}
     names = [clip.clip for clip in clips]
     write_shard(output, "text", names, progress(rows, len(clips), f"transcribe {shard}"), settings)
-
-
-def _from_manifest(clip: Clip) -> Row:
-    if "no_text" in clip.flags.split(";") or clip.text_kind == "none" or not clip.text.strip():
-        return Row(None, "absent: the manifest has no words")
-    return Row((clip.text, clip.text_kind))
 
 
 def _heard(

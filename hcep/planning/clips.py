@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Callable, Collection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from hcep import registry
@@ -121,9 +122,11 @@ class ClipPlan:
                 self.engine.manifest(dataset)
 
     def clips(self, wildcards: Wildcards) -> list[Clip]:
-        """Clips of a job's shard."""
+        """Clips of a job's shard, or all of them, shard after shard, for a job without one."""
         path = self.engine.manifest(wildcards.dataset)
         groups = _clips_by_shard(path, Path(path).stat().st_mtime_ns, self.dataset(wildcards).shards)
+        if not hasattr(wildcards, "shard"):
+            return [clip for name in sorted(groups) for clip in groups[name]]
         if wildcards.shard not in groups:
             raise ValueError(f"{wildcards.dataset} has no shard {wildcards.shard}")
         return groups[wildcards.shard]
@@ -161,19 +164,22 @@ class ClipPlan:
             self._contents[shard] = Contents(memory, keep=self.engine.is_main)
         return self._contents[shard].digests(str(root / name) for name in names)
 
-    def heard_files(self, wildcards: Wildcards) -> list[str]:
-        """Sound is an input of `transcribe` only when it is listened to; the manifest must be there in any case."""
-        if self.dataset(wildcards).text == "asr":
-            return self.media_files("audio", "text")(wildcards)
+    def listens(self, *, wanted: bool) -> list[str]:
+        """Datasets whose words are recognised in their sound, or are not."""
+        return [name for name, entry in self.config.datasets.items() if (entry.text == "asr") is wanted]
+
+    @staticmethod
+    def of_dataset(dataset: str, function: Callable[[Wildcards], Any]) -> Callable[[Wildcards], Any]:
+        """The function of a job that has this dataset as a wildcard, for a rule that has none."""
+        return lambda wildcards: function(SimpleNamespace(dataset=dataset))
+
+    def once_listed(self, wildcards: Wildcards) -> list[str]:
+        """Input function: no file, once the manifest is there; of it, a job compares only the rows that it reads."""
         self.engine.manifest(wildcards.dataset)
         return []
 
-    def heard_contents(self, wildcards: Wildcards) -> int:
-        """Params function: digest of what is listened to."""
-        return self.contents("audio", "text")(wildcards) if self.dataset(wildcards).text == "asr" else 0
-
     def rows(self, *columns: str) -> Callable[[Wildcards], int]:
-        """Params function: digest of what a shard's job reads from the manifest."""
+        """Params function: digest of what a job reads from the manifest, of its shard or of all clips."""
 
         def read(wildcards: Wildcards) -> int:
             clips, columns_read = self.clips(wildcards), ("clip", *columns)
@@ -192,15 +198,6 @@ class ClipPlan:
     def shards_of(self, dataset: str, kind: str) -> list[str]:
         """Paths of all shards of a kind."""
         return [f"resources/{dataset}/{kind}/{name}.h5" for name in shard_names(self.config.dataset(dataset).shards)]
-
-    def transcribe_settings(self, wildcards: Wildcards) -> str:
-        """Where words come from, and the recogniser where one listens."""
-        heard = self.dataset(wildcards).text == "asr"
-        return self.settings(*(("text", "asr_model", "timeout", "decoder_memory") if heard else ("text",)))(wildcards)
-
-    def transcribe_gpus(self, wildcards: Wildcards) -> int:
-        """Speech recognition takes an accelerator where there is one."""
-        return int(self.dataset(wildcards).text == "asr")
 
     def shard_media(self, wildcards: Wildcards) -> list[Any]:
         """The three files of a shard; the index holds their digests."""

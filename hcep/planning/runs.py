@@ -15,11 +15,13 @@ from hcep.planning.engine import Wildcards, settings_text, to_be_read
 from hcep.protocol.openness import openness_value, parse_openness
 from hcep.provenance import stage_digest
 
+FOLDER = "results/{task}/{method}/{openness}/{split}/seed{seed}"
 # what training, scoring and evaluating leave of a run
 RUN_FILES = (
     *("model.safetensors", "history.csv", "scores.h5", "timing.json"),
-    *("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5", "posthoc.csv", "posthoc.h5"),
+    *("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5"),
 )
+POSTHOC_FILES = ("posthoc.csv", "posthoc.h5")
 TABLES = ("summary", "comparisons", "versus_paper", "runs", "corpora")
 PAGES = (
     *(f"{name}.{ending}" for name in TABLES for ending in ("csv", "html")),
@@ -99,23 +101,35 @@ class RunPlan:
     @staticmethod
     def folder(wildcards: Wildcards) -> str:
         """Folder of a run."""
-        return (
-            f"results/{wildcards.task}/{wildcards.method}/{wildcards.openness}/{wildcards.split}/seed{wildcards.seed}"
-        )
+        names = ("task", "method", "openness", "split", "seed")
+        return FOLDER.format(**{name: getattr(wildcards, name) for name in names})
 
     def tuned_choice(self, wildcards: Wildcards) -> list[str]:
         """What `tune` chose, for a method that is tuned."""
         return [f"{self.folder(wildcards)}/tuned.json"] if self.config.method(wildcards.method).tune else []
 
+    def trained(self, wildcards: Wildcards) -> list[str]:
+        """Model and history of the same run of a method before this one in the task whose steps are the same."""
+        wanted = self.config.training_of(wildcards.task, wildcards.method)
+        for other in self.task(wildcards).methods if wanted else ():
+            if other == wildcards.method:
+                break
+            if self.config.training_of(wildcards.task, other) == wanted:
+                values = {name: getattr(wildcards, name) for name in ("task", "openness", "split", "seed")}
+                folder = FOLDER.format(method=other, **values)
+                return [f"{folder}/model.safetensors", f"{folder}/history.csv"]
+        return []
+
     def code(self, verb: str) -> Callable[[Wildcards], str]:
         """Params function: digest of a stage together with the method of the run."""
         return lambda wildcards: stage_digest(verb, self.entry(wildcards).target)
 
-    def train_code(self, wildcards: Wildcards) -> str:
-        """Digest of training, with the choice of an epoch on test clips where it is made."""
+    def run_code(self, wildcards: Wildcards) -> str:
+        """Digest of training, scoring and evaluation, with the choice of an epoch on test clips where it is made."""
         on_test = self.config.run_settings(wildcards.task, wildcards.method).get("selection") == "best_on_test"
         more = ["hcep.evaluation.select"] if on_test else []
-        return stage_digest("train", self.entry(wildcards).target, *more)
+        more += ["hcep.evaluation.posthoc"] if self.task(wildcards).series else []
+        return stage_digest("run", self.entry(wildcards).target, *more)
 
     def encoder_folder(self, wildcards: Wildcards) -> str:
         """Folder of the encoder of a run."""
@@ -191,13 +205,18 @@ class RunPlan:
         """Input function: these files of every run of a task."""
         return lambda wildcards: [f"{run}/{name}" for run in self.folders(wildcards) for name in names]
 
-    def single_tasks(self) -> str:
-        """Tasks whose runs are jobs of their own, as a constraint of a wildcard."""
+    def tasks_without_series(self) -> str:
+        """Tasks whose post-hoc scores are jobs of their own, as a constraint of a wildcard."""
         return "|".join(name for name, task in self.config.task_definitions.items() if not task.series) or "(?!)"
 
+    def single_methods(self) -> str:
+        """Methods whose runs are jobs of their own, as a constraint of a wildcard."""
+        together = self.config.series_methods()
+        return "|".join(name for name in self.config.methods if name not in together) or "(?!)"
+
     def series(self) -> list[Series]:
-        """The rules whose jobs take all runs of a method: one for every task with `series`."""
-        return [Series(self, name) for name, task in self.config.task_definitions.items() if task.series]
+        """The rules whose jobs take all runs of a method on cached features: one for every task."""
+        return [Series(self, name) for name in self.config.task_definitions]
 
     def references(self, wildcards: Wildcards) -> list[str]:
         """Methods that the others of a task are compared with."""
@@ -335,7 +354,8 @@ class Series:
         self.runs, self.task = runs, task
         folders = runs.folders_of(task, ["{method}"])
         self.places = [folder.split("/")[3:] for folder in folders]
-        self.outputs = [f"{folder}/{name}" for folder in folders for name in RUN_FILES]
+        more = POSTHOC_FILES if runs.config.task(task).series else ()
+        self.outputs = [f"{folder}/{name}" for folder in folders for name in (*RUN_FILES, *more)]
         self.seeds = [int(seed.removeprefix("seed")) for *_, seed in self.places]
 
     def first(self, wildcards: Wildcards) -> Wildcards:
@@ -360,6 +380,7 @@ class Series:
         """The folder of every run of a method."""
         return self.runs.folders_of(self.task, [wildcards.method])
 
-    def code(self, wildcards: Wildcards) -> str:
-        """Digest of all that such a job runs."""
-        return stage_digest("series", self.runs.entry(self.first(wildcards)).target)
+    def posthoc(self, wildcards: Wildcards) -> str:
+        """Settings of the post-hoc scores, empty for a task whose post-hoc scores are jobs of their own."""
+        first = self.first(wildcards)
+        return self.runs.posthoc_settings(first) if self.runs.task(first).series else "{}"

@@ -121,6 +121,17 @@ DATA: dict[str, Stage] = {
         Keys(DATASET, ("text",), ("asr_model", "timeout", "decoder_memory")),
         ("hcep.media.transcribe",),
     ),
+    "words": Stage(
+        "hcep.verbs.data:words",
+        "Collect the words of all clips of a dataset from its manifest, or write that it has none.",
+        (
+            value("manifest", "manifest.tsv of the dataset", Path),
+            SETTINGS,
+            writes("output", "HDF5 file of every shard to write")._replace(nargs="+"),
+        ),
+        Keys(DATASET, ("text",)),
+        ("hcep.media.words",),
+    ),
     "index_cache": Stage(
         "hcep.verbs.data:index_cache",
         "Check all shards, list where each clip is, and write the quality-control table.",

@@ -13,12 +13,14 @@ RUN = (
     reads("features", "feature shards, if it reads features", nargs="*", default=()),
     value("encoder", "encoder folder", Path),
 )
+WORK = Argument("work", "folder of resume states", "", Path, Path("work"))
+TUNED = reads("tuned", "tuned.json, laid over the settings", nargs="*", default=())
 TRAINING = (
     names("method", "name in the results"),
     names("seed", "seed of the run")._replace(kind=int),
     *RUN,
     SETTINGS,
-    Argument("work", "folder of resume states", "", Path, Path("work")),
+    WORK,
 )
 
 RUNS: dict[str, Stage] = {
@@ -55,7 +57,7 @@ RUNS: dict[str, Stage] = {
         "Train one run; started again after an interruption, it goes on where it stopped.",
         (
             *TRAINING,
-            reads("tuned", "tuned.json, laid over the settings", nargs="*", default=()),
+            TUNED,
             writes("model", "model.safetensors to write"),
             writes("history", "history.csv to write"),
         ),
@@ -72,23 +74,23 @@ RUNS: dict[str, Stage] = {
         ),
         code=("hcep.training.score",),
     ),
-    "series": Stage(
-        "hcep.verbs.runs:series",
-        "Train, score and evaluate several runs of one method on cached features in one process.",
+    "run": Stage(
+        "hcep.verbs.runs:run",
+        "Train, score and evaluate runs of one method in one process; what is current is taken over.",
         (
-            *TRAINING[:1],
+            names("method", "name in the results"),
             reads("split", "split JSON of every run", nargs="+"),
             value("seeds", "seed of every run", int, nargs="+"),
             value("runs", "folder of every run", Path, nargs="+", place="params.folders"),
             *(argument for argument in RUN if argument.name != "split"),
             SETTINGS,
+            TUNED,
+            reads("trained", "model.safetensors and history.csv of a row with the same steps", nargs="*", default=()),
             value("evaluation", "settings of `hcep evaluate`", metavar="JSON"),
-            value("posthoc", "settings of `hcep posthoc`", metavar="JSON"),
+            value("posthoc", "settings of `hcep posthoc`; {} for no post-hoc scores", metavar="JSON"),
+            WORK,
         ),
-        code=(
-            *("hcep.training.many", "hcep.training.train", "hcep.training.score"),
-            *("hcep.evaluation.evaluate", "hcep.evaluation.posthoc"),
-        ),
+        code=("hcep.training.many", "hcep.training.train", "hcep.training.score", "hcep.evaluation.evaluate"),
     ),
     "evaluate": Stage(
         "hcep.evaluation.evaluate:evaluate",

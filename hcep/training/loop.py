@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hcep.errors import HcepError
-from hcep.methods.method import Method
+from hcep.methods.method import Batch, Method
 from hcep.progress import progress, say
 from hcep.training.checkpoint import read_state, save_state
 from hcep.training.feed import Feed
@@ -98,9 +98,23 @@ class Trainer:
         with self.runner.stream():
             return self._run(ready)
 
+    def finish(self, state: Mapping[str, Tensor]) -> None:
+        """Do what comes after the last step, with the state of a method whose steps were the same."""
+        self.method.begin(self._batches())
+        own = self.method.state_dict()
+        lacking = [name for name, _ in self.method.named_parameters() if name not in state]
+        if lacking:
+            raise HcepError(f"the other row's model has no {lacking[0]}", file=self.name, remedy="train this row alone")
+        self.method.load_state_dict(own | {name: value for name, value in state.items() if name in own})
+        self.method.eval()
+        self.method.finish(self._batches())
+
+    def _batches(self) -> Iterator[Batch]:
+        return self.feed.batches(self.settings["batch_size"])
+
     def _run(self, ready: Callable[[], None] | None) -> list[dict[str, float]]:
-        size, epochs = self.settings["batch_size"], self.settings["epochs"] if self.method.learns else 0
-        self.method.begin(self.feed.batches(size))
+        epochs = self.settings["epochs"] if self.method.learns else 0
+        self.method.begin(self._batches())
         first = self._resume()
         self.runner.fit(self.feed)
         if ready is not None:
@@ -111,7 +125,7 @@ class Trainer:
         if self.best is not None:
             self.method.load_state_dict(self.best["method"])
             self.method.after_step(self.runner.done)
-        self.method.finish(self.feed.batches(size))
+        self.method.finish(self._batches())
         return self.history
 
     def _epoch(self, epoch: int) -> None:

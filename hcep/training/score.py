@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +11,38 @@ import torch
 
 from hcep.encoders.info import made_by
 from hcep.errors import HcepError
-from hcep.evaluation.scores import Scores, write_scores
+from hcep.evaluation.scores import Scores, read_scores, write_scores
 from hcep.files import sha256_file
 from hcep.methods.method import MODALITIES, Method
-from hcep.seal import write_sealed_json
+from hcep.progress import say
+from hcep.seal import read_sealed_json, write_sealed_json
 from hcep.training.checkpoint import read_checkpoint
+from hcep.training.kept import keep, take_over
 from hcep.training.memory import peak_memory_gb
 from hcep.training.run import Inputs, Run, on_cpu
 
 
-def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: Path, timing: Path) -> None:
+def score(
+    inputs: Inputs,
+    method_class: type[Method],
+    checkpoint: Path,
+    output: Path,
+    timing: Path,
+    *,
+    code: str = "",
+    reuse: bool = False,
+) -> None:
     """Score the training and test clips of a run with its checkpoint and write ``scores.h5``.
 
     `timing` (JSON) holds what scoring the test clips took on this machine: ``method, known, clips, seconds,
     clips_per_s, memory_gb, device``; the training clips, scored first, warm it up.
+
+    Parameters
+    ----------
+    code : str
+        Digest of the code that this executes, which the scores keep.
+    reuse : bool
+        Whether to take over what an earlier job made of this model, these clips and this code.
 
     Raises
     ------
@@ -42,16 +61,20 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
     tested = [*split.test_known, *split.test_unknown]
     if not split.train or not tested:
         raise HcepError("the split has no training clip or no test clip", file=inputs.split)
-    clips = [*split.train, *tested]
-    feed = run.feed(clips)
     made_of = run.made_of()
     changed = [name for name, found in made_of.items() if metadata["made_of"].get(name) != found]
     if changed:
         cause = f"was trained with another content of {', '.join(changed)}"
         raise HcepError(cause, file=checkpoint, remedy="train again")
+    made_of = {"model": sha256_file(checkpoint), "code": code} | made_of
+    title = f"score {name} {split.openness} {split.split}"
+    if reuse and take_over(output, timing, current=lambda *kept: _is_current(kept[0], kept[1], made_of)):
+        say(f"{title}: was done before with this model, these clips and this code")
+        return
+    clips = [*split.train, *tested]
+    feed = run.feed(clips)
     method = run.build(feed)
     method.load_state_dict(state)
-    title = f"score {name} {split.openness} {split.split}"
     trained, count = len(split.train), len(tested)
     first = run.predict(method, feed, range(trained), f"{title}, training clips")
     unseen = method.training_score(feed.batches(settings["batch_size"], torch.arange(trained)))
@@ -94,6 +117,13 @@ def score(inputs: Inputs, method_class: type[Method], checkpoint: Path, output: 
             text_kind=";".join(kinds),
             faces=run.store.faces,
             left_out=split.left_out_classes,
-            made_of={"model": sha256_file(checkpoint)} | made_of,
+            made_of=made_of,
         ),
     )
+    if reuse:
+        keep(output, timing)
+
+
+def _is_current(output: Path, timing: Path, made_of: Mapping[str, str]) -> bool:
+    read_sealed_json(timing)
+    return read_scores(output).made_of == made_of

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from hcep.encoders.info import made_by
 from hcep.errors import HcepError
-from hcep.files import write_table
+from hcep.files import read_table, remake, write_table
 from hcep.methods.method import Method
 from hcep.progress import say
-from hcep.training.checkpoint import save_checkpoint, versions
+from hcep.training.checkpoint import read_checkpoint, save_checkpoint, versions
+from hcep.training.kept import keep, take_over
 from hcep.training.loop import Monitor, Trainer
 from hcep.training.run import Inputs, Run
 from hcep.training.startup import StartUp
+
+
+class Trained(NamedTuple):
+    """A run of another row with the same steps: its two files, and the settings in which the rows may differ."""
+
+    model: Path
+    history: Path
+    scoring: Collection[str]
+
+    def read(self, identity: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """State and metadata of its model, which must be of the data, seed and settings of `identity`."""
+        state, found = read_checkpoint(self.model)
+        wanted = json.loads(json.dumps(identity))
+        for each in (found, wanted):
+            each["settings"] = {key: each["settings"][key] for key in each["settings"] if key not in self.scoring}
+        changed = [key for key in wanted if key not in ("method", "code") and found.get(key) != wanted[key]]
+        if changed:
+            cause = f"its training is not that of {wanted['method']}: other {', '.join(changed)}"
+            raise HcepError(cause, file=self.model, remedy=remake(self.model))
+        return state, found
+
 
 Judge = Callable[[np.ndarray, np.ndarray, np.ndarray, int], dict[str, float]]
 
@@ -34,6 +58,8 @@ def train(
     history: Path,
     work: Path | None,
     judge: Judge | None = None,
+    trained: Trained | None = None,
+    reuse: bool = False,
 ) -> None:
     """Train one run and write its checkpoint and history.
 
@@ -53,6 +79,11 @@ def train(
     judge : callable, optional
         For ``selection: best_on_test`` only: score, label (-1 = unknown), prediction of the test clips and K to
         numbers for the history, among them ``selected``.
+    trained : Trained, optional
+        A run of another row whose steps are the same: its weights are taken, and what comes after the last step is
+        done here.
+    reuse : bool
+        Whether to take over what an earlier job made of this data, these settings and this code.
 
     Raises
     ------
@@ -67,32 +98,51 @@ def train(
     split = run.split
     if not split.train:
         raise HcepError("the split has no training clip", file=inputs.split)
-    feed = run.feed(split.train)
-    startup.done("reading")
-    method = run.build(feed)
     title = f"train {name} {split.openness} {split.split} seed{seed}"
-    folder = None if work is None else run.folder(work, "train", name, code)
-    trainer = Trainer(method, feed, settings, seed, folder, _monitor(run, judge), title)
-    rows = trainer.run(lambda: startup.say("building and encoding what is constant"))
-    metadata = {
+    identity = {
         "method": name,
         "classes": list(split.known),
         **{key: getattr(split, key) for key in ("task", "openness", "split")},
         "seed": seed,
         "settings": settings,
-        "versions": versions(),
-        "device": str(run.device),
         "encoder": {key: inputs.encoder[key] for key in ("name", "stand_in")} | {"sha256": made_by(inputs.encoder)},
         "tuned": list(tuned),
         "made_of": run.made_of(),
-        "epoch": trainer.best["epoch"] if trainer.best else len(rows),
+        "code": code,
     }
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    write_table(history, columns, [{key: f"{value:.8g}" for key, value in row.items()} for row in rows])
-    save_checkpoint(model, method.state_dict(), metadata)
+    if reuse and take_over(model, history, current=lambda *kept: _is_current(kept[0], kept[1], identity)):
+        say(f"{title}: was done before with this data, these settings and this code")
+        return
+    feed = run.feed(split.train)
+    startup.done("reading")
+    method = run.build(feed)
+    folder = None if work is None else run.folder(work, "train", name, code)
+    trainer = Trainer(method, feed, settings, seed, folder, _monitor(run, judge), title)
+    made_with: dict[str, Any] = {"versions": versions(), "device": str(run.device)}
+    if trained is None:
+        rows = trainer.run(lambda: startup.say("building and encoding what is constant"))
+        table = [{key: f"{value:.8g}" for key, value in row.items()} for row in rows]
+        made_with["epoch"] = trainer.best["epoch"] if trainer.best else len(rows)
+    else:
+        state, other = trained.read(identity)
+        trainer.finish(state)
+        table = read_table(trained.history)
+        made_with |= {name: other[name] for name in ("epoch", "versions", "device")} | {"trained_as": other["method"]}
+    write_table(history, list(dict.fromkeys(key for row in table for key in row)), table)
+    save_checkpoint(model, method.state_dict(), identity | made_with)
+    if reuse:
+        keep(model, history)
     run.forget()
-    if rows:
-        say(f"{title}: {len(rows)} epochs, loss {rows[-1]['loss']:.4f}")
+    if table:
+        source = f"as {made_with['trained_as']}, " if trained else ""
+        say(f"{title}: {source}{len(table)} epochs, loss {float(table[-1]['loss']):.4f}")
+
+
+def _is_current(model: Path, history: Path, identity: Mapping[str, Any]) -> bool:
+    read_table(history)
+    found = read_checkpoint(model)[1]
+    # through JSON, as the file: a tuple comes back as a list
+    return json.loads(json.dumps(identity)) == {key: found.get(key) for key in identity}
 
 
 def _monitor(run: Run, judge: Judge | None) -> Monitor | None:

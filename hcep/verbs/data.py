@@ -172,6 +172,13 @@ def transcribe(
     run(manifest, root, shard, output, source=text, model=asr_model, **settings)
 
 
+def words(manifest: Path, text: Any, output: Sequence[Path]) -> None:
+    """Collect the words of all clips of a dataset from its manifest."""
+    from hcep.media.words import words as run
+
+    run(manifest, output, text)
+
+
 def _refuse_future_clips(manifest: Path, root: Path, shard: str, column: str) -> None:
     """Refuse, before an hour of decoding, what Snakemake would delete after it."""
     from hcep.datasets.faces import picture_paths

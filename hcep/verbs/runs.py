@@ -10,17 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from hcep import registry
-from hcep.config.methods import base_method
+from hcep.config.methods import SCORING, base_method
 from hcep.provenance import stage_digest
 from hcep.seal import read_sealed_json
 from hcep.stages import STAGES
 from hcep.verbs.options import check_model, check_settings
-
-# what `series` leaves of a run, in the order in which it hands the files out
-FILES = (
-    *("model.safetensors", "scores.h5", "history.csv", "timing.json"),
-    *("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5", "posthoc.csv", "posthoc.h5"),
-)
 
 
 def draw_splits(labels: Sequence[str], openness: Sequence[str], count: int, seed: int, task: str, output: Path) -> None:
@@ -85,40 +79,61 @@ def train(
     **files: Any,
 ) -> None:
     """Train one run."""
+    _train(_inputs(base, **files), method, seed, base, settings, tuned, work, model, history)
+
+
+def _train(
+    inputs: Any,
+    method: str,
+    seed: int,
+    base: str,
+    settings: dict[str, Any],
+    tuned: Sequence[Path],
+    work: Path | None,
+    model: Path,
+    history: Path,
+    *,
+    trained: Sequence[Path] = (),
+    reuse: bool = False,
+) -> None:
+    from hcep.training.train import Trained
     from hcep.training.train import train as run
 
     entry = base_method(base)
     check_model(settings, entry, list(entry.model_fields))
-    judge, judging = _judge(settings)
+    code, judge = [entry.target], None
+    if settings["selection"] == "best_on_test":
+        from hcep.evaluation.select import judge_on_test
+
+        judge = judge_on_test
+        code.append("hcep.evaluation.select")
     run(
-        _inputs(base, **files),
+        inputs,
         registry.load(entry.target),
         settings,
         tuned=[read_sealed_json(path) for path in tuned],
         name=method,
         seed=seed,
-        code=stage_digest("train", entry.target, *judging),
+        code=stage_digest("train", *code),
         model=model,
         history=history,
         work=work,
         judge=judge,
+        trained=Trained(trained[0], trained[1], SCORING) if trained else None,
+        reuse=reuse,
     )
-
-
-def _judge(settings: dict[str, Any]) -> tuple[Any, list[str]]:
-    """What chooses an epoch on test clips, and its module; nothing where that is not asked for."""
-    if settings["selection"] != "best_on_test":
-        return None, []
-    from hcep.evaluation.select import judge_on_test
-
-    return judge_on_test, ["hcep.evaluation.select"]
 
 
 def score(base: str, model: Path, output: Path, timing: Path, **files: Any) -> None:
     """Score the training and test clips of a run with its checkpoint."""
+    _score(_inputs(base, **files), base, model, output, timing)
+
+
+def _score(inputs: Any, base: str, model: Path, output: Path, timing: Path, *, reuse: bool = False) -> None:
     from hcep.training.score import score as run
 
-    run(_inputs(base, **files), registry.load(base_method(base).target), model, output, timing)
+    target = base_method(base).target
+    run(inputs, registry.load(target), model, output, timing, code=stage_digest("score", target), reuse=reuse)
 
 
 def robustness(
@@ -161,46 +176,44 @@ def robustness(
     )
 
 
-def series(
+def run(
     method: str,
     split: Sequence[Path],
     seeds: Sequence[int],
     runs: Sequence[Path],
     base: str,
     settings: dict[str, Any],
+    tuned: Sequence[Path],
+    trained: Sequence[Path],
     evaluation: dict[str, Any],
     posthoc: dict[str, Any],
+    work: Path,
     **files: Any,
 ) -> None:
-    """Train, score and evaluate the runs that are not made yet, with post-hoc scores; no resume state is kept."""
+    """Train, score and evaluate runs of one method one after another; what is current is taken over."""
     from hcep.evaluation.evaluate import evaluate
-    from hcep.evaluation.posthoc import posthoc as other_scores
-    from hcep.training.many import made_of, make_all
-    from hcep.training.score import score as score_run
-    from hcep.training.train import train as train_run
+    from hcep.training.many import make_all
 
-    entry = base_method(base)
-    check_model(settings, entry, list(entry.model_fields))
     for verb, own in (("evaluate", evaluation), ("posthoc", posthoc)):
         keys = STAGES[verb].keys
         assert keys is not None
-        check_settings(own, keys)
-    judge, judging = _judge(settings)
-    code, target = stage_digest("series", entry.target, *judging), registry.load(entry.target)
-    shared = _inputs(base, split=split[0], **files).sharing()
-    inputs = [replace(shared, split=place) for place in split]
-    chosen = {"method": method, "settings": settings, "evaluation": evaluation, "posthoc": posthoc, "code": code}
+        if own or verb == "evaluate":
+            check_settings(own, keys)
+    # a run on cached features takes seconds, and keeps no state to go on from
+    states = None if base_method(base).inputs == "features" else work
+    shared = _inputs(base, split[0], **files).sharing()
 
-    def make(number: int) -> list[str]:
-        run, own, seed = runs[number], inputs[number], seeds[number]
-        model, scores, *rest = (run / name for name in FILES)
-        history, timing, *evaluated, posthoc_csv, posthoc_h5 = rest
-        names: dict[str, Any] = {"name": method, "seed": seed, "code": code, "judge": judge}
-        train_run(own, target, settings, model=model, history=history, work=None, **names)
-        score_run(own, target, model, scores, timing)
-        evaluate(scores, *evaluated, **evaluation)
-        other_scores(scores, posthoc_csv, posthoc_h5, **posthoc)
-        return list(FILES)
+    def make(number: int) -> None:
+        folder, own = runs[number], replace(shared, split=split[number])
+        model, scores = folder / "model.safetensors", folder / "scores.h5"
+        arguments = (method, seeds[number], base, settings, tuned, states, model, folder / "history.csv")
+        _train(own, *arguments, trained=trained, reuse=True)
+        _score(own, base, model, scores, folder / "timing.json", reuse=True)
+        tables = (folder / name for name in ("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5"))
+        evaluate(scores, *tables, **evaluation)
+        if posthoc:
+            from hcep.evaluation.posthoc import posthoc as other_scores
 
-    wanted = (made_of(one, seed=seed, **chosen) for one, seed in zip(inputs, seeds, strict=True))
-    make_all(runs, wanted, make)
+            other_scores(scores, folder / "posthoc.csv", folder / "posthoc.h5", **posthoc)
+
+    make_all(runs, make)

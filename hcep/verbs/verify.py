@@ -13,6 +13,7 @@ from hcep.files import check_table, seal_beside, sha256_file
 from hcep.media.shards import ARRAYS, verify_shard
 from hcep.progress import progress
 from hcep.seal import SEAL, check_file, open_hdf5, read_sealed_json
+from hcep.training.kept import KEPT
 
 # what has a seal is known by its name: a damaged one may no longer show it
 SHARD = re.compile(r"\d{3}-of-\d{3}\.h5")
@@ -37,8 +38,9 @@ def verify(paths: Sequence[Path]) -> None:
         if not path.exists():
             raise HcepError("there is no such file or folder", file=path)
         files += [path] if path.is_file() else sorted(found for found in path.rglob("*") if found.is_file())
-    # hidden are the digests of tables, and what a killed job left half-written: nothing reads the latter
-    files = list(dict.fromkeys(_from_here(file) for file in files if not file.name.startswith(".")))
+    # hidden are the digests of tables, links to files of runs, and what a killed job left half-written
+    shown = [file for file in files if not file.name.startswith(".") and KEPT not in file.parts]
+    files = list(dict.fromkeys(map(_from_here, shown)))
     jobs = [(file, check) for file in files if (check := _check_of(file)) is not None]
     damaged: dict[Path, str] = {}
     for file, check in progress(jobs, len(jobs), "verify", "file"):

@@ -15,7 +15,7 @@ from textwrap import dedent
 import pytest
 import yaml
 from sample_media import make_clip
-from workspace import LABELS, METHODS, REPOSITORY, RUN, Workspace, of_method
+from workspace import LABELS, METHODS, REPOSITORY, RUN, Workspace, runs_of
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ def test_the_change_of_the_quick_start_is_planned(with_demo):
     with_demo.path("my.yaml").write_text(content)
     dry = [line for block in blocks("quick_start.md", "sh") for line in block.splitlines() if "snakemake -n" in line]
     said = type_in(with_demo, dry)
-    assert len(dry) == 1 and "summary of demo" in said and "train linear_slow on demo k8u2" in said
+    assert len(dry) == 1 and "summary of demo" in said and "runs of linear_slow on demo" in said
 
 
 def test_own_clips_from_the_table_to_the_summary(with_demo):
@@ -108,7 +108,7 @@ def test_a_method_is_added(finished):
     added = config["task_definitions"]["demo"]["methods"][-1]
     change = {"methods": config["methods"], "task_definitions": {"tiny": {"methods": [*METHODS, added]}}}
     outcome = finished.snakemake("results/tiny/summary.csv", config=change)
-    new = of_method("nearest_mean", "train", "score", "evaluate")
+    new = runs_of("nearest_mean")
     assert outcome.finished == sorted([*new, "summary of tiny"])
     methods = [row["method"] for row in rows(finished.path("results/tiny/summary.csv"))]
     assert methods.count("nearest_mean") == methods.count("hcep") > 0

@@ -258,7 +258,7 @@ def test_training_that_diverges_says_where_and_what_to_lower(finished):
     config = {"task_definitions": {"tiny": {"method_settings": {"linear_msp": {"lr": 1e30}}}}}
     before = finished.dates("resources") | finished.dates("results/tiny/arpl_mm")
     outcome = finished.snakemake(MODEL, config=config, fails=True)
-    said = message(outcome.text, "train")
+    said = message(outcome.text, "run")
     assert re.search(r"loss_\w+ is (nan|inf) in epoch \d, step \d", said) and "Remedy: lower `lr`" in said
     assert not finished.path(MODEL).exists()
     assert finished.dates("resources") | finished.dates("results/tiny/arpl_mm") == before

@@ -34,7 +34,7 @@ def test_a_missing_release_is_told_before_the_encoder_is_fetched(fresh, config, 
 @pytest.mark.parametrize("config", [ONE, BOTH])
 def test_a_dry_run_without_the_release_lists_the_runs(fresh, config):
     outcome = fresh.snakemake("-n", *TARGETS, config=config)
-    assert {"list the clips of tiny", "summary of tiny", "train hcep on tiny k2u2 split1 seed 0"} <= set(outcome.begun)
+    assert {"list the clips of tiny", "summary of tiny", "run hcep on tiny k2u2 split1 seed 0"} <= set(outcome.begun)
 
 
 def test_the_encoder_is_fetched_once_the_clips_are_listed(fresh):

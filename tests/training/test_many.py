@@ -12,9 +12,10 @@ from small_cache import LABELS
 
 from hcep.config.methods import METHODS, base_method
 from hcep.errors import HcepError
+from hcep.evaluation.replicates import read_evaluated
 from hcep.protocol.make_split import make_split, read_split
-from hcep.seal import open_hdf5, read_sealed_json, write_sealed_json
-from hcep.training import feed, many
+from hcep.seal import open_hdf5
+from hcep.training import feed
 from hcep.training.feed import FeatureTable
 from hcep.verbs import runs as verbs
 
@@ -29,7 +30,6 @@ k3u1:
   split1: {known: [anger, happiness, sadness], unknown: [fear]}
 """
 EVALUATION = {"replicates": 100, "confidence": 0.9, "seed": 0, "acceptance": [0.9]}
-POSTHOC = {"replicates": 100, "confidence": 0.9, "seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +53,17 @@ def folders_of(folder):
     return [folder / "-".join(map(str, place)) for place in PLACES]
 
 
-def series(cache, splits, folder, base="linear", changes=None, **settings):
+def series(cache, splits, folder, base="linear", **settings):
     """All three runs; returns their folders."""
     folders = folders_of(folder)
-    given = {"evaluation": EVALUATION, "posthoc": POSTHOC, **(changes or {})}
+    given = {"evaluation": EVALUATION, "posthoc": {}, "tuned": [], "trained": [], "work": folder / "work"}
     seeds = [seed for *_, seed in PLACES]
-    verbs.series("row", splits, seeds, folders, base, settings_for(base, **settings), **given, **read_from(cache))
+    verbs.run("row", splits, seeds, folders, base, settings_for(base, **settings), **given, **read_from(cache))
     return folders
 
 
 def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def history(folder):
@@ -85,9 +85,9 @@ def test_each_run_is_what_it_is_alone(cache, splits, tmp_path, base):
         # tensors, epoch that was kept, settings, digests of what was read: the files have nothing else
         for name in ("model.safetensors", "scores.h5"):
             assert (folder / name).read_bytes() == (alone / name).read_bytes()
+        assert read_evaluated(folder)[0]["n_known"] > 0
         assert history(folder) == history(alone)
         assert len(history(folder)) == (3 if learns else 0)
-        assert {*verbs.FILES, many.RECORD} <= content(folder).keys()
 
 
 def test_features_are_read_once_for_all_runs(cache, splits, tmp_path, monkeypatch):
@@ -102,72 +102,22 @@ def test_features_are_read_once_for_all_runs(cache, splits, tmp_path, monkeypatc
     assert opened == ["000-of-002.h5", "001-of-002.h5"]
 
 
-def test_runs_that_are_made_stay_as_they_are(cache, splits, tmp_path, capsys):
+def done_before(capsys):
+    """Whether the training of each run was taken over."""
+    said = capsys.readouterr().err
+    return [f"train row {openness} {split} seed{seed}: was done before" in said for openness, split, seed in PLACES]
+
+
+def test_another_run_leaves_those_that_are_made(cache, splits, tmp_path, capsys):
     folders = series(cache, splits, tmp_path)
     before = [content(folder) for folder in folders]
     shutil.rmtree(folders[1])
     capsys.readouterr()
     series(cache, splits, tmp_path)
-    said = capsys.readouterr().err
-    assert [content(folders[i]) for i in (0, 2)] == [before[0], before[2]]
-    assert content(folders[1])["scores.h5"] == before[1]["scores.h5"]
-    for i, folder in enumerate(folders):
-        assert (f"{folder}: its files are those of the same inputs, settings and code, and stay" in said) is (i != 1)
-    assert "train row k3u1" in said and "train row k2u2" not in said
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"lr": 0.006},
-        {"changes": {"evaluation": EVALUATION | {"replicates": 101}}},
-        {"changes": {"posthoc": POSTHOC | {"seed": 1}}},
-    ],
-)
-def test_other_settings_make_all_runs_again(cache, splits, tmp_path, capsys, change):
-    folders = series(cache, splits, tmp_path)
-    capsys.readouterr()
-    series(cache, splits, tmp_path, **change)
-    assert stayed(capsys, folders) == [False] * 3
-
-
-def stayed(capsys, folders):
-    said = capsys.readouterr().err
-    return [f"{folder}: its files are those of the same" in said for folder in folders]
-
-
-def test_a_changed_and_a_missing_file_make_a_run_again(cache, splits, tmp_path, capsys):
-    folders = series(cache, splits, tmp_path)
-    (folders[0] / "thresholds.csv").write_text("changed\n")
-    (folders[2] / "timing.json").unlink()
-    capsys.readouterr()
-    series(cache, splits, tmp_path)
-    assert stayed(capsys, folders) == [False, True, False]
-    series(cache, splits, tmp_path)
-    assert stayed(capsys, folders) == [True] * 3
-
-
-def test_another_split_and_other_code_make_a_run_again(cache, splits, tmp_path, capsys, monkeypatch):
-    folders = series(cache, splits, tmp_path)
-    own, split = tmp_path / "split.json", read_sealed_json(splits[1])
-    write_sealed_json(own, split | {"train": split["train"][1:]})
-    capsys.readouterr()
-    series(cache, [splits[0], own, splits[2]], tmp_path)
-    assert stayed(capsys, folders) == [True, False, True]
-    monkeypatch.setattr(verbs, "stage_digest", lambda *names: "other code")
-    series(cache, splits, tmp_path)
-    assert stayed(capsys, folders) == [False] * 3
-
-
-def test_a_damaged_record_is_told_of_and_the_run_made_again(cache, splits, tmp_path, capsys):
-    folders = series(cache, splits, tmp_path)
-    record = folders[1] / many.RECORD
-    record.write_text(record.read_text().replace("0.005", "0.004"))
-    capsys.readouterr()
-    series(cache, splits, tmp_path)
-    said = capsys.readouterr().err
-    assert f"{record}: its content does not match its digest, so the run is made again" in said
-    assert said.count(" stay\n") == 2
+    assert done_before(capsys) == [True, False, True]
+    for folder, was in zip(folders, before, strict=True):
+        for name in ("model.safetensors", "scores.h5", "metrics.json", "replicates.h5"):
+            assert content(folder)[name] == was[name]
 
 
 def test_a_run_that_diverges_leaves_the_others(cache, splits, tmp_path, monkeypatch, capsys):
@@ -187,7 +137,7 @@ def test_a_run_that_diverges_leaves_the_others(cache, splits, tmp_path, monkeypa
     bad = folders_of(tmp_path / "bad")[1]
     text = str(raised.value)
     assert text.startswith(f"{bad}: loss_cls is nan in epoch 1, step ")
-    assert "lower `lr`" in text and text.endswith("the other 2 of 3 runs are made and stay")
+    assert "lower `lr`" in text and text.endswith("the other 2 of 3 runs are kept")
     assert not bad.exists()
     for i in (0, 2):
         made = tmp_path / "bad" / folders[i].name
@@ -195,5 +145,5 @@ def test_a_run_that_diverges_leaves_the_others(cache, splits, tmp_path, monkeypa
     monkeypatch.undo()
     capsys.readouterr()
     series(cache, splits, tmp_path / "bad")
-    assert stayed(capsys, folders_of(tmp_path / "bad")) == [True, False, True]
+    assert done_before(capsys) == [True, False, True]
     assert (bad / "scores.h5").read_bytes() == (folders[1] / "scores.h5").read_bytes()

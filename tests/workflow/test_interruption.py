@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 from safetensors.numpy import load_file
-from workspace import RUN, of_method
+from workspace import RUN, runs_of
 
 pytestmark = pytest.mark.slow
 
@@ -64,8 +64,8 @@ def test_training_killed_with_snakemake_goes_on_and_ends_with_the_same_weights(f
     assert "--unlock" in locked.text, "what to do after Snakemake was killed"
     finished.snakemake("--unlock")
     outcome = finished.snakemake(MODEL)
-    assert outcome.finished == of_method("hcep", "train")
-    said = finished.path(f"logs/train/tiny/hcep/{RUN}.log").read_text()
+    assert outcome.finished == runs_of("hcep")
+    said = finished.path(f"logs/run/tiny/hcep/{RUN}.log").read_text()
     assert re.search(r"goes on after epoch [1-7]\b", said), said
     found = load_file(finished.path(MODEL))
     assert unbroken.keys() == found.keys()

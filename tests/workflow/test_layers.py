@@ -7,14 +7,14 @@ import shutil
 
 import h5py
 import pytest
-from workspace import REPOSITORY, RUN, of_method
+from workspace import REPOSITORY, RUN, runs_of
 
 pytestmark = pytest.mark.slow
 
 SCORES = f"results/tiny/linear_msp/{RUN}/scores.h5"
 TARGETS = (f"results/tiny/linear_msp/{RUN}/metrics.json", "results/tiny/summary.csv", "results/tiny/complexity.csv")
 ENCODED = [f"encode tiny with small, shard {i:03}-of-002" for i in (0, 1)]
-RUN_AGAIN = of_method("linear_msp", "train", "score", "evaluate")
+RUN_AGAIN = runs_of("linear_msp")
 
 
 def test_another_choice_of_audio_layers_encodes_again_and_decodes_nothing(fresh):

@@ -111,7 +111,7 @@ def test_the_graph_of_rules_has_a_page_of_its_own(page):
         "new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size > 20)"
     )
     rules = set(page.evaluate("rulegraph_spec.data[0].values.map(node => node.rule)"))
-    assert {"decode_frames", "train", "score", "evaluate", "aggregate", "figure", "overview"} <= rules
+    assert {"decode_frames", "run", "runs_tiny", "aggregate", "figure", "overview"} <= rules
     assert "which emotion is it" not in page.text()
 
 

@@ -3,34 +3,60 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 from sample_media import make_clip
-from workspace import CHECKED, CONFIG, FIGURES, LABELS, METHODS, RUN, aggregates, of_method
+from workspace import CHECKED, CONFIG, FIGURES, LABELS, METHODS, RUN, aggregates, runs_of
 
 from hcep.datasets.manifest_file import read_manifest
 from hcep.media.shards import shard_of
 
 pytestmark = pytest.mark.slow
 
-RUN_STAGES = ("train", "score", "evaluate")
-# drawn from the metrics, if only for the mark of stand-ins; fig7 is drawn from scores alone
-OF_METRICS = ("calibration", "fig10", "fig11", "fig9", "forest", "movement", "openness", "training")
 COUNTS = "parameters and operations of tiny's methods"
-EVALUATED = [message for method in METHODS for message in of_method(method, "evaluate")]
 SUMMARY = "results/tiny/summary.csv"
 LINEAR = f"results/tiny/linear_msp/{RUN}/metrics.json"
 
 
-def test_the_number_of_bootstrap_replicates_reruns_evaluation_and_after(finished):
+def content(workspace, *names: str) -> dict[str, bytes]:
+    """What these files of all runs hold."""
+    return {str(path): path.read_bytes() for name in names for path in workspace.path("results").rglob(name)}
+
+
+def test_another_evaluation_trains_and_scores_nothing_anew(finished):
+    made = ("model.safetensors", "history.csv", "scores.h5", "timing.json")
+    before, metrics = content(finished, *made), content(finished, "metrics.json")
     outcome = finished.snakemake(config={"evaluation": {"replicates": 150}})
-    assert outcome.finished == sorted(EVALUATED + aggregates(*OF_METRICS))
+    assert outcome.finished == sorted([*runs_of(*METHODS), *aggregates(*FIGURES)])
+    assert content(finished, *made) == before
+    assert all(text != metrics[path] for path, text in content(finished, "metrics.json").items())
+    log = finished.path(f"logs/run/tiny/hcep/{RUN}.log").read_text()
+    assert "train hcep k2u2 split1 seed0: was done before" in log and "score hcep k2u2 split1: was done before" in log
 
 
-def test_the_code_of_a_metric_reruns_evaluation_and_after(finished):
-    finished.append("hcep/evaluation/metrics.py", "\nNEW_CONSTANT = 1\n")
-    outcome = finished.snakemake()
-    assert outcome.finished == sorted(EVALUATED + aggregates(*OF_METRICS))
+def test_the_code_of_scoring_scores_again_and_trains_nothing(finished):
+    before = content(finished, "model.safetensors", "history.csv")
+    scores, timing = content(finished, "scores.h5"), content(finished, "timing.json")
+    finished.append("hcep/training/score.py", "\nNEW_CONSTANT = 1\n")
+    targets = [f"results/tiny/{method}/{RUN}/metrics.json" for method in METHODS]
+    assert finished.snakemake(*targets).finished == sorted(runs_of(*METHODS))
+    assert content(finished, "model.safetensors", "history.csv") == before
+    # the scores know which code they are of, and the clock says that they were made anew
+    assert all(text != scores[path] for path, text in content(finished, "scores.h5").items())
+    assert all(text != timing[path] for path, text in content(finished, "timing.json").items())
+
+
+def test_what_was_made_before_a_failure_is_not_made_again(finished):
+    """Training is done and evaluation fails: the next start does not train."""
+    shutil.rmtree(finished.path(f"results/tiny/hcep/{RUN}"))
+    model = f"results/tiny/hcep/{RUN}/model.safetensors"
+    finished.edit("hcep/evaluation/evaluate.py", "    source = Path(scores)\n", "    raise HcepError('no')\n")
+    finished.snakemake(model, fails=True)
+    assert not finished.path(model).exists()
+    finished.edit("hcep/evaluation/evaluate.py", "    raise HcepError('no')\n", "    source = Path(scores)\n")
+    assert finished.snakemake(model).finished == runs_of("hcep")
+    assert "was done before" in finished.path(f"logs/run/tiny/hcep/{RUN}.log").read_text()
 
 
 @pytest.mark.parametrize("figure", ["training", "openness"])
@@ -42,7 +68,7 @@ def test_the_code_of_a_figure_reruns_that_figure(finished, figure):
 def test_the_learning_rate_of_one_method_reruns_its_training_and_after(finished):
     before = finished.dates("results")
     outcome = finished.snakemake(config={"methods": {"linear_msp": {"lr": 0.01}}})
-    assert outcome.finished == sorted(of_method("linear_msp", *RUN_STAGES) + aggregates(*FIGURES))
+    assert outcome.finished == sorted(runs_of("linear_msp") + aggregates(*FIGURES))
     after = finished.dates("results")
     others = [name for name in before if name.startswith(("results/tiny/hcep", "results/tiny/arpl_mm"))]
     assert others and all(after[name] == before[name] for name in others)
@@ -51,9 +77,9 @@ def test_the_learning_rate_of_one_method_reruns_its_training_and_after(finished)
 def test_the_code_of_one_method_reruns_its_training_and_after(finished):
     finished.append("hcep/methods/linear.py", "\nNEW_CONSTANT = 1\n")
     # the counts are made by building the method
-    wanted = [*of_method("linear_msp", *RUN_STAGES), *aggregates(*FIGURES), COUNTS]
+    wanted = [*runs_of("linear_msp"), *aggregates(*FIGURES), COUNTS]
     assert finished.snakemake("-n").begun == sorted(wanted)
-    assert finished.snakemake(LINEAR).finished == sorted(of_method("linear_msp", *RUN_STAGES))
+    assert finished.snakemake(LINEAR).finished == sorted(runs_of("linear_msp"))
 
 
 def test_a_split_or_an_index_that_comes_out_as_before_costs_nothing_more(finished):
@@ -76,7 +102,7 @@ def test_the_folds_of_a_task_are_checked_again_and_nothing_is_decoded(finished):
     assert {name for name in after if after[name] != before[name]} == {"resources/tiny/tasks.txt"}
     # the split names its folds, so its runs are made again; the cache is not
     outcome = finished.snakemake(LINEAR, config=change)
-    assert outcome.finished == sorted(["split split1 of tiny k2u2", *of_method("linear_msp", *RUN_STAGES)])
+    assert outcome.finished == sorted(["split split1 of tiny k2u2", *runs_of("linear_msp")])
 
 
 def test_another_task_over_the_same_clips_is_checked_and_hides_no_other_change(finished):
@@ -87,7 +113,7 @@ def test_another_task_over_the_same_clips_is_checked_and_hides_no_other_change(f
     outcome = finished.snakemake(LINEAR, config=change)
     wanted = [f"{what} of tiny, shard {shard}" for what in ("decode frames", "decode sound")]
     wanted += [f"encode tiny with tiny, shard {i:03}-of-002" for i in (0, 1)]
-    wanted += [CHECKED, "index the cache of tiny", *of_method("linear_msp", *RUN_STAGES)]
+    wanted += [CHECKED, "index the cache of tiny", *runs_of("linear_msp")]
     assert outcome.finished == sorted(wanted)
 
 
@@ -135,7 +161,7 @@ def test_one_more_method_runs_itself_and_the_aggregates(finished):
         "methods": {"linear_slow": {"base": "linear", "lr": 0.001}},
         "task_definitions": {"tiny": {"methods": [*METHODS, "linear_slow"]}},
     }
-    new = of_method("linear_slow", *RUN_STAGES)
+    new = runs_of("linear_slow")
     planned = finished.snakemake("-n", config=config)
     assert planned.begun == sorted([*new, *aggregates(*FIGURES), COUNTS])
     outcome = finished.snakemake(SUMMARY, config=config)
@@ -150,12 +176,16 @@ def test_one_more_split_or_seed_runs_itself_and_the_aggregates(finished, change,
     config = {"task_definitions": {"tiny": change}}
     split = ["split split2 of tiny k2u2"] if "splits" in change else []
     planned = finished.snakemake("-n", config=config)
-    new = [message for method in METHODS for message in of_method(method, *RUN_STAGES, run=run)]
+    new = runs_of(*METHODS, run=run)
     assert planned.begun == sorted([*new, *split, *aggregates(*FIGURES)])
     # really run for one method, to be quick
     config["task_definitions"]["tiny"] = change | {"methods": ["linear_msp"]}
+    before = content(finished, f"{RUN}/model.safetensors", f"{RUN}/scores.h5")
     outcome = finished.snakemake(SUMMARY, config=config)
-    assert outcome.finished == sorted([*of_method("linear_msp", *RUN_STAGES, run=run), *split, "summary of tiny"])
+    assert outcome.finished == sorted([*runs_of("linear_msp"), *split, "summary of tiny"])
+    assert content(finished, f"{RUN}/model.safetensors", f"{RUN}/scores.h5") == before
+    said = finished.path("logs/runs/tiny/linear_msp.log").read_text()
+    assert said.count("was done before") == 2 and said.count("epochs, loss") == 1
 
 
 def test_one_clip_added_decodes_its_shard_and_trains_again(finished):
@@ -164,15 +194,16 @@ def test_one_clip_added_decodes_its_shard_and_trains_again(finished):
     others = finished.dates("resources/tiny")
     outcome = finished.snakemake(LINEAR)
     shard = shard_of_clip(finished, "extra")
-    wanted = [f"{what} of tiny, shard {shard}" for what in ("decode frames", "decode sound", "words")]
-    wanted += ["list the clips of tiny", CHECKED, "index the cache of tiny", "split split1 of tiny k2u2"]
+    wanted = [f"{what} of tiny, shard {shard}" for what in ("decode frames", "decode sound")]
+    wanted += ["words of tiny", "list the clips of tiny"]
+    wanted += [CHECKED, "index the cache of tiny", "split split1 of tiny k2u2"]
     # the index says where every clip is, and features are made from it
     wanted += [f"encode tiny with tiny, shard {i:03}-of-002" for i in (0, 1)]
-    assert outcome.finished == sorted([*wanted, *of_method("linear_msp", *RUN_STAGES)])
+    assert outcome.finished == sorted([*wanted, *runs_of("linear_msp")])
     after = finished.dates("resources/tiny")
     assert {name for name in others if after[name] == others[name] and "features" not in name} == {
         f"resources/tiny/{kind}/{other}.h5"
-        for kind in ("frames", "audio", "text")
+        for kind in ("frames", "audio")
         for other in {"000-of-002", "001-of-002"} - {shard}
     }
 
@@ -184,7 +215,7 @@ def test_one_clip_replaced_decodes_its_shard_and_trains_again(finished):
     decode = [f"{what} of tiny, shard {shard}" for what in ("decode frames", "decode sound")]
     assert outcome.finished == sorted([*decode, "index the cache of tiny"])
     after = finished.snakemake("-n")
-    wanted = [message for method in METHODS for message in of_method(method, *RUN_STAGES)]
+    wanted = runs_of(*METHODS)
     wanted += [f"encode tiny with tiny, shard {i:03}-of-002" for i in (0, 1)]
     # qc.tsv is written anew and says the same: its page stays
     assert after.begun == sorted([*wanted, *aggregates(*FIGURES)])
@@ -240,7 +271,7 @@ def test_a_new_method_and_a_new_adapter_in_the_code_rerun_nothing(finished):
     # both are in use from now on
     task = {"methods": [*METHODS, "dummy"], "training": {"device": "cpu"}}
     config = {"methods": {"dummy": {"base": "dummy"}}, "task_definitions": {"tiny": task}}
-    wanted = [*of_method("dummy", *RUN_STAGES), *aggregates(*FIGURES), COUNTS]
+    wanted = [*runs_of("dummy"), *aggregates(*FIGURES), COUNTS]
     assert finished.snakemake("-n", config=config).begun == sorted(wanted)
 
 
@@ -269,7 +300,7 @@ def test_a_new_setting_is_one_declaration(finished):
     start = text.index('    inputs = "features"\n', text.index(head)) + len('    inputs = "features"\n')
     finished.path("hcep/config/methods.py").write_text(text[:start] + "\n" + declared + text[start:])
     planned = finished.snakemake("-n").begun
-    assert {job.split()[1] for job in planned if job.startswith("train ")} == {"arpl_mm"}
+    assert [job for job in planned if job.startswith("run")] == runs_of("arpl_mm")
     assert finished.snakemake("-n", config={"methods": {"arpl_mm": {"dummy": 2}}}).begun == planned
     outcome = finished.snakemake("-n", config={"methods": {"arpl_mm": {"dummy": 0}}}, fails=True)
     assert "config, methods.arpl_mm.dummy: 0 must be more than 0" in outcome.text

@@ -7,20 +7,18 @@ import json
 import re
 
 import pytest
-from workspace import CHECKED, CONFIG, FIGURES, METHODS, RUN, aggregates, of_method
+from workspace import CHECKED, CONFIG, FIGURES, METHODS, RUN, aggregates, runs_of
 
 pytestmark = pytest.mark.slow
-
-RUN_STAGES = ("train", "score", "evaluate")
 
 
 def everything() -> list[str]:
     """All jobs of the tiny benchmark."""
     shards = [f"{what} of tiny, shard {i:03}-of-002" for i in (0, 1) for what in ("decode frames", "decode sound")]
-    shards += [f"words of tiny, shard {i:03}-of-002" for i in (0, 1)]
     shards += [f"encode tiny with tiny, shard {i:03}-of-002" for i in (0, 1)]
-    runs = [message for method in METHODS for message in of_method(method, *RUN_STAGES)]
-    single = ["list the clips of tiny", CHECKED, "index the cache of tiny", "split split1 of tiny k2u2"]
+    runs = runs_of(*METHODS)
+    single = ["list the clips of tiny", CHECKED, "words of tiny", "index the cache of tiny"]
+    single.append("split split1 of tiny k2u2")
     pages = ["parameters and operations of tiny's methods", "quality control page of tiny"]
     return sorted([*shards, *runs, *single, *pages, *aggregates(*FIGURES)])
 
@@ -78,13 +76,10 @@ def test_only_runs_that_may_use_an_accelerator_claim_one(fresh, device, wanted):
     # a job with a message of its own is shown without its resources
     rules.write_text(re.sub(r" +message:\n.*\n", "", rules.read_text()))
     outcome = fresh.snakemake("-n", config={"task_definitions": {"tiny": {"training": {"device": device}}}})
-    jobs = re.findall(
-        r"^rule (train|score):\n(?:    .*\n)*?    wildcards: .*method=(\w+),.*\n    resources: (.*)", outcome.text, re.M
-    )
-    assert sorted((rule, method) for rule, method, _ in jobs) == sorted(
-        (rule, method) for rule in ("train", "score") for method in METHODS
-    )
-    assert {method for _, method, claimed in jobs if "gpu=1" in claimed} == wanted
+    job = r"^rule (?:run|runs_tiny):\n(?:    .*\n)*?    wildcards: .*method=(\w+).*\n    resources: (.*)"
+    jobs = re.findall(job, outcome.text, re.MULTILINE)
+    assert sorted(method for method, _ in jobs) == sorted(METHODS)
+    assert {method for method, claimed in jobs if "gpu=1" in claimed} == wanted
 
 
 @pytest.mark.parametrize("profile", ["slurm", "kubernetes"])

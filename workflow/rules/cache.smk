@@ -122,30 +122,59 @@ rule decode_audio:
 
 rule transcribe:
     input:
-        media=clips.heard_files,
+        media=clips.media_files("audio", "text"),
         tasks=ancient("resources/{dataset}/tasks.txt"),
     output:
         output="resources/{dataset}/text/{shard}.h5",
     log:
         "logs/transcribe/{dataset}/{shard}.log",
+    wildcard_constraints:
+        dataset="|".join(clips.listens(wanted=True)) or "(?!)",
     # machine trouble (a decoder that was killed, no memory) ends the job, and may be over
     retries: 2
     conda:
         "../../envs/hcep.yaml"
     threads: 1
     resources:
-        gpu=clips.transcribe_gpus,
+        gpu=1,
     params:
-        settings=clips.transcribe_settings,
+        settings=clips.settings("text", "asr_model", "timeout", "decoder_memory"),
         manifest=clips.manifest,
         rows=clips.rows("audio", "start", "end", "text", "text_kind", "flags"),
-        contents=clips.heard_contents,
+        contents=clips.contents("audio", "text"),
         root=clips.root,
         code=stage_digest("transcribe"),
     message:
         "words of {wildcards.dataset}, shard {wildcards.shard}"
     shell:
         shell_command("transcribe")
+
+
+# words that nobody listens to are written in a moment, so one job takes all shards of a dataset
+for dataset in clips.listens(wanted=False):
+
+    rule:
+        name:
+            f"words_{dataset}"
+        input:
+            listed=clips.of_dataset(dataset, clips.once_listed),
+            tasks=ancient(f"resources/{dataset}/tasks.txt"),
+        output:
+            output=clips.shards_of(dataset, "text"),
+        log:
+            f"logs/words/{dataset}.log",
+        localrule: True
+        conda:
+            "../../envs/hcep.yaml"
+        params:
+            settings=clips.of_dataset(dataset, clips.settings("text")),
+            manifest=f"resources/{dataset}/manifest.tsv",
+            rows=clips.of_dataset(dataset, clips.rows("text", "text_kind", "flags", "video", "audio")),
+            code=stage_digest("words"),
+        message:
+            f"words of {dataset}"
+        shell:
+            shell_command("words")
 
 
 rule index_cache:

@@ -9,7 +9,7 @@ from hcep.planning.checks import check_config
 from hcep.planning.clips import ClipPlan, package_data
 from hcep.planning.command_line import check_command_line
 from hcep.planning.engine import Engine, explain_dates, settings_text
-from hcep.planning.runs import RunPlan
+from hcep.planning.runs import FOLDER, RUN_FILES, RunPlan
 from hcep.planning.tables import TablePlan
 from hcep.provenance import check_copies, stage_digest
 from hcep.stages import shell_command

@@ -48,21 +48,23 @@ rule tune:
         shell_command("tune")
 
 
-rule train:
+# Training, scoring and evaluation share a process, which takes over what an earlier job made of the same data, settings
+# and code. Not by `update`: Snakemake 9.27 notes the new settings beside an old output that it puts back after a failure.
+rule run:
     input:
         unpack(runs.inputs),
         features=runs.features,
         encoder=runs.encoder,
         tuned=runs.tuned_choice,
+        trained=runs.trained,
     output:
-        model="results/{task}/{method}/{openness}/{split}/seed{seed}/model.safetensors",
-        history="results/{task}/{method}/{openness}/{split}/seed{seed}/history.csv",
+        [f"{FOLDER}/{name}" for name in RUN_FILES],
     log:
-        "logs/train/{task}/{method}/{openness}/{split}/seed{seed}.log",
+        "logs/run/{task}/{method}/{openness}/{split}/seed{seed}.log",
     benchmark:
-        "logs/train/{task}/{method}/{openness}/{split}/seed{seed}.tsv"
+        "logs/run/{task}/{method}/{openness}/{split}/seed{seed}.tsv"
     wildcard_constraints:
-        task=runs.single_tasks(),
+        method=runs.single_methods(),
     conda:
         "../../envs/hcep.yaml"
     threads: 1
@@ -70,65 +72,58 @@ rule train:
         gpu=runs.gpus,
     params:
         settings=runs.settings,
+        evaluation=EVALUATION,
+        posthoc=lambda wildcards: "{}",
         base=runs.base,
         encoder=runs.encoder_folder,
-        code=runs.train_code,
+        seeds="{seed}",
+        folders=FOLDER,
+        code=runs.run_code,
     message:
-        "train {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
+        "run {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
     shell:
-        shell_command("train")
+        shell_command("run")
 
 
-rule score:
-    input:
-        unpack(runs.inputs),
-        features=runs.features,
-        encoder=runs.encoder,
-        model="results/{task}/{method}/{openness}/{split}/seed{seed}/model.safetensors",
-    output:
-        scores="results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
-        timing="results/{task}/{method}/{openness}/{split}/seed{seed}/timing.json",
-    log:
-        "logs/score/{task}/{method}/{openness}/{split}/seed{seed}.log",
-    wildcard_constraints:
-        task=runs.single_tasks(),
-    conda:
-        "../../envs/hcep.yaml"
-    threads: 1
-    resources:
-        gpu=runs.gpus,
-    params:
-        base=runs.base,
-        encoder=runs.encoder_folder,
-        code=runs.code("score"),
-    message:
-        "score {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
-    shell:
-        shell_command("score")
+# Importing torch takes longer than a run on cached features, so one job takes all such runs of a method.
+for series in runs.series():
 
-
-rule evaluate:
-    input:
-        scores="results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
-    output:
-        metrics="results/{task}/{method}/{openness}/{split}/seed{seed}/metrics.json",
-        curves="results/{task}/{method}/{openness}/{split}/seed{seed}/curves.csv",
-        thresholds="results/{task}/{method}/{openness}/{split}/seed{seed}/thresholds.csv",
-        replicates="results/{task}/{method}/{openness}/{split}/seed{seed}/replicates.h5",
-    log:
-        "logs/evaluate/{task}/{method}/{openness}/{split}/seed{seed}.log",
-    wildcard_constraints:
-        task=runs.single_tasks(),
-    conda:
-        "../../envs/hcep.yaml"
-    threads: 1
-    params:
-        settings=EVALUATION,
-        code=stage_digest("evaluate"),
-    message:
-        "evaluate {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
-    shell:
-        shell_command("evaluate")
+    rule:
+        name:
+            f"runs_{series.task}"
+        input:
+            split=series.splits,
+            index=series.index,
+            features=series.of_run(runs.features),
+            encoder=series.of_run(runs.encoder),
+            tuned=[],
+            trained=[],
+        output:
+            series.outputs,
+        log:
+            f"logs/runs/{series.task}/{{method}}.log",
+        benchmark:
+            f"logs/runs/{series.task}/{{method}}.tsv"
+        wildcard_constraints:
+            method="|".join(CONFIG.series_methods()) or "(?!)",
+        conda:
+            "../../envs/hcep.yaml"
+        threads: 1
+        resources:
+            gpu=series.of_run(runs.gpus),
+        params:
+            settings=series.of_run(runs.settings),
+            evaluation=EVALUATION,
+            posthoc=series.posthoc,
+            base=series.of_run(runs.base),
+            encoder=series.of_run(runs.encoder_folder),
+            seeds=series.seeds,
+            folders=series.folders,
+            code=series.of_run(runs.run_code),
+        message:
+            f"runs of {{wildcards.method}} on {series.task}"
+        shell:
+            shell_command("run")
 
 
 rule posthoc:
@@ -140,7 +135,7 @@ rule posthoc:
     log:
         "logs/posthoc/{task}/{method}/{openness}/{split}/seed{seed}.log",
     wildcard_constraints:
-        task=runs.single_tasks(),
+        task=runs.tasks_without_series(),
     conda:
         "../../envs/hcep.yaml"
     threads: 1
@@ -226,41 +221,3 @@ rule export:
         "export {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
     shell:
         shell_command("export")
-
-
-for series in runs.series():
-
-    rule:
-        name:
-            f"series_{series.task}"
-        input:
-            split=series.splits,
-            index=series.index,
-            features=series.of_run(runs.features),
-            encoder=series.of_run(runs.encoder),
-        output:
-            series.outputs,
-        log:
-            f"logs/series/{series.task}/{{method}}.log",
-        benchmark:
-            f"logs/series/{series.task}/{{method}}.tsv"
-        wildcard_constraints:
-            method="|".join(CONFIG.series_methods()),
-        conda:
-            "../../envs/hcep.yaml"
-        threads: 1
-        resources:
-            gpu=series.of_run(runs.gpus),
-        params:
-            settings=series.of_run(runs.settings),
-            evaluation=EVALUATION,
-            posthoc=series.of_run(runs.posthoc_settings),
-            base=series.of_run(runs.base),
-            encoder=series.of_run(runs.encoder_folder),
-            seeds=series.seeds,
-            folders=series.folders,
-            code=series.code,
-        message:
-            f"all runs of {{wildcards.method}} on {series.task}"
-        shell:
-            shell_command("series")
