@@ -44,9 +44,9 @@ for number in range(10):
     took.append((time.perf_counter() - start[0], time.process_time() - start[1]))
     for name, values in sorted(found.values.items()):
         total.update(values.tobytes())
-(first, first_cpu), *rest = took
-seconds = {"first_s": first, "first_processor_s": first_cpu, "next_s": min(wall for wall, _ in rest)}
-seconds["ten_s"] = sum(wall for wall, _ in took)
+seconds = {}
+for kind, own in zip(("s", "processor_s"), zip(*took)):
+    seconds |= {f"first_{kind}": own[0], f"next_{kind}": min(own[1:]), f"ten_{kind}": sum(own)}
 print(json.dumps({"seconds": seconds, "digest": total.hexdigest()}))
 """
 AGGREGATE = """
