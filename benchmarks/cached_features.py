@@ -24,7 +24,7 @@ from hcep import registry
 from hcep.config.whole import Config
 from hcep.methods.method import MODALITIES, Sizes
 from hcep.seal import seal_file
-from hcep.training.feed import FeatureFeed
+from hcep.training.feed import FeatureFeed, FeatureTable
 from hcep.training.loop import Trainer
 
 METHODS = ("arpl_mm", "linear_msp", "cpn_mm", "lpl_mm", "cssr_mm", "momke")
@@ -51,7 +51,7 @@ def measure(method: str, path: Path, clips: list[str], args: argparse.Namespace)
     device = torch.device(args.device)
     start = time.perf_counter()
     labels = [number % KNOWN for number in range(len(clips))]
-    feed = FeatureFeed([path], clips, labels, device, {})
+    feed = FeatureFeed(FeatureTable([path]), clips, labels, device, {})
     reading = time.perf_counter() - start
     config = Config.read(yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8")))
     settings = config.run_settings("mafw", method) | {"epochs": args.epochs}

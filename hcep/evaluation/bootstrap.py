@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +17,13 @@ from hcep.evaluation.metrics import METRICS, Floats, OpenSet, Ranking
 SIDES = ("known", "unknown")
 REPLICATES = 2000
 CONFIDENCE = 0.95
-# replicates x clips (or groups) that are computed in one pass, so that an array takes a few MB however many clips there
-# are
-CHUNK_CELLS = 1 << 18
+# replicates x clips (or groups) that are computed in one pass: such arrays stay in the cache of a core, however many
+# clips there are
+CHUNK_CELLS = 1 << 16
+# replicates x groups up to which draws are kept for the next bootstrap over the same groups, in two bytes each
+KEPT_CELLS = 1 << 24
+
+Draws = NDArray[np.unsignedinteger]
 
 
 class Replicates(NamedTuple):
@@ -40,7 +45,7 @@ class Replicates(NamedTuple):
 
 def group_draws(
     groups: Sequence[str], side: str, replicates: int, seed: int, chunk: int | None = None
-) -> Iterator[NDArray[np.int64]]:
+) -> Iterator[Draws]:
     """Draw groups with replacement; how often each was drawn, chunk by chunk.
 
     The draw depends on the seed, the side and the set of groups alone, so runs with the same test groups get the same
@@ -57,7 +62,7 @@ def group_draws(
 
     Yields
     ------
-    (r, G) int64
+    (r, G) unsigned integers
         Counts in the order of the sorted groups; every row sums to G.
 
     Raises
@@ -70,12 +75,29 @@ def group_draws(
         raise HcepError(f"side must be one of {', '.join(SIDES)}, got {side!r}")
     if not names or replicates < 1:
         raise HcepError(f"a bootstrap needs groups and replicates, got {len(names)} and {replicates}")
-    key = hashlib.sha256(json.dumps([int(seed), side, names]).encode()).digest()
-    generator = np.random.Generator(np.random.PCG64(int.from_bytes(key, "big")))
-    share = np.full(len(names), 1 / len(names))
     step = chunk or replicates
+    if replicates * len(names) > KEPT_CELLS:
+        yield from _drawn(names, side, replicates, int(seed), step)
+        return
+    kept = _kept_draws(tuple(names), side, replicates, int(seed))
+    yield from (kept[start : start + step] for start in range(0, replicates, step))
+
+
+def _drawn(names: Sequence[str], side: str, replicates: int, seed: int, step: int) -> Iterator[Draws]:
+    key = hashlib.sha256(json.dumps([seed, side, list(names)]).encode()).digest()
+    generator = np.random.Generator(np.random.PCG64(int.from_bytes(key, "big")))
+    share, smallest = np.full(len(names), 1 / len(names)), np.min_scalar_type(len(names))
     for start in range(0, replicates, step):
-        yield generator.multinomial(len(names), share, size=min(step, replicates - start))
+        yield generator.multinomial(len(names), share, size=min(step, replicates - start)).astype(smallest)
+
+
+# drawing takes longer than what is computed from it, and all scores of a run, and all runs of a task on the same test
+# clips, take the same draws; two entries: one for each side
+@lru_cache(maxsize=len(SIDES))
+def _kept_draws(names: tuple[str, ...], side: str, replicates: int, seed: int) -> Draws:
+    kept = np.concatenate(list(_drawn(names, side, replicates, seed, max(1, CHUNK_CELLS // len(names)))))
+    kept.flags.writeable = False
+    return kept
 
 
 def bootstrap(

@@ -6,7 +6,7 @@ so one sort serves all of them, for the clips as they are and for any integer we
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -125,23 +125,23 @@ class Ranking:
         score, known = data.score[order], data.known[order]
         ends = np.append(np.flatnonzero(score[1:] != score[:-1]), len(score) - 1)
         self.threshold: Floats = score[ends]
-        right = (data.label == data.prediction)[order] & known
-        self.correct = right[known].astype(np.float64)
-        self.known_group, self.unknown_group = clip_group[order][known], clip_group[order][~known]
-        # how many clips of the known (the unknown) side every threshold accepts; they come first in the sorted order
-        self.known_upto = np.cumsum(known)[ends]
-        self.unknown_upto = np.cumsum(~known)[ends]
-        self.tables = _class_tables(data, clip_group, n_groups)
+        # where every clip of the sorted list finds its weight: that of its group, or the zero behind the last group
+        group, zero = clip_group[order], n_groups
+        right = known & (data.label == data.prediction)[order]
+        self.places = tuple(np.where(side, group, zero) for side in (known, right, ~known))
+        # the first clip of each threshold; None where no two clips share a score
+        self.starts = None if len(ends) == len(score) else np.append(0, ends[:-1] + 1)
+        self.tables = np.concatenate(_class_tables(data, clip_group, n_groups), axis=1)
 
     def counts(self, known_weight: ArrayLike, unknown_weight: ArrayLike) -> Counts:
         """Weighted counts of accepted clips; weights (..., n_groups), counts (..., T)."""
-        of_known = np.asarray(known_weight, dtype=np.float64)[..., self.known_group]
-        of_unknown = np.asarray(unknown_weight, dtype=np.float64)[..., self.unknown_group]
-        return Counts(
-            _accumulate(of_known, self.known_upto),
-            _accumulate(of_known * self.correct, self.known_upto),
-            _accumulate(of_unknown, self.unknown_upto),
-        )
+        return _accumulate(self._steps(known_weight, unknown_weight))
+
+    def _steps(self, known_weight: ArrayLike, unknown_weight: ArrayLike) -> Counts:
+        """What every threshold accepts and the one above it does not; the same shapes."""
+        known, unknown = (_with_zero(np.asarray(weight)) for weight in (known_weight, unknown_weight))
+        found = [np.take(of, place, axis=-1) for of, place in zip((known, known, unknown), self.places, strict=True)]
+        return Counts(*(found if self.starts is None else [np.add.reduceat(w, self.starts, axis=-1) for w in found]))
 
     def metrics(self, known_weight: ArrayLike, unknown_weight: ArrayLike) -> dict[str, Floats]:
         """All metrics for R weightings at once.
@@ -156,16 +156,17 @@ class Ranking:
         dict of metric name to (R,) float64
             NaN where one side has no weight at all.
         """
-        counts = self.counts(known_weight, unknown_weight)
-        per_class = [np.asarray(known_weight, dtype=np.float64) @ table for table in self.tables]
+        steps = self._steps(known_weight, unknown_weight)
+        counts = _accumulate(steps)
+        per_class = np.split(np.asarray(known_weight, dtype=np.float64) @ self.tables, 3, axis=1)
         # a side without weight gives 0/0 = NaN, which is what the docstring promises
         with np.errstate(invalid="ignore", divide="ignore"):
             values = {
-                "auroc": _area(counts.known, counts.known, counts.unknown),
-                "oscr": _area(counts.correct, counts.known, counts.unknown),
+                "auroc": _area(counts.known, steps.known, counts, steps),
+                "oscr": _area(counts.correct, steps.correct, counts, steps),
                 "accuracy": counts.correct[..., -1] / counts.known[..., -1],
-                "aupr_known": _average_precision(counts.known, counts.unknown),
-                "aupr_unknown": _average_precision(_from_below(counts.unknown), _from_below(counts.known)),
+                "aupr_known": _average_precision(steps.known, counts.known, counts.unknown),
+                "aupr_unknown": _average_precision(steps.unknown, *_from_below(counts, steps), backwards=True),
                 "fpr95": _fpr95(counts),
                 "macro_f1": _macro_f1(*per_class),
             }
@@ -220,30 +221,44 @@ def _class_tables(data: OpenSet, group: NDArray[np.intp], n_groups: int) -> list
     return [table.reshape(n_groups, k).astype(np.float64) for table in flat]
 
 
-def _accumulate(weights: Floats, upto: NDArray[np.intp]) -> Floats:
-    total = np.zeros((*weights.shape[:-1], weights.shape[-1] + 1))
-    np.cumsum(weights, axis=-1, out=total[..., 1:])
-    return total[..., upto]
+def _with_zero(weight: NDArray[Any]) -> Floats:
+    """Weights (..., G) as floats, and a zero behind them."""
+    found = np.zeros((*weight.shape[:-1], weight.shape[-1] + 1))
+    found[..., :-1] = weight
+    return found
 
 
-def _area(hits: Floats, known: Floats, unknown: Floats) -> Floats:
+def _accumulate(steps: Counts) -> Counts:
+    return Counts(*(np.cumsum(of, axis=-1) for of in steps))
+
+
+def _area(hits: Floats, hit_steps: Floats, counts: Counts, steps: Counts) -> Floats:
     """Trapezoid under hits/known over unknown; sums of half integers, hence exact."""
-    doubled = hits[..., 0] * unknown[..., 0]
-    doubled = doubled + ((hits[..., 1:] + hits[..., :-1]) * np.diff(unknown, axis=-1)).sum(axis=-1)
-    return doubled / (2 * known[..., -1] * unknown[..., -1])
+    doubled = 2 * np.einsum("...t,...t->...", hits, steps.unknown)
+    doubled -= np.einsum("...t,...t->...", hit_steps, steps.unknown)
+    return doubled / (2 * counts.known[..., -1] * counts.unknown[..., -1])
 
 
-def _from_below(side: Floats) -> Floats:
-    """Counts of one side's clips when accepting from the lowest score upwards."""
-    return (side[..., -1:] - side + np.diff(side, axis=-1, prepend=0.0))[..., ::-1]
+def _from_below(counts: Counts, steps: Counts) -> tuple[Floats, Floats]:
+    """Unknown and known clips when accepting from the lowest score upwards to every threshold."""
+    unknown, known = (
+        side[..., -1:] - side + step for side, step in ((counts.unknown, steps.unknown), (counts.known, steps.known))
+    )
+    return unknown, known
 
 
-def _average_precision(positive: Floats, negative: Floats) -> Floats:
-    """Sum over thresholds of (recall step) x precision; a step of 0 adds 0 even where precision is 0/0."""
-    steps = np.diff(positive, axis=-1, prepend=0.0)
-    accepted = positive + negative
-    precision = np.divide(positive, accepted, out=np.zeros_like(positive), where=accepted > 0)
-    return (steps * precision).sum(axis=-1) / positive[..., -1]
+def _average_precision(step: Floats, positive: Floats, negative: Floats, backwards: bool = False) -> Floats:
+    """Sum over thresholds of (recall step) x precision; a step of 0 adds 0 even where precision is 0/0.
+
+    The arguments are whole numbers (R, T); `backwards` where the last threshold accepts the first clips.
+    """
+    products = positive + negative
+    np.maximum(products, 1, out=products)
+    np.divide(positive, products, out=products)
+    np.multiply(step, products, out=products)
+    # one after another in the order of acceptance: the last digit of a sum depends on its order
+    in_order = products[:, ::-1] if backwards else products
+    return np.ascontiguousarray(in_order.T).sum(axis=0) / step.sum(axis=-1)
 
 
 def _fpr95(counts: Counts) -> Floats:

@@ -90,7 +90,7 @@ RUNS: dict[str, Stage] = {
             value("posthoc", "settings of `hcep posthoc`; {} for no post-hoc scores", metavar="JSON"),
             WORK,
         ),
-        code=("hcep.training.train", "hcep.training.score", "hcep.evaluation.evaluate"),
+        code=("hcep.training.many", "hcep.training.train", "hcep.training.score", "hcep.evaluation.evaluate"),
     ),
     "evaluate": Stage(
         "hcep.evaluation.evaluate:evaluate",

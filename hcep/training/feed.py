@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hcep.errors import HcepError
+from hcep.files import digest, sha256_file
 from hcep.media.store import Store
 from hcep.methods.method import MODALITIES, Batch
 from hcep.seal import check_file, open_hdf5
@@ -168,15 +170,72 @@ def _device_room(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] // DEVICE_SHARE if device.type == "cuda" else 0
 
 
+class FeatureTable:
+    """Features of all clips in files of `hcep encode`; read when first needed, once for all runs that share it."""
+
+    def __init__(self, shards: Sequence[Path]) -> None:
+        self.shards = list(shards)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the files."""
+        return digest([sha256_file(path) for path in self.shards])
+
+    @cached_property
+    def _content(self) -> tuple[list[dict[str, str]], dict[str, int], list[str], dict[str, Tensor]]:
+        """Attributes of every shard, the row of every clip, flags, and the features of each modality ``(n, D)``."""
+        attributes, clips, flags = list[dict[str, str]](), list[str](), list[str]()
+        columns: dict[str, list[np.ndarray]] = {name: [] for name in MODALITIES}
+        for path in self.shards:
+            with open_hdf5(path) as file:
+                check_file(file, path)
+                attributes.append(dict(file.attrs))
+                names = file["clip"].asstr()[()].tolist()
+                clips += names
+                flags += file["flags"].asstr()[()].tolist()
+                # a shard without a clip may not know the shape of what it lacks
+                for name in MODALITIES if names else ():
+                    columns[name].append(file[name][()])
+        values = {name: torch.from_numpy(np.concatenate(parts)) for name, parts in columns.items() if parts}
+        return attributes, {clip: row for row, clip in enumerate(clips)}, flags, values
+
+    def of(self, clips: Sequence[str], made_with: Mapping[str, Sequence[str]]) -> tuple[list[str], dict[str, Tensor]]:
+        """Flags of clips, and copies of their features of each modality ``(n, D)``.
+
+        Raises
+        ------
+        HcepError
+            A file has an attribute that is not among the allowed ones of `made_with`, or a clip is in none of them.
+        """
+        attributes, rows, flags, values = self._content
+        for path, found in zip(self.shards, attributes, strict=True):
+            for key, allowed in made_with.items():
+                if found.get(key) not in allowed:
+                    cause = f"was made with another {key} than this run's"
+                    raise HcepError(cause, file=path, remedy="run `hcep encode` again")
+        lost = [clip for clip in clips if clip not in rows]
+        if lost:
+            raise HcepError(
+                f"{len(lost)} clips of the split have no features, first {lost[0]!r}",
+                file=self.shards[0].parent if self.shards else None,
+                remedy="run `hcep encode` for every shard of the current index",
+            )
+        places = torch.tensor([rows[clip] for clip in clips], dtype=torch.int64)
+        if not clips:
+            return [], {name: torch.zeros(0, 1) for name in MODALITIES}
+        return [flags[rows[clip]] for clip in clips], {name: values[name][places] for name in MODALITIES}
+
+
 class FeatureFeed(Feed):
     """Features of all clips, in memory.
 
     Parameters
     ----------
-    shards : sequence of path
-        Files written by ``hcep encode``.
+    table : FeatureTable
+        Where they are read.
     made_with : dict
-        Allowed values of their attributes: ``encoder`` (digests of its weights, as JSON) and ``index`` (digests).
+        Allowed values of the attributes of its files: ``encoder`` (digests of its weights, as JSON) and ``index``
+        (digests).
 
     Raises
     ------
@@ -186,39 +245,23 @@ class FeatureFeed(Feed):
 
     def __init__(
         self,
-        shards: Sequence[Path],
+        table: FeatureTable,
         clips: Sequence[str],
         labels: Sequence[int],
         device: torch.device,
         made_with: Mapping[str, Sequence[str]],
     ) -> None:
-        found: dict[str, tuple[str, list[np.ndarray]]] = {}
-        wanted = set(clips)
-        for path in shards:
-            with open_hdf5(path) as file:
-                check_file(file, path)
-                for key, values in made_with.items():
-                    if file.attrs.get(key) not in values:
-                        cause = f"was made with another {key} than this run's"
-                        raise HcepError(cause, file=path, remedy="run `hcep encode` again")
-                columns = [file[name][()] for name in MODALITIES]
-                flags = file["flags"].asstr()[()]
-                for row, clip in enumerate(file["clip"].asstr()[()]):
-                    if clip in wanted:
-                        found[clip] = flags[row], [column[row] for column in columns]
-        lost = [clip for clip in clips if clip not in found]
-        if lost:
-            raise HcepError(
-                f"{len(lost)} clips of the split have no features, first {lost[0]!r}",
-                file=shards[0].parent if shards else None,
-                remedy="run `hcep encode` for every shard of the current index",
-            )
-        super().__init__(clips, labels, missing_mask([found[clip][0] for clip in clips]), device)
-        self.features = {
-            name: torch.from_numpy(np.stack([found[clip][1][i] for clip in clips])) if clips else torch.zeros(0, 1)
-            for i, name in enumerate(MODALITIES)
-        }
+        flags, self.features = table.of(clips, made_with)
+        super().__init__(clips, labels, missing_mask(flags), device)
 
     def content(self, positions: Tensor) -> dict[str, Tensor]:
         """``text, vision, audio`` of these positions."""
         return {name: value[positions] for name, value in self.features.items()}
+
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        """All clips in batches of `size`; on the CPU in this thread: asking another takes longer than reading."""
+        if self.device.type != "cpu":
+            yield from super().batches(size, order)
+            return
+        order = torch.arange(len(self)) if order is None else order
+        yield from map(self.batch, order.split(size) if len(order) else ())

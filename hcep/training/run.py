@@ -6,22 +6,38 @@ import copy
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from hcep.encoders.info import made_by
 from hcep.errors import HcepError
 from hcep.files import digest, sha256_file
-from hcep.media.store import open_stores
+from hcep.media.store import Store, open_stores
 from hcep.methods.audio_layers import build_method
 from hcep.methods.method import Batch, Method, Prediction, Sizes, cached_features
 from hcep.progress import progress
 from hcep.protocol.make_split import Split, read_split
 from hcep.training.devices import choose_device, note_slow_precision
-from hcep.training.feed import FeatureFeed, Feed, MediaFeed
+from hcep.training.feed import FeatureFeed, FeatureTable, Feed, MediaFeed
+
+
+class Shared(NamedTuple):
+    """The cached features and the cache of a task's datasets."""
+
+    table: FeatureTable
+    store: Store
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> Shared:
+        """What these inputs name."""
+        return cls(FeatureTable(inputs.features), open_stores(inputs.index))
+
+    def made_of(self, split: Path) -> dict[str, str]:
+        """Digests of what a run reads beside its encoder: the index, the split, and cached features."""
+        return {"index": self.store.digest, "split": sha256_file(split), "features": self.table.digest}
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,8 @@ class Inputs:
         Feature shards, empty for methods on media.
     encoder, encoders : dict, hcep.encoders.folder.Encoders or None
         Contents of ``encoder.json``, and the loaded encoders, None for methods that ask none.
+    shared : Shared or None
+        What other runs of this process read too.
     """
 
     split: Path
@@ -45,6 +63,11 @@ class Inputs:
     features: Sequence[Path]
     encoder: dict[str, Any]
     encoders: Any
+    shared: Shared | None = None
+
+    def sharing(self) -> Inputs:
+        """The same, from which several runs of one process read what they share once."""
+        return replace(self, shared=Shared.of(self))
 
 
 def check_side(side: int, encoders: Any, index: Path) -> None:
@@ -72,8 +95,8 @@ class Run:
         Where the run takes place; a slot on it is held as long as this object lives.
     split : Split
         Who is trained on and who is tested.
-    store : ClipStore or JoinedStore
-        The cache of the task's datasets.
+    table, store : FeatureTable, ClipStore or JoinedStore
+        The cached features, and the cache of the task's datasets.
     """
 
     def __init__(self, inputs: Inputs, method_class: type[Method], settings: dict[str, Any], seed: int) -> None:
@@ -83,7 +106,7 @@ class Run:
         self._reservation = choose_device("cpu" if auto else settings["device"])
         self.device = self._reservation.device
         self.split: Split = read_split(inputs.split)
-        self.store = open_stores(inputs.index)
+        self.table, self.store = inputs.shared or Shared.of(inputs)
         self._numbered = 0
         self._folders: list[Path] = []
 
@@ -95,8 +118,7 @@ class Run:
 
     def made_of(self) -> dict[str, str]:
         """Digests of what the run reads beside its encoder: the index, the split, and cached features."""
-        features = digest([sha256_file(path) for path in self.inputs.features])
-        return {"index": self.store.digest, "split": sha256_file(self.inputs.split), "features": features}
+        return Shared(self.table, self.store).made_of(self.inputs.split)
 
     def folder(self, work: Path, *job: str) -> Path:
         """Folder of the resume state of a job, below `work`.
@@ -123,7 +145,7 @@ class Run:
         if self.method_class.inputs == "features":
             encoder = json.dumps(made_by(self.inputs.encoder), sort_keys=True)
             made_with = {"encoder": [encoder], "index": self.store.digests}
-            feed = FeatureFeed(self.inputs.features, clips, labels, self.device, made_with)
+            feed = FeatureFeed(self.table, clips, labels, self.device, made_with)
         else:
             tokenize, resident = self.inputs.encoders.text.tokenize, int(self.settings["resident_gb"] * 1e9)
             feed = MediaFeed(self.store, clips, labels, tokenize, self.device, resident)

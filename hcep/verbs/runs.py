@@ -192,6 +192,7 @@ def run(
 ) -> None:
     """Train, score and evaluate runs of one method one after another; what is current is taken over."""
     from hcep.evaluation.evaluate import evaluate
+    from hcep.training.many import make_all
 
     for verb, own in (("evaluate", evaluation), ("posthoc", posthoc)):
         keys = STAGES[verb].keys
@@ -200,10 +201,12 @@ def run(
             check_settings(own, keys)
     # a run on cached features takes seconds, and keeps no state to go on from
     states = None if base_method(base).inputs == "features" else work
-    inputs = _inputs(base, split[0], **files)
-    for place, seed, folder in zip(split, seeds, runs, strict=True):
-        own, model, scores = replace(inputs, split=place), folder / "model.safetensors", folder / "scores.h5"
-        arguments = (method, seed, base, settings, tuned, states, model, folder / "history.csv")
+    shared = _inputs(base, split[0], **files).sharing()
+
+    def make(number: int) -> None:
+        folder, own = runs[number], replace(shared, split=split[number])
+        model, scores = folder / "model.safetensors", folder / "scores.h5"
+        arguments = (method, seeds[number], base, settings, tuned, states, model, folder / "history.csv")
         _train(own, *arguments, trained=trained, reuse=True)
         _score(own, base, model, scores, folder / "timing.json", reuse=True)
         tables = (folder / name for name in ("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5"))
@@ -212,3 +215,5 @@ def run(
             from hcep.evaluation.posthoc import posthoc as other_scores
 
             other_scores(scores, folder / "posthoc.csv", folder / "posthoc.h5", **posthoc)
+
+    make_all(runs, make)

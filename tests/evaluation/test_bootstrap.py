@@ -84,6 +84,40 @@ def test_draws_depend_on_seed_side_and_groups_alone():
         assert (next(group_draws(*others)) != draw).any()
 
 
+def test_kept_draws_are_those_that_are_drawn_anew(monkeypatch):
+    names = [f"speaker{index}" for index in range(300)]
+    module._kept_draws.cache_clear()
+    kept = [np.concatenate(list(group_draws(names, side, 40, 1, chunk=7))) for side in module.SIDES]
+    assert module._kept_draws.cache_info().currsize == 2
+    monkeypatch.setattr(module, "KEPT_CELLS", 0)
+    for side, wanted in zip(module.SIDES, kept, strict=True):
+        np.testing.assert_array_equal(next(group_draws(names, side, 40, 1)), wanted)
+    assert module._kept_draws.cache_info().misses == 2
+    # a caller cannot change what the next one gets
+    with pytest.raises(ValueError, match="read-only"):
+        module._kept_draws(tuple(names), "known", 40, 1)[0] += 1
+
+
+def test_average_precision_to_the_last_bit():
+    # ties and a known clip of every rank; one after another, as the sum of floats depends on its order
+    data, groups = sample(n=40)
+    data = data._replace(score=data.score.round(1))
+    names, index = np.unique(groups, return_inverse=True)
+    weights = [next(group_draws(names.tolist(), side, 30, 3)) for side in module.SIDES]
+    found = Ranking(data, index, len(names)).metrics(*weights)
+    for row in range(30):
+        count = np.where(data.known, *(weight[row][index] for weight in weights)).astype(int).tolist()
+        clips = list(zip(data.score.tolist(), data.known.tolist(), count, strict=True))
+        for name, positive, order in (("aupr_known", True, -1), ("aupr_unknown", False, 1)):
+            total, hits, accepted = 0.0, 0, 0
+            for threshold in sorted({score for score, _, _ in clips})[::order]:
+                step = sum(n for score, known, n in clips if score == threshold and known is positive)
+                hits += step
+                accepted += sum(n for score, _, n in clips if score == threshold)
+                total += step * (hits / max(accepted, 1))
+            assert found[name][row] == total / hits
+
+
 def test_methods_are_paired():
     # two models with equal scores but for a shift: every paired difference is 0
     scores = make_scores()
