@@ -16,7 +16,6 @@ from typing import Any
 import av
 from av.stream import Disposition
 
-
 # so many packets in a row behind the end are no damaged time stamps
 BEHIND = 100
 
