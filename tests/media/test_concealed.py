@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import random
 import signal
 import sys
@@ -17,6 +16,7 @@ from sample_media import flip_bits, make_clip, run_ffmpeg, write_list
 
 import hcep.packet_errors
 from hcep.container import MachineFault
+from hcep.datasets.boxes import Track
 from hcep.datasets.build import build_manifest
 from hcep.datasets.check import check_release
 from hcep.datasets.manifest_file import Clip
@@ -104,13 +104,12 @@ def test_what_is_behind_the_last_frame_taken_does_not_count(release):
     assert told(release.root / "spoilt.mov", (0, 5.9), frames=2)[0][0] == errors_in(2, "picture")
 
 
-def test_frames_cut_by_boxes_are_counted_too(release, tmp_path):
-    boxes = [f"x,{number},20,20,60,60" for number in range(60)]
-    (tmp_path / "boxes.csv").write_text("\n".join(["clip,frame,x,y,width,height", *boxes]) + "\n")
-    os.link(release.root / "spoilt.mov", tmp_path / "a.mov")
-    write_list(tmp_path / "clips.tsv", [{"clip": "x", "video": "a.mov", "label": "l", "text": ""}])
-    build_manifest("manifest", tmp_path, "d", {"faces": "boxes", "boxes": "boxes.csv"}, tmp_path / "manifest.tsv")
-    decode_frames(tmp_path / "manifest.tsv", tmp_path, SHARD, tmp_path / f"{SHARD}.h5", frames=60, size=32)
+def test_frames_cut_by_boxes_are_counted_too(release):
+    boxes = Track(np.arange(60), [(20, 20, 60, 60)] * 60, list(range(2, 62)))
+    clips = [Clip("a", start=0, end=1, faces="boxes.csv"), Clip("b", faces="boxes.csv")]
+    tracks = {"a": boxes, "b": boxes}
+    rows = dict(read_video(release.root / "spoilt.mov", clips, [0, 1], 60, 32, "time", DEFAULT, tracks))
+    assert [rows[number].reason for number in (0, 1)] == ["", errors_in(3, "picture")]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +208,7 @@ def test_table_log_check_and_page_tell_of_them(tables):
     assert (rows["spoilt"]["frames"], rows["spoilt"]["audio"], rows["spoilt"]["flags"]) == ("note", "note", "")
     assert "0 with a modality that failed, 0 with silent sound, 1 with concealed errors" in log
     faults = check_release("manifest", root, "d", {}, qc=qc).faults
-    assert [(fault.what, fault.count) for fault in faults] == [
+    assert [(fault.what, fault.cases) for fault in faults] == [
         ("clips with errors that ffmpeg concealed in decoding them", 1)
     ]
     write_qc_page([qc], qc.with_name("qc.html"))
