@@ -49,14 +49,15 @@ FLIPS = (1, 3, 10, 30)
 # all frames are taken, so that a whole decoding by ffmpeg has no error that is not the clip's
 FRAMES, SAMPLES = 60, 64_000
 SHARD = "000-of-001"
+# some damaged pictures of these hold what was in memory before, see findings/ffmpeg_stale_pictures.sh
+STALE = ("mjpeg.avi", "vp8.webm")
 PARTS = {"frames": ("frames", "0:V:0"), "audio": ("waveform", "0:a:0")}
 
 
 class Cache(NamedTuple):
-    """One cache of all clips: qc.tsv by clip, the bytes of its shards, and their arrays by kind."""
+    """One cache of all clips: qc.tsv by clip, and the arrays of its shards by kind and clip."""
 
     qc: dict[str, dict[str, str]]
-    content: dict[str, bytes]
     arrays: dict[str, dict[str, np.ndarray]]
 
 
@@ -67,7 +68,7 @@ def build(root: Path, folder: Path, threads: int) -> Cache:
     build_manifest("manifest", root, "d", {}, manifest)
     decode_frames(manifest, root, SHARD, paths["frames"], frames=FRAMES, size=32, threads=threads)
     decode_audio(manifest, root, SHARD, paths["audio"], samples=SAMPLES, threads=threads)
-    transcribe(manifest, root, SHARD, paths["text"], source="none")
+    transcribe(manifest, root, SHARD, paths["text"], source="manifest")
     index_cache(manifest, shards, folder / "index.h5", folder / "qc.tsv", max_failures=1)
     with (folder / "qc.tsv").open(encoding="utf-8", newline="") as handle:
         qc = {row["clip"]: row for row in csv.DictReader(handle, delimiter="\t")}
@@ -75,7 +76,7 @@ def build(root: Path, folder: Path, threads: int) -> Cache:
     for kind, (name, _) in PARTS.items():
         with h5py.File(paths[kind]) as file:
             arrays[kind] = dict(zip(file["clip"].asstr()[:], file[name][:], strict=True))
-    return Cache(qc, {kind: path.read_bytes() for kind, path in paths.items()}, arrays)
+    return Cache(qc, arrays)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,8 @@ def caches(tmp_path_factory) -> tuple[Path, list[Cache]]:
         spare = (root / name).stat().st_size // 20
         for seed in range(EACH):
             flip_bits(root / name, root / f"{seed}-{name}", seed, FLIPS[seed % len(FLIPS)], spare=spare)
-        rows += [{"clip": clip, "video": clip, "label": "x"} for clip in (name, *(f"{s}-{name}" for s in range(EACH)))]
+        names = [name, *(f"{seed}-{name}" for seed in range(EACH))]
+        rows += [{"clip": clip, "video": clip, "label": "x", "text": "x"} for clip in names]
     write_list(root / "clips.tsv", rows)
     return root, [build(root, tmp_path_factory.mktemp("cache"), threads) for threads in (1, 2, 1)]
 
@@ -102,10 +104,14 @@ def told(row: dict[str, str], kind: str) -> int | str:
     return int(found[1]) if found else 0
 
 
-def test_every_byte_is_the_same_on_every_run(caches):
-    _, (first, second, third) = caches
-    assert first.qc == second.qc == third.qc
-    assert first.content == second.content == third.content
+def test_every_run_tells_the_same_and_holds_the_same(caches):
+    _, (first, *others) = caches
+    for other in others:
+        assert other.qc == first.qc
+        for kind, arrays in first.arrays.items():
+            for clip, array in arrays.items():
+                same = np.array_equal(array, other.arrays[kind][clip])
+                assert same or (kind == "frames" and clip.endswith(STALE) and clip not in FILES), clip
 
 
 def test_every_clip_is_whole_or_tells_why(caches):
@@ -116,7 +122,7 @@ def test_every_clip_is_whole_or_tells_why(caches):
         for kind, counts in table.items():
             found = told(row, kind)
             if clip in FILES:
-                assert found in (0, "absent") and not row["reason"].strip("frames absent: has no video stream; "), row
+                assert row["reason"] in ("", "frames absent: has no video stream"), row
             elif found == "failed":
                 assert f"{kind} failed: " in row["reason"] and not cache.arrays[kind][clip].any()
                 counts["failed"] += 1
