@@ -1,7 +1,7 @@
 """A program that decodes one stream of a media file and writes in which packets FFmpeg's libraries report errors.
 
-It decodes content of unknown origin in its own process. So it is never imported, but runs as a child under limits
-(`hcep.packet_errors`); it needs nothing but PyAV.
+It decodes content of unknown origin in its own process, so it runs as a child under limits (`hcep.packet_errors`), by
+the path of this file; it needs nothing but PyAV.
 
 Usage: python list_errors.py '{"path": ..., "kind": "video" or "audio", "number": n, "end": seconds, "options": {...}}'
 """

@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hcep import list_errors
 from hcep.concealed import concealed_note, uncounted_note
 from hcep.container import MachineFault, MediaError
 from hcep.decoder import Limits, blame, run_child
 from hcep.probe import FORMATS, MAX_PIXELS, PROTOCOLS
 
-PROGRAM = Path(__file__).with_name("list_errors.py")
+PROGRAM = Path(list_errors.__file__)
 
 
 class PacketErrors(NamedTuple):
