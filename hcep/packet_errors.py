@@ -39,7 +39,7 @@ class PacketErrors(NamedTuple):
     opening: int = 0
     fault: str = ""
 
-    def count(self, first: float, last: float) -> int:
+    def between(self, first: float, last: float) -> int:
         """Errors that can bear on what is shown from `first` to `last` seconds: since the key frame before `first`."""
         begins = np.flatnonzero(self.keys & (self.times <= first))
         ends = np.flatnonzero(self.times <= last)
@@ -54,7 +54,7 @@ class PacketErrors(NamedTuple):
         """What is to be told of a clip, whose `part` is picture or sound; '' where there is nothing."""
         if self.fault:
             return uncounted_note(part, self.fault)
-        return concealed_note(self.count(first, last), part)
+        return concealed_note(self.between(first, last), part)
 
 
 def packet_errors(path: Path, kind: str, number: int, *, end: float, limits: Limits) -> PacketErrors:
