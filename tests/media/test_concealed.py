@@ -28,16 +28,8 @@ from hcep.media.index import index_cache
 from hcep.media.transcribe import transcribe
 from hcep.packet_errors import PacketErrors, packet_errors
 
-SOURCES = (
-    "-f",
-    "lavfi",
-    "-i",
-    "testsrc2=s=160x120:r=10:d=6",
-    "-f",
-    "lavfi",
-    "-i",
-    "anoisesrc=r=44100:d=6:a=0.3:seed=1",
-)
+SOUND = "anoisesrc=r=44100:d=6:a=0.3:seed=1"
+SOURCES = ("-f", "lavfi", "-i", "testsrc2=s=160x120:r=10:d=6", "-f", "lavfi", "-i", SOUND)
 # MPEG-4 and ALAC tell of every packet that holds noise; a key frame each second
 CODED = ("-c:v", "mpeg4", "-g", "10", "-c:a", "alac")
 # packet -> its time is a tenth of it
