@@ -55,6 +55,18 @@ class Decoded(NamedTuple):
     base: float
     said: bytes
 
+    @property
+    def erred(self) -> bool:
+        """Whether an error was reported all the same, or something that may be one."""
+        return bool(_errors(self.said))
+
+
+class Taken(NamedTuple):
+    """Frames, uint8 (n, S, S, 3), RGB, and whether an error was reported all the same, behind the last one maybe."""
+
+    frames: np.ndarray
+    erred: bool
+
 
 @functools.cache
 def _answer(executable: str, question: str) -> str:
@@ -136,12 +148,16 @@ def _memory_file() -> IO[bytes]:
     return tempfile.TemporaryFile(buffering=0)
 
 
-def _first_line(stderr: bytes) -> str:
-    """First error line of ffmpeg without addresses and paths, which differ from run to run."""
+def _errors(stderr: bytes) -> list[str]:
+    """Lines of ffmpeg that tell of errors."""
     lines = stderr.decode("utf-8", "replace").strip().splitlines()
     # that the sound's decoder is shut out is no error
-    lines = [line for line in lines if not re.search(r"not on whitelist|Last message repeated", line)]
-    line = re.sub(r"\[[^\]]*@ 0x[0-9a-f]+\]\s*", "", (lines or ["failed without a message"])[0])
+    return [line for line in lines if not re.search(r"not on whitelist|Last message repeated", line)]
+
+
+def _first_line(stderr: bytes) -> str:
+    """First error line of ffmpeg without addresses and paths, which differ from run to run."""
+    line = re.sub(r"\[[^\]]*@ 0x[0-9a-f]+\]\s*", "", (_errors(stderr) or ["failed without a message"])[0])
     return re.sub(r"file:\S+", "file", line)[:200]
 
 
@@ -247,7 +263,7 @@ def read_frames(
     box: Box | None = None,
     boxes: Sequence[Box] = (),
     limits: Limits = DEFAULT,
-) -> np.ndarray:
+) -> Taken:
     """Decode chosen frames in one pass, the short side resized to `size` (bicubic), then cropped at the centre.
 
     Parameters
@@ -269,7 +285,7 @@ def read_frames(
 
     Returns
     -------
-    ndarray of uint8, shape (len(indices), S, S, 3), RGB
+    Taken
 
     Raises
     ------
@@ -304,7 +320,8 @@ def read_frames(
     if (taken.times != ticks).any():
         why = "time stamps are missing, or two frames have the same one"
         raise OtherFrames(f"gave other frames than those asked for: {why}", file=path)
-    return np.frombuffer(taken.content, dtype=np.uint8).reshape(len(ticks), size, size, 3)
+    frames = np.frombuffer(taken.content, dtype=np.uint8).reshape(len(ticks), size, size, 3)
+    return Taken(frames, taken.erred)
 
 
 def frame_ticks(path: str | Path, media: Probe, *, limits: Limits = DEFAULT) -> np.ndarray:
@@ -326,7 +343,7 @@ def frame_ticks(path: str | Path, media: Probe, *, limits: Limits = DEFAULT) -> 
 
 def read_track(
     path: str | Path, media: Probe, track: int, *, channels: int, seconds: float, limits: Limits
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
     """Decode one stream of sound to 16 kHz, as the pieces that come out of the decoder.
 
     Parameters
@@ -342,9 +359,9 @@ def read_track(
 
     Returns
     -------
-    ndarray of int16 (samples, channels), ndarray of int64 (pieces,) and ndarray of int64 (pieces,)
+    ndarray of int16 (samples, channels), ndarray of int64 (pieces,), ndarray of int64 (pieces,) and bool
         All pieces behind each other; the time of each by the file's time stamps, in samples of 16 kHz from the start of
-        the file, and its length in samples.
+        the file, and its length in samples; whether an error was reported all the same.
 
     Raises
     ------
@@ -356,7 +373,7 @@ def read_track(
     found = _run(path, command, {SECONDS: f"{media.start + seconds:.6f}"}, limits)
     samples = np.frombuffer(found.content, dtype="<i2", count=len(found.content) // 2).reshape(-1, channels)
     starts = np.rint((found.times * found.base - media.start) * RATE).astype(np.int64)
-    return samples, starts, found.sizes // (2 * channels)
+    return samples, starts, found.sizes // (2 * channels), found.erred
 
 
 def all_finite(path: str | Path, media: Probe, track: int, *, seconds: float, limits: Limits) -> bool:

@@ -17,6 +17,7 @@ import soundfile
 from hcep.container import MediaError, ends_early, truncated
 from hcep.decoder import DEFAULT, Limits
 from hcep.ffmpeg import RATE, all_finite, read_track
+from hcep.packet_errors import PacketErrors, packet_errors
 from hcep.probe import Probe, Track
 
 MAX_SECONDS = 2 * 3600
@@ -46,10 +47,14 @@ BEYOND = 0.05
 
 
 class Sound(NamedTuple):
-    """int16 samples ``(n,)`` at 16 kHz from the start of the file, and what one should know of them."""
+    """int16 samples ``(n,)`` at 16 kHz from the start of the file, and what one should know of them.
+
+    `errors` tells where ffmpeg reported any in decoding them, None where it reported none.
+    """
 
     samples: np.ndarray
     notes: tuple[str, ...] = ()
+    errors: PacketErrors | None = None
 
 
 def is_silent(samples: np.ndarray) -> bool:
@@ -118,18 +123,18 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, limits:
         raise MediaError(f"claims {track.end:.0f} s of sound, above the limit", file=path)
     limit = MAX_SECONDS if seconds is None else min(seconds, MAX_SECONDS)
 
-    def decoded(count: int) -> tuple[np.ndarray, float]:
-        """The sound in `count` channels ``(n, count)``, and the seconds of gaps in it."""
+    def decoded(count: int) -> tuple[np.ndarray, float, bool]:
+        """The sound in `count` channels ``(n, count)``, the seconds of gaps in it, and whether there were errors."""
         pieces = read_track(path, media, track.number, channels=count, seconds=limit + BEYOND, limits=limits)
-        samples, starts, lengths = pieces
+        samples, starts, lengths, erred = pieces
         if media.container in UNTIMED:
             starts = np.cumsum(lengths) - lengths
         placed, missing = _place(path, samples, starts, lengths)
-        return placed[: round(limit * RATE)], missing
+        return placed[: round(limit * RATE)], missing, erred
 
     simple = media.container in PLAIN and not media.has_video and track.channels <= 2
     plain = _read_plain(path, limit) if simple else None
-    mixed, gap = decoded(1) if plain is None else (_mixed(plain), 0.0)
+    mixed, gap, erred = decoded(1) if plain is None else (_mixed(plain), 0.0, False)
     unseen = track.floating and plain is None
     if unseen and not all_finite(path, media, track.number, seconds=limit + BEYOND, limits=limits):
         raise MediaError(ODD, file=path)
@@ -153,7 +158,9 @@ def _read(path: Path, media: Probe, track: Track, seconds: float | None, limits:
     end = round(track.end * RATE) if np.isfinite(track.end) else 0
     if 0 < end < len(mono) <= end + PADDING:
         mono = mono[:end]
-    return Sound(mono, tuple(notes))
+    finish = media.start + limit
+    errors = packet_errors(path, "audio", track.number, end=finish, limits=limits) if erred else None
+    return Sound(mono, tuple(notes), errors)
 
 
 def _loudness(samples: np.ndarray) -> float:

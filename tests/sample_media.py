@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import random
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+import hcep.ffmpeg
 from hcep.ffmpeg import ffmpeg_executable
 from hcep.probe import probe
 from hcep.sound import Sound, read_audio
@@ -58,6 +61,20 @@ def make_still(path: Path, picture: np.ndarray, *options: str) -> Path:
     coded = options or ("-c:v", "ffv1", "-pix_fmt", "bgr0")
     run_ffmpeg("-loop", "1", "-i", path.with_suffix(".png"), "-t", "1", *coded, path)
     return path
+
+
+def read_frames(*arguments: Any, **options: Any) -> np.ndarray:
+    """The frames that `hcep.ffmpeg.read_frames` takes."""
+    return hcep.ffmpeg.read_frames(*arguments, **options).frames
+
+
+def flip_bits(source: Path, target: Path, seed: int, bits: int, *, spare: int = 0) -> Path:
+    """Write a file with `bits` random bits of it flipped, none of them in its first `spare` bytes."""
+    chance, content = random.Random(f"{source.name} {seed}"), bytearray(source.read_bytes())
+    for _ in range(bits):
+        content[chance.randrange(spare, len(content))] ^= 1 << chance.randrange(8)
+    target.write_bytes(content)
+    return target
 
 
 def heard(path: Path, **options: float) -> Sound:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from hcep import registry
+from hcep.concealed import has_concealed
 from hcep.container import MediaError
 from hcep.datasets.bad_rows import BadTable
 from hcep.datasets.build import require_root
@@ -238,6 +239,8 @@ def _decoded_faults(qc: Path) -> Iterator[Fault]:
             flagged[f"clips that decoding flagged {flag}"].append(cells["clip"])
         if "clip note: " in cells["reason"]:
             flagged["clips with a note on the lengths of their parts"].append(cells["clip"])
+        if has_concealed(cells["reason"]):
+            flagged["clips with errors that ffmpeg concealed in decoding them"].append(cells["clip"])
     for what, names in sorted(flagged.items()):
         yield from warning(what, names, f"see {qc}")
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hcep.concealed import has_concealed
 from hcep.figures.page import html_page, html_table, html_text
 from hcep.figures.run_files import read_rows
 from hcep.files import write_text
@@ -39,12 +40,14 @@ def write_qc_page(qc: Sequence[Path], output: str | Path, *, title: str = "Quali
     failed = [row for row in rows if _has(row, "failed")]
     # a part that the release lacks may be absent in every row, so absent parts are counted and not listed
     listed = failed + [row for row in rows if _has(row, "note") and not _has(row, "failed")]
+    concealed = sum(has_concealed(row["reason"]) for row in rows)
     datasets = ", ".join(sorted({row["dataset"] for row in rows}))
     parts = [
         f"<h1>{html_text(title)}</h1>",
         f"<p>Dataset: {html_text(datasets)}. {len(rows)} clips, {len(failed)} with a part that failed "
         f"({100 * len(failed) / len(rows):.2f} %). No clip is dropped: what one lacks is flagged and stands as zeros "
         "in the cache.</p>",
+        f"<p>ffmpeg concealed errors in {concealed} clips, see Reasons: look at them.</p>" if concealed else "",
         "<h2>Parts</h2>",
         "<p>ok: read; note: used, with something to know; absent: the release has none; failed: there, but not "
         "readable.</p>",

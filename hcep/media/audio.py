@@ -106,14 +106,16 @@ def read_sound(path: Path, clips: Sequence[Clip], positions: list[int], *, longe
     ends = [end for _, end in spans if end is not None]
     seconds = max(ends) / RATE if len(ends) == len(spans) else None
     each = limits._replace(seconds=limits.seconds * len(positions))
-    sound, notes = read_audio(path, media, seconds=seconds, limits=each)
+    sound, notes, errors = read_audio(path, media, seconds=seconds, limits=each)
     rows: Rows = []
     held = len(sound) / RATE
     for position, (first, stop) in zip(positions, spans, strict=True):
         part, end = sound[first:stop], clips[position].end
         late = longest is None and end is not None and end > held + 1.0
         note = f"the segment ends at {end:g} s, the sound at {held:.2f} s" if late else ""
-        row = Row(part, noted(*notes, note), seconds=len(part) / RATE)
+        place = media.start + first / RATE
+        concealed = errors.note(place, place + (len(part) - 1) / RATE, "sound") if errors is not None else ""
+        row = Row(part, noted(*notes, note, concealed), seconds=len(part) / RATE)
         if not len(part):
             row = Row(None, f"failed: the segment starts at {first / RATE:g} s, the sound ends at {held:.2f} s")
         rows.append((position, row))

@@ -20,6 +20,7 @@ from hcep.ffmpeg import OtherFrames, ffmpeg_version, frame_ticks, read_frames
 from hcep.media.faces import read_faces
 from hcep.media.shards import Row, clips_of_shard, noted, write_shard
 from hcep.media.sources import Rows, read_sources
+from hcep.packet_errors import packet_errors
 from hcep.probe import Probe, probe
 from hcep.progress import progress
 
@@ -175,6 +176,8 @@ def _read_all(
     path: Path, media: Probe, clips: Mapping[int, Clip], frames: int, size: int, sampling: Sampling, limits: Limits
 ) -> Rows:
     rows: Rows = []
+    taken: list[tuple[int, Choice, np.ndarray]] = []
+    erred = False
     plans: dict[str, list[tuple[int, Choice]]] = {}
     for position, clip in clips.items():
         try:
@@ -189,13 +192,26 @@ def _read_all(
         for part in (plan[first : first + together] for first in range(0, len(plan), together)):
             needed = np.unique(np.concatenate([choice.positions for _, choice in part]))
             each = limits._replace(seconds=limits.seconds * len(part))
-            taken = read_frames(path, media, needed.tolist(), size=size, box=parse_box(box), limits=each)
+            found = read_frames(path, media, needed.tolist(), size=size, box=parse_box(box), limits=each)
+            erred = erred or found.erred
             for position, choice in part:
                 # one clip alone, no frame twice: what was taken is the row
                 same = len(choice.positions) == len(needed)
-                value = taken if same else taken[np.searchsorted(needed, choice.positions)]
-                rows.append((position, Row(value, noted(media.remark, choice.note), seconds=choice.seconds)))
+                value = found.frames if same else found.frames[np.searchsorted(needed, choice.positions)]
+                taken.append((position, choice, value))
+    notes = _concealed(path, media, [choice for _, choice, _ in taken], limits) if erred else [""] * len(taken)
+    for (position, choice, value), note in zip(taken, notes, strict=True):
+        rows.append((position, Row(value, noted(media.remark, choice.note, note), seconds=choice.seconds)))
     return rows
+
+
+def _concealed(path: Path, media: Probe, choices: Sequence[Choice], limits: Limits) -> list[str]:
+    """A note for each clip of one video on the errors that ffmpeg concealed in the frames that were taken."""
+    # where packets are in the file's own clock
+    spans = media.ticks[np.array([(c.positions[0], c.positions[-1]) for c in choices])] * float(media.time_base)
+    each = limits._replace(seconds=limits.seconds * len(choices))
+    errors = packet_errors(path, "video", 0, end=float(spans.max()), limits=each)
+    return [errors.note(first, last, "picture") for first, last in spans.tolist()]
 
 
 def _read_boxed(
@@ -225,15 +241,16 @@ def _read_boxed(
         try:
             for box in boxes:
                 _check_box(",".join(map(str, box)), media)
-            taken = read_frames(path, media, needed.tolist(), size=size, boxes=boxes, limits=limits)
+            taken, erred = read_frames(path, media, needed.tolist(), size=size, boxes=boxes, limits=limits)
         except MediaError as error:
             # ffmpeg says so of a box outside the picture where the video may be a rotated one
             raise MediaError(f"{error.reason} (boxes of {clip.faces}, row {rows})") from error
     except MediaError as error:
         return Row(None, f"failed: {error.reason}")
     note = f"a frame is cut by a face box of {far:.1f} s before or after it" if far > FAR else ""
+    (concealed,) = _concealed(path, media, [choice], limits) if erred else [""]
     value = taken[np.searchsorted(needed, choice.positions)]
-    return Row(value, noted(media.remark, choice.note, note), seconds=choice.seconds)
+    return Row(value, noted(media.remark, choice.note, note, concealed), seconds=choice.seconds)
 
 
 def choose_frames(

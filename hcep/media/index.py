@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import h5py
 
+from hcep.concealed import has_concealed
 from hcep.datasets.manifest_file import FACES, Clip, join_flags, lengths_differ, read_manifest
 from hcep.errors import HcepError
 from hcep.files import atomic_path, digest, remake, write_table
@@ -73,7 +74,9 @@ def index_cache(
     columns = (*QC_COLUMNS, FACES) if any(clip.faces for clip in clips) else QC_COLUMNS
     failed = [row for row in rows if "failed" in [row[kind] for kind in ARRAYS]]
     silent = sum(SILENT in row["flags"].split(";") for row in rows)
+    concealed = sum(has_concealed(row["reason"]) for row in rows)
     counts = f"{len(rows)} clips, {len(failed)} with a modality that failed, {silent} with silent sound"
+    counts += f", {concealed} with concealed errors" if concealed else ""
     print(f"index_cache: {counts}", file=sys.stderr)
     for (kind, shard), note in odd.items():
         remedy = "delete the shards of all versions but one and run again: what decodes differs by milliseconds"

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from sample_media import run_ffmpeg
+from sample_media import read_frames, run_ffmpeg
 
 from hcep.config.entries import Dataset
 from hcep.datasets.build import build_manifest
 from hcep.datasets.check import check_release, report_text
 from hcep.datasets.corpus import FACELESS
-from hcep.ffmpeg import read_frames
 from hcep.media.audio import decode_audio
 from hcep.media.frames import decode_frames
 from hcep.media.index import index_cache

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from sample_media import grey_numbers, make_clip, run_ffmpeg
+from sample_media import grey_numbers, make_clip, read_frames, run_ffmpeg
 
 from hcep.container import MachineFault, MediaError, check_file
 from hcep.datasets.manifest_file import Clip, write_manifest
 from hcep.decoder import DEFAULT, GIB, Limits, run_child
 from hcep.errors import HcepError
-from hcep.ffmpeg import ffmpeg_executable, read_frames
+from hcep.ffmpeg import ffmpeg_executable
 from hcep.media.frames import decode_frames
 from hcep.media.shards import verify_shard
 from hcep.probe import probe

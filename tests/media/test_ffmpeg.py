@@ -9,12 +9,12 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from sample_media import grey_numbers, make_clip, make_still, run_ffmpeg
+from sample_media import grey_numbers, make_clip, make_still, read_frames, run_ffmpeg
 
 from hcep.container import MediaError
 from hcep.decoder import Limits
 from hcep.errors import HcepError
-from hcep.ffmpeg import ffmpeg_executable, frame_ticks, read_frames
+from hcep.ffmpeg import ffmpeg_executable, frame_ticks
 from hcep.probe import probe
 from hcep.sound import read_audio
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 from av.container import InputContainer
 from PIL import Image
-from sample_media import grey_numbers, make_clip, run_ffmpeg, write_list
+from sample_media import grey_numbers, make_clip, read_frames, run_ffmpeg, write_list
 
 import hcep.demux
 from hcep.container import MediaError
 from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import read_manifest
 from hcep.decoder import Limits
-from hcep.ffmpeg import ffmpeg_executable, read_frames
+from hcep.ffmpeg import ffmpeg_executable
 from hcep.media.audio import decode_audio
 from hcep.media.frames import decode_frames
 from hcep.media.index import index_cache

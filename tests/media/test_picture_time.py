@@ -153,7 +153,7 @@ def test_a_clock_that_does_not_begin_at_zero(tmp_path, name, told):
         untold(path)
     whole, part = rows(path, clip(), clip(1.0, 2.0), frames=4)
     assert numbers(whole, 5) == centres(0, 30, 4) and numbers(part, 5) == centres(10, 10, 4)
-    samples, _ = read_audio(path, probe(path, picture=False))
+    samples, _, _ = read_audio(path, probe(path, picture=False))
     assert len(samples) == pytest.approx(48_000, abs=1600)
 
 
@@ -253,7 +253,7 @@ def test_containers_that_tell_little(tmp_path, name, options):
     path = make_clip(tmp_path / name, options=options)
     (row,) = rows(path, clip(0.5, 1.5), frames=4)
     assert numbers(row, 7) == [6, 8, 11, 13] and row.reason == ""
-    samples, notes = read_audio(path, probe(path, picture=False))
+    samples, notes, _ = read_audio(path, probe(path, picture=False))
     assert len(samples) == pytest.approx(32_000, abs=1000) and np.abs(samples).max() > 2000 and notes == ()
 
 

@@ -81,7 +81,7 @@ def test_a_long_gap_is_told(tmp_path):
     whole = beeps(tmp_path / "a.mkv", "-c:a", "pcm_s16le")
     keep = "aselect='not(between(t,2.3,4.4))'"
     run_ffmpeg("-i", whole, "-af", f"asetnsamples=480,{keep}", "-c:a", "pcm_s16le", tmp_path / "b.mkv")
-    samples, notes = heard(tmp_path / "b.mkv")
+    samples, notes, _ = heard(tmp_path / "b.mkv")
     assert onsets(samples) == pytest.approx([0, 1, 2, 5, 6, 7], abs=0.02)
     told = re.fullmatch(r"(\d\.\d\d) s of sound are missing in the middle and filled with zeros", notes[0])
     assert len(notes) == 1 and float(told[1]) == pytest.approx(2.1, abs=0.03)
@@ -98,7 +98,7 @@ def test_clocks_that_jump_ahead_leave_a_gap(tmp_path):
     first = tone(tmp_path / "1.ts", 400, 3, 44100, "-c:a", "aac")
     second = tone(tmp_path / "2.ts", 800, 3, 44100, "-c:a", "aac", "-output_ts_offset", "10")
     (tmp_path / "joined.ts").write_bytes(first.read_bytes() + second.read_bytes())
-    samples, notes = heard(tmp_path / "joined.ts")
+    samples, notes, _ = heard(tmp_path / "joined.ts")
     assert pitch(samples, 2) == 400 and pitch(samples, 11) == 800 and not samples[5 * RATE : 9 * RATE].any()
     assert "are missing in the middle" in notes[0]
 
@@ -169,14 +169,14 @@ MUTE = "anullsrc=r=48000:cl=mono:d=2"
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
 def test_of_several_tracks_the_one_of_players_is_read(tmp_path, name):
     options = ("-c:a", "aac", "-disposition:a:0", "0", "-disposition:a:1", "default")
-    samples, notes = heard(two_tracks(tmp_path / name, TONE.format(400), TONE.format(800), *options))
+    samples, notes, _ = heard(two_tracks(tmp_path / name, TONE.format(400), TONE.format(800), *options))
     assert pitch(samples, 1) == 800 and notes == ("track 2 of 2 is read, the default one",)
     plain = tmp_path / f"plain{name}"
-    samples, notes = heard(two_tracks(plain, TONE.format(400), TONE.format(800), "-c:a", "aac"))
+    samples, notes, _ = heard(two_tracks(plain, TONE.format(400), TONE.format(800), "-c:a", "aac"))
     assert pitch(samples, 1) == 400 and notes[0].startswith("track 1 of 2 is read")
-    samples, notes = heard(two_tracks(tmp_path / f"mute{name}", MUTE, TONE.format(800), "-c:a", "aac"))
+    samples, notes, _ = heard(two_tracks(tmp_path / f"mute{name}", MUTE, TONE.format(800), "-c:a", "aac"))
     assert pitch(samples, 1) == 800 and notes == ("track 2 of 2 is read, the first that sounds",)
-    samples, notes = heard(two_tracks(tmp_path / f"both{name}", MUTE, MUTE, "-c:a", "aac"))
+    samples, notes, _ = heard(two_tracks(tmp_path / f"both{name}", MUTE, MUTE, "-c:a", "aac"))
     assert is_silent(samples) and notes[0].startswith("track 1 of 2 is read")
 
 
@@ -184,7 +184,7 @@ def test_of_several_tracks_the_one_of_players_is_read(tmp_path, name):
 def test_channels_that_cancel_each_other(tmp_path, name):
     both = "aevalsrc='0.4*sin(2*PI*400*t)|-0.4*sin(2*PI*400*t):s=48000:d=2'"
     run_ffmpeg("-f", "lavfi", "-i", both, tmp_path / name)
-    samples, notes = heard(tmp_path / name)
+    samples, notes, _ = heard(tmp_path / name)
     assert pitch(samples, 1) == 400 and np.abs(samples).max() > 10_000
     assert "the channels cancel each other, channel" in notes[0]
     quiet = "aevalsrc='0.0005*sin(2*PI*400*t)|0.0005*sin(2*PI*300*t):s=48000:d=2'"
@@ -194,7 +194,7 @@ def test_channels_that_cancel_each_other(tmp_path, name):
 
 def test_one_loud_channel_is_not_taken_for_a_cancelled_pair(tmp_path):
     run_ffmpeg("-f", "lavfi", "-i", "aevalsrc='0.4*sin(2*PI*400*t)|0:s=48000:d=2'", tmp_path / "a.wav")
-    samples, notes = heard(tmp_path / "a.wav")
+    samples, notes, _ = heard(tmp_path / "a.wav")
     assert notes == () and np.abs(samples).max() == pytest.approx(0.2 * 32768, rel=0.02)
 
 
@@ -258,9 +258,9 @@ def test_padding_of_the_encoder_is_cut(tmp_path, monkeypatch):
     read = hcep.sound.read_track
 
     def padded(*arguments, **options):
-        samples, starts, lengths = read(*arguments, **options)
+        samples, starts, lengths, erred = read(*arguments, **options)
         more = np.full((347, samples.shape[1]), 9, np.int16)
-        return np.concatenate([samples, more]), np.append(starts, 16_000), np.append(lengths, 347)
+        return np.concatenate([samples, more]), np.append(starts, 16_000), np.append(lengths, 347), erred
 
     monkeypatch.setattr(hcep.sound, "read_track", padded)
     assert len(heard(path).samples) == 16_000
