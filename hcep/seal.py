@@ -6,6 +6,7 @@ A changed number, a flipped bit or half a file is then an error that names the f
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import h5py
 import numpy as np
 
 from hcep.errors import HcepError
-from hcep.files import remake, write_json
+from hcep.files import atomic_path, remake, write_json, writing
 
 SEAL = "seal"
 NO_SEAL = "has no digest of its content: an older version of hcep or another program wrote it"
@@ -41,6 +42,78 @@ def open_hdf5(path: Path, remedy: str = "", *, named: Path | None = None) -> Ite
         raise HcepError("may not be read", file=named, remedy="ask its owner for the right to read it") from error
     except DAMAGE as error:
         raise HcepError(f"is not a whole HDF5 file ({error})", file=named, remedy=remedy or remake(named)) from error
+
+
+class Sink(io.RawIOBase):
+    """A file that HDF5 writes into; after the first refusal of the system it takes the rest and keeps nothing of it.
+
+    HDF5 itself cannot give up a file that it cannot write whole: it would say so for each of its objects, also when the
+    process ends. `check`, and the end of the ``with``, tell what was refused.
+
+    Parameters
+    ----------
+    temporary : path
+        The file.
+    path : path
+        Its name in errors.
+    expected : int
+        Bytes that are to be written, as far as is known beforehand.
+    """
+
+    def __init__(self, temporary: Path, path: str | Path, expected: int = 0) -> None:
+        self._file = temporary.open("w+b", buffering=0)
+        self._path, self._size = path, expected
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise what kept the file from being written, an HcepError where the system refused it."""
+        if self._error is not None:
+            with writing(self._path, self._size):
+                raise self._error
+
+    def __exit__(self, *_: Any) -> None:
+        self._file.close()
+        self.check()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The place."""
+        return self._file.tell()
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what has been written."""
+        return self._file.readinto(buffer)
+
+    def write(self, content: Any) -> int:
+        """Write all of `content`, or note the error and take it for written."""
+        rest = memoryview(content)
+        length = rest.nbytes
+        self._size = max(self._size, self.tell() + length)
+        try:
+            while len(rest) and self._error is None:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._error = error
+        return length
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut or lengthen the file."""
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0
+
+
+@contextmanager
+def new_hdf5(path: str | Path) -> Iterator[h5py.File]:
+    """Write an HDF5 file atomically, sealed when it is complete."""
+    with atomic_path(path) as temporary, Sink(temporary, path) as sink, h5py.File(sink, "w") as file:
+        yield file
+        seal_file(file)
 
 
 def seal_file(file: h5py.File, leave: Sequence[str] = ()) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ import xxhash
 from hcep.datasets.manifest_file import Clip, read_manifest
 from hcep.errors import HcepError
 from hcep.files import atomic_path, remake
-from hcep.seal import check_file, open_hdf5, seal_file
+from hcep.seal import Sink, check_file, open_hdf5, seal_file
 
 # kind of shard -> name of its main array, and the flag of a clip that lacks it
 ARRAYS = {"frames": "frames", "audio": "waveform", "text": "text"}
@@ -132,9 +133,11 @@ def write_shard(
     digests, flags, reasons, words, kinds = ([""] * count for _ in range(5))
     sums = np.zeros(count, np.uint64)
     columns = {name: np.zeros(count, dtype_of) for name, dtype_of in NUMBERS[kind].items()}
+    size = 0 if kind == "text" else count * math.prod(shape) * np.dtype(dtype).itemsize
+    # chunks on page boundaries are copied faster
+    aligned = {"alignment_threshold": PAGE, "alignment_interval": PAGE}
     with atomic_path(output) as temporary:
-        # chunks on page boundaries are copied faster
-        with h5py.File(temporary, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
+        with Sink(temporary, output, size) as sink, h5py.File(sink, "w", **aligned) as file:
             array = None
             if kind != "text":
                 chunks = (1, *shape) if count else None
@@ -152,6 +155,7 @@ def write_shard(
                 else:
                     _write_row(array, number, value, output)
                     sums[number] = row_sum(value)
+                sink.check()
                 flags[number] = ABSENT[kind] if row.value is None else row.flag
                 digests[number], reasons[number] = _digest(value), row.reason
             if "" in digests:
