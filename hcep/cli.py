@@ -62,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         if args.debug:
             raise
+        if _output_is_refused():
+            print(f"hcep {args.verb}: standard output cannot be written: {error.strerror}", file=sys.stderr)
+            return 1
         said = str(error) or type(error).__name__
         print(f"hcep {args.verb}: {said} (`hcep --debug {args.verb} ...` shows where)", file=sys.stderr)
         return 1
@@ -86,8 +89,22 @@ def _reader_has_left() -> bool:
     poll.register(STDOUT, 0)  # no event is asked for, since errors are reported in any case
     left = any(event & select.POLLERR for _, event in poll.poll(0))
     if left:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+        _drop_output()
     return left
+
+
+def _output_is_refused() -> bool:
+    """Whether what is left of our output cannot be written, as to a full disk; it is dropped then."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+        return True
+    return False
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
 
 
 if __name__ == "__main__":

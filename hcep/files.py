@@ -225,6 +225,18 @@ def atomic_folder(path: str | Path, size: int | None = None) -> Iterator[Path]:
             _remove(folder)
 
 
+def discard(path: Path) -> None:
+    """Remove a file, what killed processes left of it, and its folder unless another process is at work there."""
+    with suppress(FileNotFoundError):
+        _sweep(path)
+        path.unlink(missing_ok=True)
+        try:
+            path.parent.rmdir()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+
+
 def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
     """Write a file atomically, see `atomic_path`."""
     with atomic_path(path, len(content)) as temporary:

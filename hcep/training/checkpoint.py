@@ -22,6 +22,7 @@ from hcep.progress import say
 
 # of a resume state: this word, the digest of what follows in hexadecimal, a line end
 HEAD = b"hcep "
+STATE_FILE = "state.pt"
 PACKAGES = ("hcep", "torch", "open_clip_torch", "transformers", "numpy", "h5py")
 
 
