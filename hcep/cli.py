@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hcep.errors import HcepError
+from hcep.files import REFUSALS
 from hcep.stages import STAGES
 from hcep.verbs.options import add_stage, call
 
@@ -62,10 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         if args.debug:
             raise
-        if _output_is_refused():
-            print(f"hcep {args.verb}: standard output cannot be written: {error.strerror}", file=sys.stderr)
-            return 1
         said = str(error) or type(error).__name__
+        if error.errno in REFUSALS and error.filename is None:
+            # hcep names the files that it writes itself
+            said += ", on standard output or in the folder of temporary files (TMPDIR)"
+            _drop_output()
         print(f"hcep {args.verb}: {said} (`hcep --debug {args.verb} ...` shows where)", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -91,16 +93,6 @@ def _reader_has_left() -> bool:
     if left:
         _drop_output()
     return left
-
-
-def _output_is_refused() -> bool:
-    """Whether what is left of our output cannot be written, as to a full disk; it is dropped then."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _drop_output()
-        return True
-    return False
 
 
 def _drop_output() -> None:

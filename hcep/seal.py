@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +46,7 @@ def open_hdf5(path: Path, remedy: str = "", *, named: Path | None = None) -> Ite
 
 
 class Sink(io.RawIOBase):
-    """A file that HDF5 writes into; after the first refusal of the system it takes the rest and keeps nothing of it.
+    """A file that HDF5 writes into; after the first refusal of the system it goes on in memory, to be thrown away.
 
     HDF5 itself cannot give up a file that it cannot write whole: it would say so for each of its objects, also when the
     process ends. `check`, and the end of the ``with``, tell what was refused.
@@ -62,50 +63,67 @@ class Sink(io.RawIOBase):
 
     def __init__(self, temporary: Path, path: str | Path, expected: int = 0) -> None:
         self._file = temporary.open("w+b", buffering=0)
-        self._path, self._size = path, expected
-        self._error: OSError | None = None
+        self._path, self._expected = path, expected
+        self._place = self._end = 0
+        self._refused: OSError | None = None
+        self._kept: list[tuple[int, bytes]] = []
 
-    def check(self) -> None:
-        """Raise what kept the file from being written, an HcepError where the system refused it."""
-        if self._error is not None:
-            with writing(self._path, self._size):
-                raise self._error
-
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
+        self.close()
         self._file.close()
         self.check()
 
+    def check(self) -> None:
+        """Raise what kept the file from being written, an HcepError where the system refused it."""
+        if self._refused is not None:
+            with writing(self._path, max(self._expected, self._end)):
+                raise self._refused
+
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place."""
-        return self._file.seek(offset, whence)
+        """Go to a place, counted from the beginning or, where `whence` says so, from the end."""
+        self._place = offset + (self._end if whence == io.SEEK_END else 0)
+        return self._place
 
     def tell(self) -> int:
         """The place."""
-        return self._file.tell()
+        return self._place
 
-    def readinto(self, buffer: Any) -> int | None:
-        """Read what has been written."""
-        return self._file.readinto(buffer)
+    def readinto(self, buffer: Any) -> int:
+        """Read what has been written; zeros behind the end."""
+        view, at = memoryview(buffer).cast("B"), self._place
+        got = os.preadv(self._file.fileno(), [view], at)
+        view[got:] = bytes(len(view) - got)
+        for start, content in self._kept:
+            first, last = max(start, at), min(start + len(content), at + len(view))
+            if first < last:
+                view[first - at : last - at] = content[first - start : last - start]
+        self._place += len(view)
+        return len(view)
 
     def write(self, content: Any) -> int:
-        """Write all of `content`, or note the error and take it for written."""
-        rest = memoryview(content)
-        length = rest.nbytes
-        self._size = max(self._size, self.tell() + length)
+        """Write all of `content`."""
+        view, at = memoryview(content).cast("B"), self._place
+        self._place += len(view)
+        self._end = max(self._end, self._place)
+        done = 0
         try:
-            while len(rest) and self._error is None:
-                rest = rest[self._file.write(rest) :]
+            while done < len(view) and self._refused is None:
+                done += os.pwrite(self._file.fileno(), view[done:], at + done)
         except OSError as error:
-            self._error = error
-        return length
+            self._refused = error
+        if self._refused is not None:
+            self._kept.append((at, bytes(view)))
+        return len(view)
 
     def truncate(self, size: int | None = None) -> int:
         """Cut or lengthen the file."""
+        size = self._end = self._place if size is None else size
         try:
-            return self._file.truncate(size)
+            if self._refused is None:
+                self._file.truncate(size)
         except OSError as error:
-            self._error = self._error or error
-            return size or 0
+            self._refused = error
+        return size
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -219,15 +220,15 @@ def read_strings(file: h5py.File, name: str) -> list[str]:
     return [str(value) for value in file[name].asstr()[:]]
 
 
-def _rows(array: h5py.Dataset, path: Path, named: Path) -> Iterator[np.ndarray]:
+def _rows(array: h5py.Dataset, named: Path) -> Iterator[np.ndarray]:
     """Content of every row, read from its place in the file into one array that the next row overwrites."""
     row = np.empty(array.shape[1:], array.dtype)
-    with path.open("rb", buffering=0) as file:
-        for offset in chunk_offsets(array, named):
-            file.seek(offset)
-            if file.readinto(row.data) != row.nbytes:
-                raise HcepError("ends before its last clip", file=named, remedy=remake(named))
-            yield row
+    # the file that HDF5 has open: another process may have put a new one under its name
+    handle = array.file.id.get_vfd_handle()
+    for offset in chunk_offsets(array, named):
+        if os.preadv(handle, [row.data], offset) != row.nbytes:
+            raise HcepError("ends before its last clip", file=named, remedy=remake(named))
+        yield row
 
 
 def verify_shard(path: Path, kind: str, *, named: Path | None = None, written: Sequence[str] | None = None) -> Shard:
@@ -260,7 +261,7 @@ def verify_shard(path: Path, kind: str, *, named: Path | None = None, written: S
                 pairs = zip(read_strings(file, "text"), read_strings(file, "text_kind"), strict=True)
                 digests = [_digest(pair) for pair in pairs]
             else:
-                rows = _rows(file[ARRAYS[kind]], path, named)
+                rows = _rows(file[ARRAYS[kind]], named)
                 digests = []
                 for number, (row, wanted) in enumerate(zip(rows, file[SUMS][:].tolist(), strict=True)):
                     check_row(row, wanted, named, clips[number])
