@@ -316,7 +316,11 @@ def check_table(path: Path) -> None:
 
 
 def _differs(path: Path, beside: Path) -> bool:
-    return beside.is_file() and path.is_file() and beside.read_bytes().strip() != sha256_file(path).encode()
+    try:
+        wanted = beside.read_bytes().strip()
+    except FileNotFoundError:  # a table of people's own, or one that is just being replaced
+        return False
+    return path.is_file() and wanted != sha256_file(path).encode()
 
 
 def read_table(path: str | Path, *, delimiter: str = ",") -> list[dict[str, str]]:
