@@ -41,7 +41,9 @@ def kinds(clips: int) -> dict[str, Callable[[Path], None]]:
     return {
         "shard.h5": shard(clips),
         "model.safetensors": lambda path: save_checkpoint(path, weights, {"method": "hcep"}),
-        "state.pt": lambda path: save_state(path, {"method": weights, "momentum": {name: one + 1 for name, one in weights.items()}}),
+        "state.pt": lambda path: save_state(
+            path, {"method": weights, "momentum": {name: one + 1 for name, one in weights.items()}}
+        ),
         "summary.csv": lambda path: write_table(path, list(rows[0]), rows),
     }
 
