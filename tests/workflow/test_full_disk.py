@@ -7,6 +7,7 @@ import hashlib
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
@@ -27,15 +28,15 @@ def commands(workspace: Workspace) -> dict[str, list[str]]:
         command = line.partition(" 2> ")[0]
         verb, name = re.match(r"hcep (\w+)(?: --name (\w+))?", command).groups()
         found.setdefault(f"figure {name}" if verb == "figure" else verb, []).append(command)
-    return {name: found[name] for name in {*found} - LEFT_OUT}
+    return {name: some for name, some in found.items() if name not in LEFT_OUT}
 
 
 def run(workspace: Workspace, command: str) -> subprocess.CompletedProcess[str]:
     """A command of the workflow, in the shell that it is written for."""
-    quiet = {**workspace.environment(), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        ["bash", "-c", command], cwd=workspace.root, env=quiet, capture_output=True, text=True, timeout=300
-    )
+    # torch looks for a folder of its own, and first whether files for a moment can be written
+    quiet = {"PYTHONDONTWRITEBYTECODE": "1", "TORCHINDUCTOR_CACHE_DIR": str(workspace.path("cache"))}
+    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 300}
+    return subprocess.run(["bash", "-c", command], cwd=workspace.root, env=workspace.environment() | quiet, **options)
 
 
 def snapshot(root: Path) -> dict[str, str]:
@@ -106,8 +107,11 @@ def test_every_command_says_that_a_file_may_not_be_so_large_and_changes_nothing(
 
 def test_a_training_that_met_a_full_disk_goes_on_and_ends_with_the_same_weights(finished_once, small_disk):
     workspace = copy_workspace(finished_once, small_disk / "here")
-    (command,) = [one for some in commands(workspace).values() for one in some if f"/hcep/{RUN}/model.saf" in one][:1]
+    (command,) = (one for one in commands(workspace)["train"] if "--base hcep " in one)
+    assert '"epochs": 8' in command
+    command = command.replace('"epochs": 8', '"epochs": 60')  # long enough for what happens in between
     model = workspace.path(f"results/tiny/hcep/{RUN}/model.safetensors")
+    assert run(workspace, command).returncode == 0
     unbroken = load_file(model)
     model.unlink()
     job = subprocess.Popen(
@@ -123,7 +127,7 @@ def test_a_training_that_met_a_full_disk_goes_on_and_ends_with_the_same_weights(
     assert [path.name for path in workspace.path("work").glob("*/*")] == ["state.pt"] and not model.exists()
     filler.unlink()
     done = run(workspace, command)
-    assert done.returncode == 0 and re.search(r"goes on after epoch [1-7]\b", done.stderr), done.stderr
+    assert done.returncode == 0 and re.search(r"goes on after epoch [1-5]?[0-9]\b", done.stderr), done.stderr
     found = load_file(model)
     assert all((unbroken[name] == found[name]).all() for name in unbroken.keys() | found.keys())
     assert not list(workspace.path("work").glob("*"))
