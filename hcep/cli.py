@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hcep.errors import HcepError
+from hcep.files import REFUSALS
 from hcep.stages import STAGES
 from hcep.verbs.options import add_stage, call
 
@@ -63,6 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug:
             raise
         said = str(error) or type(error).__name__
+        if error.errno in REFUSALS and error.filename is None:
+            # hcep names the files that it writes itself
+            said += ", on standard output or in the folder of temporary files (TMPDIR)"
+            _drop_output()
         print(f"hcep {args.verb}: {said} (`hcep --debug {args.verb} ...` shows where)", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -86,8 +91,12 @@ def _reader_has_left() -> bool:
     poll.register(STDOUT, 0)  # no event is asked for, since errors are reported in any case
     left = any(event & select.POLLERR for _, event in poll.poll(0))
     if left:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+        _drop_output()
     return left
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def ffmpeg_version() -> str:
 def _run(path: Path, arguments: Sequence[str], values: Mapping[str, str], limits: Limits, heed: bool = True) -> Decoded:
     """Run ffmpeg and return what it wrote; `heed` where what it says is of errors alone."""
     # into files in memory: a pipe would cost a switch between the processes for every 64 KiB
-    with _memory_file() as written, _memory_file() as times, tempfile.TemporaryFile() as errors:
+    with _memory_file() as written, _memory_file() as times, _memory_file() as errors:
         command = [ffmpeg_executable(), *_fill(arguments, path, {**values, TIMES: str(times.fileno())})]
         streams = {"stdin": subprocess.DEVNULL, "stdout": written, "stderr": errors, "pass_fds": [times.fileno()]}
         try:

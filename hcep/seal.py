@@ -6,7 +6,9 @@ A changed number, a flipped bit or half a file is then an error that names the f
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ import h5py
 import numpy as np
 
 from hcep.errors import HcepError
-from hcep.files import remake, write_json
+from hcep.files import atomic_path, remake, write_json, writing
 
 SEAL = "seal"
 NO_SEAL = "has no digest of its content: an older version of hcep or another program wrote it"
@@ -41,6 +43,95 @@ def open_hdf5(path: Path, remedy: str = "", *, named: Path | None = None) -> Ite
         raise HcepError("may not be read", file=named, remedy="ask its owner for the right to read it") from error
     except DAMAGE as error:
         raise HcepError(f"is not a whole HDF5 file ({error})", file=named, remedy=remedy or remake(named)) from error
+
+
+class Sink(io.RawIOBase):
+    """A file that HDF5 writes into; after the first refusal of the system it goes on in memory, to be thrown away.
+
+    HDF5 itself cannot give up a file that it cannot write whole: it would say so for each of its objects, also when the
+    process ends. `check`, and the end of the ``with``, tell what was refused.
+
+    Parameters
+    ----------
+    temporary : path
+        The file.
+    path : path
+        Its name in errors.
+    expected : int
+        Bytes that are to be written, as far as is known beforehand.
+    """
+
+    def __init__(self, temporary: Path, path: str | Path, expected: int = 0) -> None:
+        self._file = temporary.open("w+b", buffering=0)
+        self._path, self._expected = path, expected
+        self._place = self._end = 0
+        self._refused: OSError | None = None
+        self._kept: list[tuple[int, bytes]] = []
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._file.close()
+        self.check()
+
+    def check(self) -> None:
+        """Raise what kept the file from being written, an HcepError where the system refused it."""
+        if self._refused is not None:
+            with writing(self._path, max(self._expected, self._end)):
+                raise self._refused
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place, counted from the beginning or, where `whence` says so, from the end."""
+        self._place = offset + (self._end if whence == io.SEEK_END else 0)
+        return self._place
+
+    def tell(self) -> int:
+        """The place."""
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what has been written; zeros behind the end."""
+        view, at = memoryview(buffer).cast("B"), self._place
+        got = os.preadv(self._file.fileno(), [view], at)
+        view[got:] = bytes(len(view) - got)
+        for start, content in self._kept:
+            first, last = max(start, at), min(start + len(content), at + len(view))
+            if first < last:
+                view[first - at : last - at] = content[first - start : last - start]
+        self._place += len(view)
+        return len(view)
+
+    def write(self, content: Any) -> int:
+        """Write all of `content`."""
+        view, at = memoryview(content).cast("B"), self._place
+        self._place += len(view)
+        self._end = max(self._end, self._place)
+        done = 0
+        try:
+            while done < len(view) and self._refused is None:
+                done += os.pwrite(self._file.fileno(), view[done:], at + done)
+        except OSError as error:
+            self._refused = error
+        if self._refused is not None:
+            self._kept.append((at, bytes(view)))
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut or lengthen the file."""
+        size = self._end = self._place if size is None else size
+        try:
+            if self._refused is None:
+                self._file.truncate(size)
+        except OSError as error:
+            self._refused = error
+        return size
+
+
+@contextmanager
+def new_hdf5(path: str | Path) -> Iterator[h5py.File]:
+    """Write an HDF5 file atomically, sealed when it is complete."""
+    with atomic_path(path) as temporary, Sink(temporary, path) as sink, h5py.File(sink, "w") as file:
+        yield file
+        seal_file(file)
 
 
 def seal_file(file: h5py.File, leave: Sequence[str] = ()) -> None:

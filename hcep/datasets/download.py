@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from hcep.errors import HcepError
-from hcep.files import write_text
+from hcep.files import atomic_folder, locked, settle, write_text, writing
 
 BLOCK = 1 << 20
 # seconds without an answer after which one attempt is given up
@@ -87,7 +87,8 @@ def download_zenodo(
     chosen = [file for file in _list(address) if any(fnmatch.fnmatch(file.name, p) for p in patterns)]
     if not chosen:
         raise HcepError(f"no file matches {', '.join(patterns)}", file=address, remedy="check the record's number")
-    return [_one(file, output, attempts, wait) for file in chosen]
+    with locked(output, "another process downloads into this folder; waiting for its end"):
+        return [_one(file, output, attempts, wait) for file in chosen]
 
 
 def _list(address: str) -> list[RemoteFile]:
@@ -148,7 +149,7 @@ def _fetch(file: RemoteFile, target: Path, attempts: int, wait: float) -> None:
             if file.size and part.stat().st_size < file.size:
                 cause = "connection ended early"
             elif _md5(part) == file.md5:
-                part.replace(target)
+                settle(part, target)
                 return
             else:
                 # what is there is wrong: going on from it would never help
@@ -182,7 +183,7 @@ def _append(file: RemoteFile, part: Path) -> None:
     with answer:
         resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {done}-")
         at = done if resumed else 0
-        with part.open("ab" if resumed else "wb") as handle:
+        with writing(part, file.size - at if file.size else None), part.open("ab" if resumed else "wb") as handle:
             shown = -1
             while block := answer.read(BLOCK):
                 handle.write(block)
@@ -200,8 +201,6 @@ def _md5(path: Path) -> str:
 
 def _unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip archive into a folder, atomically; members that would land elsewhere are refused."""
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
         with zipfile.ZipFile(archive) as opened:
             for member in opened.infolist():
@@ -213,12 +212,8 @@ def _unpack(archive: Path, folder: Path) -> None:
             if needed > free:
                 cause = f"unpacks to {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
                 raise HcepError(cause, file=archive, remedy="make room")
-            opened.extractall(temporary)
+            with atomic_folder(folder, needed) as temporary:
+                opened.extractall(temporary)
     except zipfile.BadZipFile as error:
         remedy = "delete it and download again"
         raise HcepError(f"is not a zip archive: {error}", file=archive, remedy=remedy) from error
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

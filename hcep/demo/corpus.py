@@ -6,9 +6,8 @@ a confusable neighbour; at least one that the file contains carries the true one
 
 from __future__ import annotations
 
+import io
 import multiprocessing
-import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
@@ -27,7 +26,7 @@ from hcep.demo.speaker import demo_speaker_numbers, draw_speaker
 from hcep.demo.voice import RATE, Prosody, speak
 from hcep.errors import HcepError
 from hcep.ffmpeg import ffmpeg_executable
-from hcep.files import write_table
+from hcep.files import atomic_folder, write_table, writing
 from hcep.progress import progress
 
 COLUMNS = ("clip", "video", "text", "text_kind", "language", "label", "group", "fold")
@@ -143,19 +142,23 @@ def write_clip(clip: DemoClip, folder: Path, seed: int) -> None:
     settings: dict[str, Any] = {"c:v": "libx264", "preset": "veryfast", "crf": 20, "pix_fmt": "yuv420p", "threads": 1}
     settings |= {"map_metadata": -1, "fflags": "+bitexact", "flags:v": "+bitexact", "movflags": "+faststart"}
     target = folder / f"{clip.name}.mp4"
-    with tempfile.TemporaryDirectory() as scratch:
-        streams = [picture]
-        if clip.has_sound:
-            path = Path(scratch) / "voice.wav"
-            soundfile.write(path, np.round(sound * 32767).astype(np.int16), RATE, "PCM_16")
-            streams.append(ffmpeg.input(f"file:{path}"))
-            settings |= {"c:a": "aac", "b:a": "64k", "flags:a": "+bitexact"}
-        job = ffmpeg.output(*streams, f"file:{target}", **settings).global_args("-hide_banner", "-loglevel", "error")
-        try:
-            job.run(cmd=ffmpeg_executable(), input=frames, quiet=True, overwrite_output=True)
-        except ffmpeg.Error as error:
-            cause = f"ffmpeg could not write the clip ({error.stderr.decode(errors='replace').strip()})"
-            raise HcepError(cause, file=target, remedy="check HCEP_FFMPEG and the free disk space") from error
+    spoken = target.with_suffix(".wav")
+    streams = [picture]
+    if clip.has_sound:
+        content = io.BytesIO()
+        soundfile.write(content, np.round(sound * 32767).astype(np.int16), RATE, "PCM_16", format="WAV")
+        with writing(spoken, content.tell()):
+            spoken.write_bytes(content.getbuffer())
+        streams.append(ffmpeg.input(f"file:{spoken}"))
+        settings |= {"c:a": "aac", "b:a": "64k", "flags:a": "+bitexact"}
+    job = ffmpeg.output(*streams, f"file:{target}", **settings).global_args("-hide_banner", "-loglevel", "error")
+    try:
+        job.run(cmd=ffmpeg_executable(), input=frames, quiet=True, overwrite_output=True)
+    except ffmpeg.Error as error:
+        cause = f"ffmpeg could not write the clip ({error.stderr.decode(errors='replace').strip()})"
+        raise HcepError(cause, file=target, remedy="check HCEP_FFMPEG and the free disk space") from error
+    finally:
+        spoken.unlink(missing_ok=True)
 
 
 def generate_demo(
@@ -194,19 +197,11 @@ def generate_demo(
         raise HcepError(f"{train} training and {test} test speakers", remedy=f"choose at least 1 and at most {most}")
     kept = {f"speaker{k + 1:02d}" for k in (*range(train), *range(TRAIN_SPEAKERS, TRAIN_SPEAKERS + test))}
     clips = [clip for clip in plan_clips(seed) if clip.group in kept]
-    scratch = Path(tempfile.mkdtemp(prefix=".video.", dir=output))
-    try:
+    with atomic_folder(output / "video") as scratch:
         write = partial(write_clip, folder=scratch, seed=seed)
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, spawn) if workers > 1 else nullcontext() as pool:
             written = pool.map(write, clips, chunksize=5) if pool else map(write, clips)
             for _ in progress(written, len(clips), "generate_demo"):
                 pass
-        scratch.chmod(0o755)  # mkdtemp keeps others out
-        video = output / "video"
-        if video.exists():
-            shutil.rmtree(video)
-        scratch.rename(video)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     write_table(output / "clips.tsv", COLUMNS, (clip.row() for clip in clips), delimiter="\t", seal=False)

@@ -45,7 +45,7 @@ def fetch_encoders(output: Path, settings: dict[str, Any], name: str) -> None:
         weights, choice = Path(__file__).parents[1] / "demo" / "weights", _choice(settings)
         check_layers(read_info(weights) | choice)
         for file in (CLIP_FILE, AUDIO_FILE, CONFIG_FILE):
-            with atomic_path(output / file) as temporary:
+            with atomic_path(output / file, (weights / file).stat().st_size) as temporary:
                 shutil.copyfile(weights / file, temporary)
         if choice:
             write_sealed_json(output / CONFIG_FILE, read_info(weights) | choice | {"name": name})

@@ -9,12 +9,13 @@ Small encoders store only the token rows that their pretraining has seen (``toke
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from hcep.encoders.audio import AudioEncoder
@@ -24,7 +25,7 @@ from hcep.encoders.plain.wav2vec2 import plain_audio
 from hcep.encoders.text import TextEncoder
 from hcep.encoders.vision import VisionEncoder
 from hcep.errors import HcepError
-from hcep.files import atomic_path, sha256_file
+from hcep.files import sha256_file, write_bytes
 from hcep.seal import write_sealed_json
 
 if TYPE_CHECKING:
@@ -133,9 +134,9 @@ def save_encoders(
         state["token_embedding.values"] = table[seen_tokens]
     digests = {}
     for name, values in ((CLIP_FILE, state), (AUDIO_FILE, audio.state_dict())):
-        with atomic_path(folder / name) as temporary:
-            save_file({key: value.contiguous() for key, value in values.items()}, temporary)
-        digests[name] = sha256_file(folder / name)
+        content = save({key: value.contiguous() for key, value in values.items()})
+        write_bytes(folder / name, content)
+        digests[name] = hashlib.sha256(content).hexdigest()
     write_sealed_json(folder / CONFIG_FILE, info | {"sha256": digests})
 
 

@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from hcep.errors import HcepError
 from hcep.evaluation.metrics import Floats
 from hcep.evaluation.scores import IDENTITY, Scores, clip_keys, group_keys
-from hcep.files import atomic_path, digest, sha256_file
-from hcep.seal import check_file, open_hdf5, read_sealed_json, seal_file
+from hcep.files import digest, sha256_file
+from hcep.seal import check_file, new_hdf5, open_hdf5, read_sealed_json
 
 AGAIN = "run the evaluate step of this run again"
 
@@ -58,11 +57,10 @@ def write_replicates(path: str | Path, metrics: Mapping[str, Any], values: Mappi
     Beside them stands a copy of `metrics`, the content of metrics.json with its `digests`. The same values give the
     same bytes.
     """
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as handle:
+    with new_hdf5(path) as handle:
         handle["metrics"] = json.dumps(metrics, ensure_ascii=False, sort_keys=True)
         for name, replicates in values.items():
             handle[f"replicates/{name}"] = np.asarray(replicates, dtype=np.float64)
-        seal_file(handle)
 
 
 def read_evaluated(folder: Path) -> tuple[dict[str, Any], dict[str, Floats]]:

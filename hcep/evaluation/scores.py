@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcep.errors import HcepError
-from hcep.files import atomic_path
-from hcep.seal import check_file, open_hdf5, seal_file
+from hcep.seal import check_file, new_hdf5, open_hdf5
 
 TEXT_COLUMNS = ("dataset", "clip", "part", "label", "group", "prediction", "flags")
 PARTS = ("train", "test")
@@ -153,7 +152,7 @@ def write_scores(path: str | Path, scores: Scores) -> None:
     scores = _arrays(scores)
     _check_shapes(scores, path)
     _check_values(scores, path)
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as handle:
+    with new_hdf5(path) as handle:
         for name in TEXT_COLUMNS:
             handle.create_dataset(name, data=getattr(scores, name).tolist(), dtype=h5py.string_dtype())
         handle["known"], handle["logits"], handle["score"] = scores.known, scores.logits, scores.score
@@ -166,7 +165,6 @@ def write_scores(path: str | Path, scores: Scores) -> None:
         handle.attrs["seed"], handle.attrs["stand_in"] = int(scores.seed), bool(scores.stand_in)
         for name in ("classes", "left_out", "remarks", "settings", "versions", "made_of"):
             handle.attrs[name] = json.dumps(getattr(scores, name), ensure_ascii=False, sort_keys=True)
-        seal_file(handle)
 
 
 def _arrays(scores: Scores) -> Scores:

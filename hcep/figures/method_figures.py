@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from hcep.figures.fig10 import fig10_figure
 from hcep.figures.fig11 import fig11_figure
 from hcep.figures.run_files import read_run_files
 from hcep.figures.style import figure_style, save_figure
+from hcep.files import atomic_folder
 
 # the figures that show one method at a time
 FIGURES = {"fig7": fig7_figure, "fig10": fig10_figure, "fig11": fig11_figure}
@@ -28,13 +28,10 @@ def draw_method_figures(runs: Sequence[Path], output: Path, *, task: str) -> Non
         A file is missing or unreadable.
     """
     read = read_run_files(runs)
-    if output.exists():
-        shutil.rmtree(output)
-    for level, method in dict.fromkeys((run.openness, run.method) for run in read):
-        own = [run.folder for run in read if (run.openness, run.method) == (level, method)]
-        for name, figure_of in FIGURES.items():
-            path = output / name / level / f"{method}.svg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with figure_style():
-                figure, _ = figure_of(own, task)
-                save_figure(figure, path)
+    with atomic_folder(output) as folder:
+        for level, method in dict.fromkeys((run.openness, run.method) for run in read):
+            own = [run.folder for run in read if (run.openness, run.method) == (level, method)]
+            for name, figure_of in FIGURES.items():
+                with figure_style():
+                    figure, _ = figure_of(own, task)
+                    save_figure(figure, folder / name / level / f"{method}.svg")

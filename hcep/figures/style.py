@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import re
 import textwrap
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from hcep.errors import HcepError
-from hcep.files import atomic_path, write_table
+from hcep.files import write_bytes, write_table
 
 Floats = NDArray[np.float64]
 Rows = list[dict[str, Any]]
@@ -186,10 +187,10 @@ def draw_figure(
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write one file, SVG, PDF or PNG by its ending; call it inside `figure_style`."""
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, metadata=_NO_METADATA[path.suffix])
-        if path.suffix == ".svg":
-            temporary.write_text(_for_screens(temporary.read_text(encoding="utf-8")), encoding="utf-8")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix[1:], metadata=_NO_METADATA[path.suffix])
+    content = drawn.getvalue()
+    write_bytes(path, _for_screens(content.decode()).encode() if path.suffix == ".svg" else content)
 
 
 def _cell(value: Any) -> Any:

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from hcep.config.methods import base_method
 from hcep.encoders.info import AUDIO_FILE, CLIP_FILE, CONFIG_FILE, made_by, read_info
 from hcep.errors import HcepError
 from hcep.evaluation.scores import Scores, read_scores
 from hcep.evaluation.thresholds import DEFAULT_ACCEPTANCE
-from hcep.files import read_table, remake, sha256_file, write_json, write_text
+from hcep.files import atomic_folder, read_table, remake, sha256_file, write_bytes, write_json, write_text
 from hcep.inference.card import model_card
 from hcep.inference.folder import (
     CARD,
@@ -114,14 +114,11 @@ def export(run: Path, base: str, index: Sequence[Path], encoder: Path, output: P
         )
     except ValidationError as error:
         raise HcepError(f"cannot be described: {first_of(error)}", file=run) from error
-    temporary = output.with_name(f".{output.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
+    with atomic_folder(output) as temporary:
         shutil.copyfile(run / STATE, temporary / STATE)
         part, place = scores.part == "train", {name: number for number, name in enumerate(scores.classes)}
         label = np.array([place[name] for name in scores.label[part]], np.int64)
-        save_file({"score": scores.score[part], "label": label}, temporary / SCORES)
+        write_bytes(temporary / SCORES, save({"score": scores.score[part], "label": label}))
         write_json(temporary / DESCRIPTION, about.model_dump())
         write_text(temporary / CARD, model_card(about))
         if with_encoder:
@@ -131,12 +128,6 @@ def export(run: Path, base: str, index: Sequence[Path], encoder: Path, output: P
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
         lines = [f"{sha256_file(path)}  {path.relative_to(temporary).as_posix()}\n" for path in files]
         write_text(temporary / SUMS, "".join(lines))
-        for path in files:
-            path.chmod(0o644)
-        shutil.rmtree(output, ignore_errors=True)
-        temporary.rename(output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _thresholds(path: Path) -> list[dict[str, float]]:

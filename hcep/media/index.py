@@ -15,10 +15,10 @@ import h5py
 from hcep.concealed import has_concealed
 from hcep.datasets.manifest_file import FACES, Clip, join_flags, lengths_differ, read_manifest
 from hcep.errors import HcepError
-from hcep.files import atomic_path, digest, remake, write_table
+from hcep.files import digest, remake, write_table
 from hcep.media.shards import ABSENT, ARRAYS, SILENT, Shard, shard_of, verify_shard
 from hcep.progress import progress
-from hcep.seal import seal_file
+from hcep.seal import new_hdf5
 
 QC_COLUMNS = ("clip", "dataset", "label", "fold", "flags", "reason", *ARRAYS)
 # settings of a shard that name the software that decoded it
@@ -174,11 +174,10 @@ def _write_index(
     # a shard without clips does not know whether faces were used
     told = {kind: next((one for one in shards if one.clips), shards[0]) for kind, shards in sorted(read.items())}
     settings = {kind: shard.settings for kind, shard in told.items()}
-    with atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
+    with new_hdf5(output) as file:
         for column, values in columns.items():
             file.create_dataset(column, data=values, dtype=h5py.string_dtype(), shape=(len(values),))
         file.create_dataset("row", data=rows, dtype="i8")
         file.attrs["shards"] = json.dumps(sums, sort_keys=True)
         file.attrs["settings"] = json.dumps(settings, sort_keys=True)
         file.attrs["digest"] = digest([columns, rows, sums, settings])
-        seal_file(file)

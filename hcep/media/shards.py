@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ import xxhash
 from hcep.datasets.manifest_file import Clip, read_manifest
 from hcep.errors import HcepError
 from hcep.files import atomic_path, remake
-from hcep.seal import check_file, open_hdf5, seal_file
+from hcep.seal import Sink, check_file, open_hdf5, seal_file
 
 # kind of shard -> name of its main array, and the flag of a clip that lacks it
 ARRAYS = {"frames": "frames", "audio": "waveform", "text": "text"}
@@ -132,9 +134,11 @@ def write_shard(
     digests, flags, reasons, words, kinds = ([""] * count for _ in range(5))
     sums = np.zeros(count, np.uint64)
     columns = {name: np.zeros(count, dtype_of) for name, dtype_of in NUMBERS[kind].items()}
+    size = 0 if kind == "text" else count * math.prod(shape) * np.dtype(dtype).itemsize
+    # chunks on page boundaries are copied faster
+    aligned = {"alignment_threshold": PAGE, "alignment_interval": PAGE}
     with atomic_path(output) as temporary:
-        # chunks on page boundaries are copied faster
-        with h5py.File(temporary, "w", alignment_threshold=PAGE, alignment_interval=PAGE) as file:
+        with Sink(temporary, output, size) as sink, h5py.File(sink, "w", **aligned) as file:
             array = None
             if kind != "text":
                 chunks = (1, *shape) if count else None
@@ -152,6 +156,7 @@ def write_shard(
                 else:
                     _write_row(array, number, value, output)
                     sums[number] = row_sum(value)
+                sink.check()
                 flags[number] = ABSENT[kind] if row.value is None else row.flag
                 digests[number], reasons[number] = _digest(value), row.reason
             if "" in digests:
@@ -215,15 +220,15 @@ def read_strings(file: h5py.File, name: str) -> list[str]:
     return [str(value) for value in file[name].asstr()[:]]
 
 
-def _rows(array: h5py.Dataset, path: Path, named: Path) -> Iterator[np.ndarray]:
+def _rows(array: h5py.Dataset, named: Path) -> Iterator[np.ndarray]:
     """Content of every row, read from its place in the file into one array that the next row overwrites."""
     row = np.empty(array.shape[1:], array.dtype)
-    with path.open("rb", buffering=0) as file:
-        for offset in chunk_offsets(array, named):
-            file.seek(offset)
-            if file.readinto(row.data) != row.nbytes:
-                raise HcepError("ends before its last clip", file=named, remedy=remake(named))
-            yield row
+    # the file that HDF5 has open: another process may have put a new one under its name
+    handle = array.file.id.get_vfd_handle()
+    for offset in chunk_offsets(array, named):
+        if os.preadv(handle, [row.data], offset) != row.nbytes:
+            raise HcepError("ends before its last clip", file=named, remedy=remake(named))
+        yield row
 
 
 def verify_shard(path: Path, kind: str, *, named: Path | None = None, written: Sequence[str] | None = None) -> Shard:
@@ -256,7 +261,7 @@ def verify_shard(path: Path, kind: str, *, named: Path | None = None, written: S
                 pairs = zip(read_strings(file, "text"), read_strings(file, "text_kind"), strict=True)
                 digests = [_digest(pair) for pair in pairs]
             else:
-                rows = _rows(file[ARRAYS[kind]], path, named)
+                rows = _rows(file[ARRAYS[kind]], named)
                 digests = []
                 for number, (row, wanted) in enumerate(zip(rows, file[SUMS][:].tolist(), strict=True)):
                     check_row(row, wanted, named, clips[number])

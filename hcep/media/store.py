@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,11 +155,11 @@ class ClipStore(Store):
                 array = file[ARRAYS[kind]]
                 offsets, shape, dtype = chunk_offsets(array, path), array.shape[1:], array.dtype
                 sums = file[SUMS][:].tolist()
+                # the file that HDF5 has open: another process may have put a new one under its name
+                content = np.frombuffer(mmap.mmap(file.id.get_vfd_handle(), 0, access=mmap.ACCESS_READ), np.uint8)
             width = math.prod(shape) * dtype.itemsize
-            if offsets and max(offsets) + width > path.stat().st_size:
+            if offsets and max(offsets) + width > len(content):
                 raise HcepError("ends before its last clip", file=path, remedy=remake(path))
-            # a plain array: indexing a memmap object costs more than copying a small clip
-            content = np.asarray(np.memmap(path, np.uint8, "r")) if offsets else np.zeros(0, np.uint8)
             self._arrays[kind, name] = MappedArray(
                 path, content, offsets, sums, bytearray(len(sums)), shape, dtype, width
             )

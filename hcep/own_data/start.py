@@ -18,7 +18,7 @@ from hcep.config.whole import read_config, read_configs
 from hcep.datasets.manifest import Manifest
 from hcep.datasets.manifest_file import COLUMNS, TEXT_KINDS, Clip
 from hcep.errors import HcepError
-from hcep.files import write_table, write_text
+from hcep.files import write_table, write_text, writing
 from hcep.own_data.folders import read_folders
 from hcep.own_data.folds import Chosen, choose_folds, one_sided
 from hcep.own_data.labels import name_labels, pairs, usual_levels
@@ -102,7 +102,7 @@ def start(source: Source, wishes: Wishes, output: Path | None, base: Sequence[Pa
         remedy = f"give these more clips, of several speakers, or --test-share another value ({remedy})"
         raise HcepError(cause, file=source.table or source.folder, remedy=remedy)
     levels = list(dict.fromkeys(wishes.openness)) or usual_levels(len(classes))
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, writing(place):
         drafts = Files(*(Path(place) / name for name in _names(wishes.name)))
         _write_table(drafts.table, reading.rows)
         with warnings.catch_warnings(record=True) as said:

@@ -30,6 +30,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hcep.errors import HcepError
+from hcep.files import writing
 from hcep.inference.clips import clip_of
 from hcep.inference.folder import CARD
 from hcep.inference.model import Model
@@ -145,7 +146,7 @@ class Page:
         size = 0
         try:
             async with asyncio.timeout(self.timeout):
-                with file.open("xb") as written:
+                with writing(file), file.open("xb") as written:
                     async for piece in pieces:
                         size += len(piece)
                         if size > self.max_bytes:

@@ -13,15 +13,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from hcep.errors import HcepError
-from hcep.files import atomic_path, remake
+from hcep.files import remake, write_bytes
 from hcep.progress import say
 
 # of a resume state: this word, the digest of what follows in hexadecimal, a line end
 HEAD = b"hcep "
+STATE_FILE = "state.pt"
 PACKAGES = ("hcep", "torch", "open_clip_torch", "transformers", "numpy", "h5py")
 
 
@@ -34,9 +35,8 @@ def save_checkpoint(path: Path, state: dict[str, Tensor], metadata: dict[str, An
     """Write a method's state with metadata (``classes``, ``method``, ``settings``, ``versions``, ``encoder``, ...)."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     metadata = {**metadata, "digest": _digest_of(tensors, metadata)}
-    with atomic_path(path) as temporary:
-        # one key: several would come out in another order in every process, and the same run as another file
-        save_file(tensors, temporary, {"hcep": json.dumps(metadata, sort_keys=True)})
+    # one key: several would come out in another order in every process, and the same run as another file
+    write_bytes(path, save(tensors, {"hcep": json.dumps(metadata, sort_keys=True)}))
 
 
 def _digest_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
@@ -72,9 +72,8 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write resume state: tensors, numbers, strings and containers of them, behind a digest of it all."""
     content = io.BytesIO()
     torch.save(state, content)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        file.write(HEAD + hashlib.sha256(content.getbuffer()).hexdigest().encode() + b"\n")
-        file.write(content.getbuffer())
+    head = HEAD + hashlib.sha256(content.getbuffer()).hexdigest().encode() + b"\n"
+    write_bytes(path, head + content.getbuffer())
 
 
 def read_state(path: Path) -> dict[str, Any] | None:

@@ -13,12 +13,11 @@ import torch
 
 from hcep.encoders.folder import Encoders
 from hcep.encoders.info import made_by
-from hcep.files import atomic_path
 from hcep.media.store import ClipStore
 from hcep.methods.features import encode_media
 from hcep.methods.method import MODALITIES, Features
 from hcep.progress import progress
-from hcep.seal import seal_file
+from hcep.seal import new_hdf5
 from hcep.training.devices import choose_device, note_slow_precision
 from hcep.training.feed import MediaFeed
 from hcep.training.run import check_side
@@ -83,11 +82,10 @@ def write_features(
     info : mapping
         ``encoder.json``.
     """
-    with atomic_path(output) as temporary, h5py.File(temporary, "w") as file:
+    with new_hdf5(output) as file:
         for name, texts in (("clip", clips), ("flags", store.flags(clips))):
             file.create_dataset(name, data=texts, dtype=h5py.string_dtype(), shape=(len(clips),))
         for name in MODALITIES:
             file.create_dataset(name, data=features[name])
         file.attrs["encoder"] = json.dumps(made_by(info), sort_keys=True)
         file.attrs["index"] = store.digest
-        seal_file(file)

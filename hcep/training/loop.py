@@ -15,7 +15,7 @@ from torch import Tensor
 from hcep.errors import HcepError
 from hcep.methods.method import Batch, Method
 from hcep.progress import progress, say
-from hcep.training.checkpoint import read_state, save_state
+from hcep.training.checkpoint import STATE_FILE, read_state, save_state
 from hcep.training.feed import Feed
 from hcep.training.memory import peak_memory_gb
 from hcep.training.step import StepRunner, random_state, set_random_state
@@ -76,7 +76,7 @@ class Trainer:
         name: str = "train",
     ) -> None:
         self.method, self.feed, self.settings, self.seed = method, feed, settings, seed
-        self.state_file = None if work is None else work / "state.pt"
+        self.state_file = None if work is None else work / STATE_FILE
         self.monitor, self.name = monitor, name
         self.runner = StepRunner(method, settings, feed.device, name)
         self.history: list[dict[str, float]] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +13,13 @@ import torch
 
 from hcep.encoders.info import made_by
 from hcep.errors import HcepError
-from hcep.files import digest, sha256_file
+from hcep.files import digest, discard, sha256_file
 from hcep.media.store import Store, open_stores
 from hcep.methods.audio_layers import build_method
 from hcep.methods.method import Batch, Method, Prediction, Sizes, cached_features
 from hcep.progress import progress
 from hcep.protocol.make_split import Split, read_split
+from hcep.training.checkpoint import STATE_FILE
 from hcep.training.devices import choose_device, note_slow_precision
 from hcep.training.feed import FeatureFeed, FeatureTable, Feed, MediaFeed
 
@@ -135,7 +135,7 @@ class Run:
     def forget(self) -> None:
         """Remove the resume states, once the results are written."""
         for folder in self._folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            discard(folder / STATE_FILE)
 
     def feed(self, clips: Sequence[str]) -> Feed:
         """Clips with their class ids and their groups, numbered on from the clips of this run's feeds before."""
