@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from hcep.errors import HcepError
+from hcep.errors import HcepError, shown
 from hcep.stages import STAGES
 from hcep.verbs.options import add_stage, call
 
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.debug:
             raise
         said = str(error) or type(error).__name__
-        print(f"hcep {args.verb}: {said} (`hcep --debug {args.verb} ...` shows where)", file=sys.stderr)
+        print(shown(f"hcep {args.verb}: {said} (`hcep --debug {args.verb} ...` shows where)"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"hcep {args.verb}: interrupted", file=sys.stderr)
@@ -71,11 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if args.debug:
             raise
-        print(
-            f"hcep {args.verb}: {type(error).__name__}: {error} (an error of hcep itself; "
-            f"`hcep --debug {args.verb} ...` shows where)",
-            file=sys.stderr,
-        )
+        said = f"{type(error).__name__}: {error} (an error of hcep itself; `hcep --debug {args.verb} ...` shows where)"
+        print(shown(f"hcep {args.verb}: {said}"), file=sys.stderr)
         return 1
     return 0
 

@@ -16,7 +16,7 @@ from hcep.datasets.build import require_root
 from hcep.datasets.manifest_file import FLAGS, Clip, check_clips, lengths_differ, open_table
 from hcep.datasets.spellings import names_in, other_spelling
 from hcep.datasets.survey import EXAMPLES, Fault, Survey, warning
-from hcep.errors import HcepError
+from hcep.errors import HcepError, shown
 from hcep.probe import Glance, glance
 from hcep.yaml_file import read_yaml
 
@@ -282,7 +282,7 @@ def report_text(check: Check) -> str:
         lines.append("    the counts above are without these rows")
     if not check.faults and not check.bad:
         lines += ["", "nothing is missing"]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return shown("\n".join(line.rstrip() for line in lines) + "\n")
 
 
 def _matrix(table: Mapping[tuple[str, str], int]) -> list[str]:

@@ -112,7 +112,7 @@ def _list(address: str) -> list[RemoteFile]:
         raise HcepError(cause, file=address, remedy="check the base URL") from error
     taken: dict[str, str] = {}
     for file in files:
-        # these become paths here: an archive `.zip` would be unpacked into the folder itself, `...zip` into the one above
+        # names become paths: an archive `.zip` would be unpacked into the folder itself, `...zip` into the one above
         made = _made_of(file.name)
         clash = next((other for path in made if (other := taken.get(path, file.name)) != file.name), None)
         if {"", ".", ".."} & made or not file.name.isprintable() or set(file.name) & set("/\\") or clash:

@@ -11,13 +11,15 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from hcep.datasets.bad_rows import BadRows
-from hcep.errors import HcepError, closest
+from hcep.errors import CONTROL_OR_BREAK, HcepError, closest
 from hcep.files import check_table, write_table
 
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon"}
 TEXT_KINDS = ("caption", "transcript", "asr", "none")
 FLAGS = ("no_audio", "no_video", "no_text")
 NUMBERS = ("start", "end", "seconds")
+# columns that tables and messages show again
+NAMES = ("clip", "dataset", "language", "label", "labels", "group", "fold")
 LINE_END = re.compile(r"\r\n|\r|\n")
 MARKS = 'double every quotation mark that belongs to a text (""), and put one mark at each end of that cell'
 
@@ -261,6 +263,9 @@ def _faults(clip: Clip) -> Iterator[tuple[str, str]]:
         yield "the clip id is empty", "name the clip"
     if "\0" in "".join(str(value) for value in clip):
         yield "a cell holds a NUL character", "remove it"
+    for name in NAMES:
+        if CONTROL_OR_BREAK.search(getattr(clip, name)):
+            yield f"{name} {getattr(clip, name)!r} holds a control character or a line break", "remove it"
     if clip.text_kind not in TEXT_KINDS:
         yield f"unknown text_kind {clip.text_kind!r}", f"use one of {', '.join(TEXT_KINDS)}"
     for flag in dict.fromkeys(clip.flags.split(";")):

@@ -77,7 +77,8 @@ def clip_of(
     if text.strip() and text_kind == "none":
         raise HcepError("words are given, and their kind is none", file=file, remedy="name their kind, as transcript")
     try:
-        check_clips([clip], Path(file))
+        # the name of a file is its id here, whatever signs it has
+        check_clips([clip._replace(clip="clip")], Path(file))
     except HcepError as error:
         raise HcepError(error.cause, file=file, remedy=error.remedy) from error
     return clip._replace(video=place, audio=place)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from hcep.errors import shown
 from hcep.inference.answer import OTHER_TEXT, WHOLE_PICTURE, Answer
 
 FORMATS = ("jsonl", "tsv", "table")
@@ -66,8 +67,10 @@ def _table(answers: Sequence[Answer]) -> str:
         style = "red" if one.accepted is None else "bold" if one.accepted else "yellow"
         near = f"{one.nearest} {one.probabilities[one.nearest]:.2f}" if one.nearest else ""
         score = "" if one.score is None else f"{one.score:.4f}"
-        label = Text(_shown(one.label or "no answer"), style=style)
-        table.add_row(Text(_shown(one.clip)), label, score, Text(_shown(near)), " ".join(one.modalities))
+        label = Text(shown(one.label or "no answer", line=True), style=style)
+        table.add_row(
+            Text(shown(one.clip, line=True)), label, score, Text(shown(near, line=True)), " ".join(one.modalities)
+        )
         for note in (*(NOTES[flag] for flag in one.flags if flag in NOTES), *filter(None, one.reason.split("; "))):
             notes.setdefault(note, []).append(one.clip)
     console = make_console()
@@ -77,10 +80,5 @@ def _table(answers: Sequence[Answer]) -> str:
             share, least = answers[0].acceptance, answers[0].threshold
             console.print(f"A score of {least:.4f} is accepted, as of {100 * share:g} % of the known training clips.")
         for note, clips in notes.items():
-            console.print(Text(_shown(f"{note}: {', '.join(clips)}")))
+            console.print(Text(shown(f"{note}: {', '.join(clips)}", line=True)))
     return captured.get()
-
-
-def _shown(text: str) -> str:
-    """Text that does no more on a terminal than be read: names of files may hold anything."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

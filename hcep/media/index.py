@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from hcep.datasets.manifest_file import FACES, Clip, join_flags, lengths_differ,
 from hcep.errors import HcepError
 from hcep.files import atomic_path, digest, remake, write_table
 from hcep.media.shards import ABSENT, ARRAYS, SILENT, Shard, shard_of, verify_shard
-from hcep.progress import progress
+from hcep.progress import progress, say
 from hcep.seal import seal_file
 
 QC_COLUMNS = ("clip", "dataset", "label", "fold", "flags", "reason", *ARRAYS)
@@ -74,10 +73,10 @@ def index_cache(
     failed = [row for row in rows if "failed" in [row[kind] for kind in ARRAYS]]
     silent = sum(SILENT in row["flags"].split(";") for row in rows)
     counts = f"{len(rows)} clips, {len(failed)} with a modality that failed, {silent} with silent sound"
-    print(f"index_cache: {counts}", file=sys.stderr)
+    say(f"index_cache: {counts}")
     for (kind, shard), note in odd.items():
         remedy = "delete the shards of all versions but one and run again: what decodes differs by milliseconds"
-        print(f"index_cache: {kind} shard {shard}: {note}. Remedy: {remedy}", file=sys.stderr)
+        say(f"index_cache: {kind} shard {shard}: {note}. Remedy: {remedy}")
     aside = qc.with_name(f"{qc.stem}.failed.tsv")
     if len(failed) > max_failures * len(rows):
         # a declared output is deleted when its job fails; this one is not declared

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from hcep.datasets.spellings import LEFTOVERS
-from hcep.errors import HcepError
+from hcep.errors import CONTROL_OR_BREAK, HcepError
 
 # files of the containers that `hcep.probe` opens
 _VIDEO = "mp4 m4v mov 3gp mkv webm avi flv wmv asf ts mts m2ts mpg mpeg vob"
@@ -63,11 +63,13 @@ def find_media(root: Path) -> Media:
                 left_out[HIDDEN].append(path)
             elif not _is_text(path):
                 left_out["names that are not UTF-8"].append(ascii(path))
+            elif CONTROL_OR_BREAK.search(name):
+                left_out["names with control characters"].append(path)
             elif not is_folder:
                 (links if Path(place, name).is_symlink() else plain).append(path)
             elif Path(place, name).is_symlink():
                 left_out["links to folders (not followed)"].append(path)
-        folders[:] = sorted(name for name in folders if not name.startswith(LEFTOVERS) and _is_text(name))
+        folders[:] = sorted(name for name in folders if not name.startswith(LEFTOVERS) and _is_plain(name))
     kept = [*plain, *_usable_links(root, plain, links, left_out)]
     kinds: dict[str, list[str]] = {kind: [] for kind in ("video", "sound", "text", "tables")}
     for path in sorted(kept):
@@ -83,6 +85,10 @@ def _unreadable(error: OSError) -> None:
 
 def _is_text(path: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in path)
+
+
+def _is_plain(name: str) -> bool:
+    return _is_text(name) and not CONTROL_OR_BREAK.search(name)
 
 
 def _kind(path: str) -> str:
