@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from hcep.datasets.bad_rows import BadRows
+from hcep.datasets.limits import LONGEST_CELL, MOST_COLUMNS, MOST_ROWS, lines_of, too_large
 from hcep.errors import CONTROL_OR_BREAK, HcepError, closest
 from hcep.files import check_table, write_table
 
@@ -96,6 +97,7 @@ def open_table(
     required: Iterable[str] = (),
     remedy: str = "",
     bad: BadRows | None = None,
+    most: int = MOST_ROWS,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number of the row's first line, cells) of a UTF-8 table with a header that has the required columns.
 
@@ -108,21 +110,23 @@ def open_table(
     HcepError
         When the file is missing, is not UTF-8, has no header or one that repeats a column or breaks a line, lacks a
         column (`remedy` says what to do then), a row has another number of cells than the header, or a quotation mark
-        swallows rows.
+        swallows rows, or it has more than `most` rows, or anything above `hcep.datasets.limits`.
     """
     try:
         handle = path.open(encoding="utf-8-sig", newline="")
     except OSError as error:
         raise HcepError(f"cannot be read: {error.strerror}", file=path) from error
     with handle:
-        reader = csv.reader(handle, delimiter=delimiter, strict=True)
-        line = 1
+        reader = csv.reader(lines_of(handle, path), delimiter=delimiter, strict=True)
+        line, rows = 1, 0
         try:
             header = next(reader, [])
             _check_header(header, path, delimiter)
             line = reader.line_num + 1
             for cells in reader:
-                row, line = line, reader.line_num + 1
+                row, line, rows = line, reader.line_num + 1, rows + 1
+                if rows > most:
+                    raise too_large(path, "has", most, "rows", row)
                 try:
                     _check_row(cells, header, path, row, delimiter)
                 except HcepError as error:
@@ -138,6 +142,8 @@ def open_table(
         except UnicodeDecodeError as error:
             raise HcepError(f"is not UTF-8 ({error.reason})", file=path, remedy="save it as UTF-8") from error
         except csv.Error as error:
+            if "field limit" in str(error):
+                raise too_large(path, "has a cell of", LONGEST_CELL, "characters", line) from error
             look = f"look at the quotation marks of this row: {MARKS}"
             cause = f"is not a table: {error}; the rows behind this one were not read"
             raise HcepError(cause, file=path, row=line, remedy=look) from error
@@ -146,6 +152,8 @@ def open_table(
 def _check_header(header: Sequence[str], path: Path, delimiter: str) -> None:
     if not header:
         raise HcepError("has no header", file=path, row=1, remedy="write the column names in the first line")
+    if len(header) > MOST_COLUMNS:
+        raise too_large(path, "has", MOST_COLUMNS, "columns", 1)
     if header[0].strip().casefold().startswith("sep=") and not any(header[1:]):
         remedy = f"remove that line, and save the table with {SEPARATORS[delimiter]}s between its cells"
         cause = f"its first line {delimiter.join(header)!r} is a note for spreadsheet programs, not the column names"
@@ -257,12 +265,19 @@ def leaves_root(path: str) -> bool:
     return PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts
 
 
+def _is_long(cell: str) -> bool:
+    return len(cell) > LONGEST_CELL
+
+
 def _faults(clip: Clip) -> Iterator[tuple[str, str]]:
     """What is wrong with one clip, each with what to do about it."""
     if not clip.clip:
         yield "the clip id is empty", "name the clip"
     if "\0" in "".join(str(value) for value in clip):
         yield "a cell holds a NUL character", "remove it"
+    long = next((name for name, value in clip._asdict().items() if isinstance(value, str) and _is_long(value)), None)
+    if long is not None:
+        yield f"{long} has more than {LONGEST_CELL:,} characters", "shorten it: no model reads so many"
     for name in NAMES:
         if CONTROL_OR_BREAK.search(getattr(clip, name)):
             yield f"{name} {getattr(clip, name)!r} holds a control character or a line break", "remove it"

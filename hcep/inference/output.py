@@ -65,7 +65,7 @@ def _table(answers: Sequence[Answer]) -> str:
     notes: dict[str, list[str]] = {}
     for one in answers:
         style = "red" if one.accepted is None else "bold" if one.accepted else "yellow"
-        near = f"{one.nearest} {one.probabilities[one.nearest]:.2f}" if one.nearest else ""
+        nearest = f"{one.nearest} {one.probabilities[one.nearest]:.2f}" if one.nearest else ""
         score = "" if one.score is None else f"{one.score:.4f}"
         label = Text(shown(one.label or "no answer", line=True), style=style)
         table.add_row(

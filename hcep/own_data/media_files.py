@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from hcep.datasets.limits import read_bytes
 from hcep.datasets.spellings import LEFTOVERS
 from hcep.errors import CONTROL_OR_BREAK, HcepError
 
@@ -17,6 +18,10 @@ _SOUND = "wav w64 aif aiff flac ogg oga opus mp3 m4a aac au wma"
 VIDEO, SOUND = ({f".{ending}" for ending in endings.split()} for endings in (_VIDEO, _SOUND))
 # hidden files are no part of a data set, and on macOS there is one beside every clip
 HIDDEN = "hidden files and what programs leave behind"
+
+
+# bytes of a text with the words of one clip
+MOST_WORDS = 2**20
 
 
 class Media(NamedTuple):
@@ -148,7 +153,7 @@ def counted(number: int, noun: str) -> str:
 def read_words(root: Path, path: str) -> str:
     """The words of a clip from a text file, on one line."""
     try:
-        return " ".join((root / path).read_text(encoding="utf-8-sig").split())
+        return " ".join(read_bytes(root / path, MOST_WORDS).decode("utf-8-sig").split())
     except UnicodeDecodeError as error:
         raise HcepError(f"is not UTF-8 ({error.reason})", file=root / path, remedy="save it as UTF-8") from error
 
