@@ -68,9 +68,8 @@ def _table(answers: Sequence[Answer]) -> str:
         nearest = f"{one.nearest} {one.probabilities[one.nearest]:.2f}" if one.nearest else ""
         score = "" if one.score is None else f"{one.score:.4f}"
         label = Text(shown(one.label or "no answer", line=True), style=style)
-        table.add_row(
-            Text(shown(one.clip, line=True)), label, score, Text(shown(near, line=True)), " ".join(one.modalities)
-        )
+        clip, near = (Text(shown(text, line=True)) for text in (one.clip, nearest))
+        table.add_row(clip, label, score, near, " ".join(one.modalities))
         for note in (*(NOTES[flag] for flag in one.flags if flag in NOTES), *filter(None, one.reason.split("; "))):
             notes.setdefault(note, []).append(one.clip)
     console = make_console()

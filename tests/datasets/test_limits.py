@@ -108,7 +108,7 @@ def test_numbers_of_thousands_of_digits_are_no_crash(tmp_path):
     with pytest.raises(ValueError, match="limit"):
         parse_box(f"{name},1,2,3")
     row = {"Dialogue_ID": name, "Utterance_ID": "1", "Emotion": "fear", "Utterance": ""}
-    with pytest.raises(HcepError, match="Dialogue_ID .* is not a whole number"):
+    with pytest.raises(HcepError, match=r"Dialogue_ID .* is not a whole number"):
         meld._utterance(boxes, 2, row)
     assert meld._length({"StartTime": f"{name}:00:00,1", "EndTime": "0:0:1,0"}) is None
     row = {"video_id": "v", "clip_id": name, "label": "0", "mode": ""}
@@ -217,7 +217,7 @@ DEEP = {
 
 @pytest.mark.parametrize("kind", DEEP)
 def test_lists_of_words_that_are_nested_without_end_are_named(tmp_path, kind):
-    with pytest.raises(ValueError, match="nested|brackets|not a list|limit"):
+    with pytest.raises(ValueError, match=r"nested|brackets|not a list|limit"):
         parse_openset(DEEP[kind])
     path = table(tmp_path / "t.csv", "name,openset", "a,['sad']", f"b,{DEEP[kind]}")
     with pytest.raises(
