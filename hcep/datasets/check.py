@@ -237,7 +237,7 @@ def _present(root: Path, paths: Sequence[str]) -> list[str]:
 def _decoded_faults(qc: Path) -> Iterator[Fault]:
     """What decoding found with clips that are used all the same: flags, and notes on lengths."""
     flagged: dict[str, list[str]] = defaultdict(list)
-    for _, cells in open_table(qc, required=("clip", "flags", "reason")):
+    for _, cells in open_table(qc, required=("clip", "flags", "reason"), quoted=True):
         # a missing part is told from the headers already
         for flag in {*cells["flags"].split(";")} - {"", *FLAGS}:
             flagged[f"clips that decoding flagged {flag}"].append(cells["clip"])

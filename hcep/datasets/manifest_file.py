@@ -14,6 +14,7 @@ from hcep.datasets.bad_rows import BadRows
 from hcep.datasets.limits import LONGEST_CELL, MOST_COLUMNS, MOST_ROWS, lines_of, too_large
 from hcep.errors import CONTROL_OR_BREAK, HcepError, closest
 from hcep.files import check_table, write_table
+from hcep.spreadsheet import from_cell
 
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon"}
 TEXT_KINDS = ("caption", "transcript", "asr", "none")
@@ -98,12 +99,13 @@ def open_table(
     remedy: str = "",
     bad: BadRows | None = None,
     most: int = MOST_ROWS,
+    quoted: bool = False,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number of the row's first line, cells) of a UTF-8 table with a header that has the required columns.
 
     A cell in quotation marks may hold line breaks. A mark that opens in one row and closes in a later one is told from
     them by the number of delimiters in its first and last line, see `_swallows_rows`. With `bad`, a row that is refused
-    is noted there and passed over.
+    is noted there and passed over. With `quoted`, cells are those of a table that `write_table` may have written.
 
     Raises
     ------
@@ -138,7 +140,7 @@ def open_table(
                 if any(cells):
                     check_columns(path, header, required, remedy)
                     required = ()
-                    yield row, dict(zip(header, cells, strict=True))
+                    yield row, dict(zip(header, map(from_cell, cells) if quoted else cells, strict=True))
         except UnicodeDecodeError as error:
             raise HcepError(f"is not UTF-8 ({error.reason})", file=path, remedy="save it as UTF-8") from error
         except csv.Error as error:
@@ -315,7 +317,7 @@ def read_manifest(path: str | Path) -> list[Clip]:
     check_table(path)
     clips: dict[int, Clip] = {}
     with BadRows(path, clips) as bad:
-        for row, cells in open_table(path, bad=bad):
+        for row, cells in open_table(path, bad=bad, quoted=True):
             if not clips:
                 if {*COLUMNS} - {*cells} == {"seconds"}:
                     cause = "lacks the column seconds: an older version of hcep wrote it"

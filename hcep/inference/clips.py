@@ -102,7 +102,7 @@ class _ClipTable(Manifest):
         clips: dict[int, Clip] = {}
         with BadRows(self.table, clips) as bad:
             delimiter = "," if self.table.suffix.lower() == ".csv" else "\t"
-            for row, cells in open_table(self.table, delimiter, ("clip",), bad=bad):
+            for row, cells in open_table(self.table, delimiter, ("clip",), bad=bad, quoted=True):
                 if not {"video", "audio"} & {*cells}:
                     raise HcepError("has neither a column video nor a column audio", file=self.table, row=1)
                 clips[row] = self._clip(row, {"video": "", **cells}, bad)

@@ -10,6 +10,7 @@ from typing import Any
 
 from hcep.errors import shown
 from hcep.inference.answer import OTHER_TEXT, WHOLE_PICTURE, Answer
+from hcep.spreadsheet import to_cell
 
 FORMATS = ("jsonl", "tsv", "table")
 # flags of which `Answer.reason` says nothing
@@ -37,7 +38,7 @@ def _cells(answer: Answer, classes: Sequence[str]) -> list[Any]:
     cells = [getattr(answer, name) for name in FIRST]
     cells += [answer.probabilities.get(name) for name in classes]
     cells += [getattr(answer, name) for name in LAST]
-    return [";".join(cell) if isinstance(cell, tuple) else cell for cell in cells]
+    return [to_cell(";".join(cell) if isinstance(cell, tuple) else cell) for cell in cells]
 
 
 def _line(cells: Sequence[Any]) -> str:
