@@ -280,9 +280,10 @@ def _faults(clip: Clip) -> Iterator[tuple[str, str]]:
     long = next((name for name, value in clip._asdict().items() if isinstance(value, str) and _is_long(value)), None)
     if long is not None:
         yield f"{long} has more than {LONGEST_CELL:,} characters", "shorten it: no model reads so many"
-    for name in NAMES:
-        if CONTROL_OR_BREAK.search(getattr(clip, name)):
-            yield f"{name} {getattr(clip, name)!r} holds a control character or a line break", "remove it"
+    # a group that is the clip's name has no fault of its own
+    for value, name in {getattr(clip, name): name for name in reversed(NAMES)}.items():
+        if CONTROL_OR_BREAK.search(value):
+            yield f"{name} {value!r} holds a control character or a line break", "remove it"
     if clip.text_kind not in TEXT_KINDS:
         yield f"unknown text_kind {clip.text_kind!r}", f"use one of {', '.join(TEXT_KINDS)}"
     for flag in dict.fromkeys(clip.flags.split(";")):
