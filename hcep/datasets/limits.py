@@ -18,6 +18,10 @@ MOST_BYTES = 2**26
 REMEDY = "is this the file that is meant? It may be damaged, or packed to deceive"
 
 
+class TooDeep(ValueError):
+    """A text whose brackets or signs go deeper than a parser follows."""
+
+
 def too_large(path: Path, what: str, limit: int, unit: str, row: int | str | None = None) -> HcepError:
     """The error of a file, or a part of it, above a limit."""
     return HcepError(f"{what} more than {limit:,} {unit}", file=path, row=row, remedy=REMEDY)
@@ -50,14 +54,10 @@ def read_literal(text: str | ast.AST) -> Any:
     SyntaxError, TypeError
         When it is none.
     ValueError
-        Likewise, or it is nested too deeply.
+        Likewise; `TooDeep` where it is nested too deeply.
     """
     try:
         return ast.literal_eval(text)
     # the parser says MemoryError where its stack is full
     except (RecursionError, MemoryError) as error:
         raise TooDeep("it is nested too deeply") from error
-
-
-class TooDeep(ValueError):
-    """A text whose brackets or signs go deeper than a parser follows."""
