@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from hcep.errors import HcepError
+from hcep.errors import HcepError, shown
 from hcep.files import REFUSALS
 from hcep.stages import STAGES
 from hcep.verbs.options import add_stage, call
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # hcep names the files that it writes itself
             said += ", on standard output or in the folder of temporary files (TMPDIR)"
             _drop_output()
-        print(f"hcep {args.verb}: {said} (`hcep --debug {args.verb} ...` shows where)", file=sys.stderr)
+        print(shown(f"hcep {args.verb}: {said} (`hcep --debug {args.verb} ...` shows where)"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"hcep {args.verb}: interrupted", file=sys.stderr)
@@ -76,11 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if args.debug:
             raise
-        print(
-            f"hcep {args.verb}: {type(error).__name__}: {error} (an error of hcep itself; "
-            f"`hcep --debug {args.verb} ...` shows where)",
-            file=sys.stderr,
-        )
+        said = f"{type(error).__name__}: {error} (an error of hcep itself; `hcep --debug {args.verb} ...` shows where)"
+        print(shown(f"hcep {args.verb}: {said}"), file=sys.stderr)
         return 1
     return 0
 

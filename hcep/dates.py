@@ -52,7 +52,8 @@ def date_remedy(path: str, now: float) -> str:
     return (
         f"if this machine's clock ({_words(now)}) is right, `touch -h {shlex.quote(path)}` dates the file now, and "
         f"`find {folder} -newermt now -exec touch -h {{}} +` all such files of its folder; of a release that you may "
-        "not write to, make a copy (`cp -r`, which dates it now) or links (`cp -rs`) and set `root` to that"
+        "not write to, make a copy (`cp -r`, which dates it now) or links (`cp -rs`) and set `root` to "
+        "that (with `follow_links: true` for links)"
     )
 
 

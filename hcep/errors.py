@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,6 +24,19 @@ def not_text(value: object) -> str:
     if isinstance(value, int | float):
         return f"YAML takes it for a number: write the name in quotes, as '{value}'"
     return "YAML does not take it for text: write the name in quotes"
+
+
+# what a terminal obeys, or what turns the order of letters around; line ends and tabs of a message stay
+_CONTROL = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+CONTROL, CONTROL_OR_BREAK = re.compile(f"[{_CONTROL}]"), re.compile(rf"[{_CONTROL}\t\n]")
+
+
+def shown(text: str, *, line: bool = False) -> str:
+    """Text that does no more on a terminal than be read: names and cells from outside may hold anything.
+
+    With `line` it stays on its line too.
+    """
+    return (CONTROL_OR_BREAK if line else CONTROL).sub(lambda sign: ascii(sign[0])[1:-1], text)
 
 
 class HcepError(Exception):
@@ -49,3 +63,6 @@ class HcepError(Exception):
             place += f", row {row}" if isinstance(row, int) else f", {row}"
         text = f"{place}: {cause}" if place else cause
         super().__init__(text + (f". Remedy: {remedy}" if remedy else ""))
+
+    def __str__(self) -> str:
+        return shown(super().__str__())

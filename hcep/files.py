@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from hcep.errors import HcepError
+from hcep.spreadsheet import from_cell, to_cell
 
 
 def remake(path: str | Path) -> str:
@@ -268,10 +269,12 @@ def write_table(
 ) -> None:
     """Write rows as CSV (or TSV) with a header, UTF-8, LF line ends; a missing key is an empty cell.
 
+    Text that a spreadsheet would take for a formula is written as `to_cell` does it, which `read_table` undoes.
+
     With `seal` its digest is written beside it, and `read_table` refuses it when it was changed afterwards: so do not
     seal a table that people may edit.
     """
-    rows = list(rows)
+    rows = [{name: to_cell(cell) for name, cell in row.items()} for row in rows]
     # csv quotes a carriage return only where it is part of the line end, and a reader takes a bare one for a line end
     returns = any(isinstance(cell, str) and "\r" in cell for row in rows for cell in row.values())
     quoting: Any = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
@@ -329,11 +332,16 @@ def read_table(path: str | Path, *, delimiter: str = ",") -> list[dict[str, str]
     Raises
     ------
     HcepError
-        The table was changed after it was written.
+        The table was changed after it was written, or is none.
     """
     check_table(Path(path))
     with Path(path).open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle, delimiter=delimiter))
+        try:
+            rows = list(csv.DictReader(handle, delimiter=delimiter))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise HcepError(f"is not a table: {error}", file=path, remedy=remake(path)) from error
+    # a row with too many cells has a list of the last ones
+    return [{name: from_cell(cell) if isinstance(cell, str) else cell for name, cell in row.items()} for row in rows]
 
 
 def sha256_file(path: str | Path) -> str:

@@ -9,12 +9,14 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from hcep.errors import shown
+
 T = TypeVar("T")
 
 
 def say(text: str) -> None:
-    """Write a line to standard error at once, so that a log shows it when it happens."""
-    print(text, file=sys.stderr, flush=True)
+    """Write a line to standard error at once, so that a log shows it when it happens; see `shown`."""
+    print(shown(text), file=sys.stderr, flush=True)
 
 
 def progress(items: Iterable[T], total: int, what: str, unit: str = "clip", *, done: int = 0) -> Iterator[T]:

@@ -213,7 +213,7 @@ def read_sealed_json(path: str | Path, remedy: str = "") -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise HcepError("the file does not exist", file=path, remedy=remedy) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         row = error.lineno if isinstance(error, json.JSONDecodeError) else None
         raise HcepError(f"not valid JSON: {error}", file=path, row=row, remedy=remedy) from error
     if not isinstance(content, dict):

@@ -39,5 +39,7 @@ def read_yaml(path: Path) -> Any:
     except yaml.MarkedYAMLError as error:
         row = None if error.problem_mark is None else error.problem_mark.line + 1
         raise HcepError(f"not valid YAML: {error.problem}", file=path, row=row, remedy="mend that row") from error
+    except RecursionError as error:
+        raise HcepError("not valid YAML: it is nested too deeply", file=path, remedy="mend the file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise HcepError(f"not valid YAML: {error}", file=path, remedy="mend the file") from error

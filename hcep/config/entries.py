@@ -23,6 +23,11 @@ class Dataset(Settings):
     )
     root: str = Field(description="folder of the release, relative to the working directory or absolute")
     options: dict[str, Any] = Field({}, description="settings of the adapter, below")
+    follow_links: bool = Field(
+        False,
+        description="whether clips and face pictures may lie behind links that leave `root`, as on another disk; "
+        "otherwise such links are an error (`root` itself may be a link)",
+    )
     frames: int = Field(8, ge=1, description="F, frames per clip, taken at the centres of F equal segments")
     frame_sampling: Literal["time", "index"] = Field(
         "time",

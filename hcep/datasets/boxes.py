@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hcep.datasets.bad_rows import BadRows
+from hcep.datasets.limits import MOST_BOXES
 from hcep.datasets.manifest_file import SEPARATORS, open_table
 from hcep.errors import HcepError, closest
 
@@ -58,7 +59,7 @@ def read_boxes(path: Path, clips: Collection[str]) -> tuple[dict[str, Track], di
     found: dict[str, dict[int, tuple[int, tuple[int, int, int, int]]]] = defaultdict(dict)
     others: dict[str, int] = {}
     with BadRows(path) as bad:
-        for row, cells in open_table(path, SUFFIXES[path.suffix.lower()], COLUMNS, bad=bad):
+        for row, cells in open_table(path, SUFFIXES[path.suffix.lower()], COLUMNS, bad=bad, most=MOST_BOXES):
             name = cells["clip"].strip()
             if name not in clips:
                 others.setdefault(name, row)
@@ -82,7 +83,7 @@ def check_names(path: Path, others: Mapping[str, int], lacking: Iterable[str]) -
 
     Names with other numbers are other clips: a table may be of a whole corpus, and the dataset only a part of it.
     """
-    by_numbers: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    by_numbers: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for clip in lacking:
         by_numbers[_numbers(clip)].append(clip)
     for name, row in others.items():
@@ -95,8 +96,9 @@ def check_names(path: Path, others: Mapping[str, int], lacking: Iterable[str]) -
             raise HcepError(cause, file=path, row=row, remedy="write the clip's name as in the manifest")
 
 
-def _numbers(name: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"[0-9]+", name)))
+def _numbers(name: str) -> tuple[str, ...]:
+    # as text without leading zeros: Python refuses to make a number of thousands of digits
+    return tuple(digits.lstrip("0") for digits in re.findall(r"[0-9]+", name))
 
 
 def _letters(name: str) -> str:

@@ -6,26 +6,33 @@ from pathlib import Path
 from typing import Any
 
 from hcep import registry
-from hcep.datasets.manifest_file import Clip, join_flags, write_manifest
+from hcep.datasets.links import refuse_links
+from hcep.datasets.manifest_file import Clip, check_clips, join_flags, write_manifest
 from hcep.errors import HcepError
 
 
-def build_manifest(adapter: str, root: Path, dataset: str, settings: dict[str, Any], output: Path) -> None:
+def build_manifest(
+    adapter: str, root: Path, dataset: str, settings: dict[str, Any], output: Path, *, follow_links: bool = False
+) -> None:
     """List the clips of a release and write them to manifest.tsv, sorted by clip id.
 
     `adapter` is a name of the registry and reads its `settings`; `dataset` is the name of the dataset entry, written in
-    every row.
+    every row. Without `follow_links` media must lie in the release, and not behind links that leave it.
 
     Raises
     ------
     HcepError
-        When the root is missing, the adapter is unknown, or the release is not as its layout says.
+        When the root is missing, the adapter is unknown, the release is not as its layout says, or such a link is used.
     """
     kind = registry.load(registry.dataset(adapter))
     root = require_root(root, dataset)
     listed = list_clips(kind(root, settings))
     clips = [clip._replace(dataset=dataset, flags=known_flags(clip)) for clip in listed]
-    write_manifest(output, sorted(clips, key=lambda clip: clip.clip))
+    clips.sort(key=lambda clip: clip.clip)
+    check_clips(clips, output)
+    if not follow_links:
+        refuse_links(root, clips)
+    write_manifest(output, clips)
 
 
 def list_clips(reader: Any) -> list[Clip]:

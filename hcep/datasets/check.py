@@ -14,10 +14,11 @@ from hcep.concealed import has_concealed
 from hcep.container import MediaError
 from hcep.datasets.bad_rows import BadTable
 from hcep.datasets.build import require_root
+from hcep.datasets.links import REMEDY, clips_out
 from hcep.datasets.manifest_file import FLAGS, Clip, check_clips, lengths_differ, open_table
 from hcep.datasets.spellings import names_in, other_spelling
 from hcep.datasets.survey import EXAMPLES, Fault, Survey, warning
-from hcep.errors import HcepError
+from hcep.errors import HcepError, shown
 from hcep.probe import Glance, glance
 from hcep.yaml_file import read_yaml
 
@@ -65,6 +66,7 @@ def check_release(
     *,
     expected: Path | None = None,
     max_failures: float = 0.01,
+    follow_links: bool = False,
     qc: Path | None = None,
     workers: int = 8,
 ) -> Check:
@@ -78,6 +80,8 @@ def check_release(
         YAML with the published numbers: ``clips``, ``labels``, ``folds`` and ``sections``, each name -> number.
     max_failures : float
         Share of clips with missing or unreadable media above which the release counts as unusable.
+    follow_links : bool
+        Whether media may lie behind links that leave the release.
     qc : path, optional
         qc.tsv of a cache that was made from this release: what only decoding tells, such as silent sound, is counted.
     workers : int
@@ -105,6 +109,7 @@ def check_release(
     faces = hasattr(reader, "survey_faces") and not bad
     found, faceless = reader.survey_faces(clips) if faces else ({}, [])
     faults = [*survey.faults, *faceless, *_media_faults(root, clips, max_failures, workers), *_path_faults(clips)]
+    faults += [] if follow_links else _link_faults(root, clips)
     faults += _decoded_faults(qc) if qc is not None else []
     table = Counter((clip.label, clip.fold) for clip in clips)
     counts = _counts(clips, survey, table, expected)
@@ -233,7 +238,7 @@ def _present(root: Path, paths: Sequence[str]) -> list[str]:
 def _decoded_faults(qc: Path) -> Iterator[Fault]:
     """What decoding found with clips that are used all the same: flags, and notes on lengths."""
     flagged: dict[str, list[str]] = defaultdict(list)
-    for _, cells in open_table(qc, required=("clip", "flags", "reason")):
+    for _, cells in open_table(qc, required=("clip", "flags", "reason"), quoted=True):
         # a missing part is told from the headers already
         for flag in {*cells["flags"].split(";")} - {"", *FLAGS}:
             flagged[f"clips that decoding flagged {flag}"].append(cells["clip"])
@@ -243,6 +248,13 @@ def _decoded_faults(qc: Path) -> Iterator[Fault]:
             flagged["clips with errors that ffmpeg concealed in decoding them"].append(cells["clip"])
     for what, names in sorted(flagged.items()):
         yield from warning(what, names, f"see {qc}")
+
+
+def _link_faults(root: Path, clips: Sequence[Clip]) -> list[Fault]:
+    """Media behind links that leave the release, which `hcep manifest` refuses."""
+    found = [f"{path} -> {place}" for path, place in clips_out(root, clips).items()]
+    what = "media files that are links, or lie behind one, which leaves the release"
+    return [Fault("error", what, len(found), found[:EXAMPLES], REMEDY)] if found else []
 
 
 def _path_faults(clips: Sequence[Clip]) -> list[Fault]:
@@ -285,7 +297,7 @@ def report_text(check: Check) -> str:
         lines.append("    the counts above are without these rows")
     if not check.faults and not check.bad:
         lines += ["", "nothing is missing"]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return shown("\n".join(line.rstrip() for line in lines) + "\n")
 
 
 def _matrix(table: Mapping[tuple[str, str], int]) -> list[str]:

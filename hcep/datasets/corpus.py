@@ -13,7 +13,7 @@ from hcep.datasets.manifest_file import Clip
 from hcep.datasets.settings import choose, fill
 from hcep.datasets.spellings import names_in
 from hcep.datasets.survey import Fault, warning
-from hcep.errors import HcepError
+from hcep.errors import HcepError, shown
 from hcep.files import digest, sha256_file
 
 TEXTS = ("manifest", "none", "asr")
@@ -61,7 +61,7 @@ class Corpus:
 
     def tell(self, line: str) -> None:
         """Print a line about the release."""
-        print(f"{self.name}: {line}", file=sys.stderr)
+        print(shown(f"{self.name}: {line}"), file=sys.stderr)
 
     def face_place(self) -> Path | None:
         """Folder or archive of the face pictures that the release ships; None where there is none."""

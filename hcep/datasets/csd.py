@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
+from hcep.datasets.foreign_hdf5 import check_datasets, open_foreign
 from hcep.errors import HcepError
 
+PARTS = ("features", "intervals")
 AGAIN = "download it again; it must be the .csd file itself, not a page or a link to it"
 
 
@@ -40,11 +42,14 @@ def read_csd(path: Path) -> Csd:
     Raises
     ------
     HcepError
-        When the file is not HDF5, is cut off, or is not laid out as above.
+        When the file is not HDF5, is cut off, is not laid out as above, or takes its values from elsewhere.
     """
     with _opened(path) as root:
-        data = {video: _entry(path, video, group) for video, group in root["data"].items()}
-        metadata = {key: _text(value) for key, value in root.get("metadata", {}).items()}
+        groups = {video: _checked(path, video, group) for video, group in root["data"].items()}
+        check_datasets(path, [group[name] for group in groups.values() for name in PARTS])
+        data = {video: _entry(path, video, group) for video, group in groups.items()}
+        described = root["metadata"].items() if _is_group(root, "metadata") else ()
+        metadata = {key: _text(path, value) for key, value in described}
         return Csd(root.name.lstrip("/"), data, metadata)
 
 
@@ -52,6 +57,7 @@ def columns(path: Path) -> int:
     """Number of columns of a computational sequence, by its first video alone; 0 when it has no video."""
     with _opened(path) as root:
         for video, group in root["data"].items():
+            check_datasets(path, [_checked(path, video, group)[name] for name in PARTS])
             return int(_entry(path, video, group).features.shape[1])
     return 0
 
@@ -60,8 +66,8 @@ def columns(path: Path) -> int:
 def _opened(path: Path) -> Iterator[Any]:
     """Open a file and find its root group; what HDF5 says of a broken file becomes an HcepError."""
     try:
-        with h5py.File(path, "r") as file:
-            roots = [group for group in file.values() if isinstance(group, h5py.Group) and "data" in group]
+        with open_foreign(path) as file:
+            roots = [group for group in file.values() if isinstance(group, h5py.Group) and _is_group(group, "data")]
             if not roots:
                 raise HcepError("holds no group with `data`: not a computational sequence", file=path, remedy=AGAIN)
             yield roots[0]
@@ -69,23 +75,36 @@ def _opened(path: Path) -> Iterator[Any]:
         raise HcepError(f"cannot be read as HDF5: {error}", file=path, remedy=AGAIN) from error
 
 
-def _entry(path: Path, video: str, group: Any) -> Entry:
-    if not isinstance(group, h5py.Group) or not {"features", "intervals"} <= set(group):
+def _is_group(parent: h5py.Group, name: str) -> bool:
+    return isinstance(parent.get(name), h5py.Group)
+
+
+def _checked(path: Path, video: str, group: Any) -> h5py.Group:
+    """The group of a video, which has both parts."""
+    if not isinstance(group, h5py.Group) or not all(isinstance(group.get(name), h5py.Dataset) for name in PARTS):
         raise HcepError("has no features with intervals", file=path, row=f"video {video}", remedy=AGAIN)
-    features, intervals = group["features"][()], group["intervals"][()]
+    return group
+
+
+def _entry(path: Path, video: str, group: h5py.Group) -> Entry:
+    features, intervals = (group[name][()] for name in PARTS)
     if features.ndim != 2 or intervals.shape != (len(features), 2):
         shapes = f"features of shape {features.shape} and intervals of shape {intervals.shape}"
         raise HcepError(f"has {shapes}, not (n, d) and (n, 2)", file=path, row=f"video {video}", remedy=AGAIN)
     return Entry(features, intervals)
 
 
-def _text(value: Any) -> Any:
+def _text(path: Path, value: Any) -> Any:
     """A metadata entry: its JSON value, or its text when it is not JSON."""
     if not isinstance(value, h5py.Dataset) or value.size != 1:
         return None
+    check_datasets(path, [value], text=True)
     cell = np.ravel(value[()])[0]
     text = cell.decode("utf-8", errors="replace") if isinstance(cell, bytes) else str(cell)
     try:
         return json.loads(text)
     except ValueError:
         return text
+    except RecursionError as error:
+        row = f"dataset {value.name!r}"
+        raise HcepError("is JSON that is nested too deeply", file=path, row=row, remedy=AGAIN) from error

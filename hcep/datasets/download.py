@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
+import lzma
 import shutil
 import stat
 import sys
@@ -13,6 +14,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -26,6 +29,11 @@ BLOCK = 1 << 20
 TIMEOUT = 60.0
 # what a connection that fails or breaks off raises
 BROKEN = (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError)
+# bytes of a record's list of files; one that is cut there is no JSON
+MOST_OF_ANSWER = 1 << 26
+# deflate makes a file at most 1032 times smaller: what claims more is packed to deceive
+MOST_PACKED = 1032
+ENCRYPTED = 1  # the first of a member's flags
 RAVDESS_RECORD = "1188976"
 RAVDESS_FILES = ("Video_Speech_Actor_*.zip",)
 
@@ -79,7 +87,8 @@ def download_zenodo(
     Raises
     ------
     HcepError
-        When the server cannot be reached, the record has no such file, or a file does not match its MD5.
+        When the server cannot be reached, the record has no such file, a file does not match its MD5, a name would
+        lead out of the folder, or an archive is encrypted, damaged or packed to deceive.
     """
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
@@ -94,20 +103,31 @@ def download_zenodo(
 def _list(address: str) -> list[RemoteFile]:
     try:
         with urllib.request.urlopen(_request(address), timeout=TIMEOUT) as answer:
-            record = json.load(answer)
+            record = json.loads(answer.read(MOST_OF_ANSWER))
         files = [_entry(item) for item in record["files"]]
     except BROKEN as error:
         remedy = "check the network, or set --base-url"
         raise HcepError(f"the record cannot be read: {error}", file=address, remedy=remedy) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         cause = f"the server's answer is not a record: {error!r}"
         raise HcepError(cause, file=address, remedy="check the base URL") from error
+    taken: dict[str, str] = {}
     for file in files:
-        # the name becomes a path here
-        if file.name in ("", ".", "..") or set(file.name) & set("/\\\0"):
-            remedy = "report it to the record's owner"
-            raise HcepError(f"refuses the file name {file.name!r}", file=address, remedy=remedy)
+        # names become paths: an archive `.zip` would be unpacked into the folder itself, `...zip` into the one above
+        made = _made_of(file.name)
+        clash = next((other for path in made if (other := taken.get(path, file.name)) != file.name), None)
+        if {"", ".", ".."} & made or not file.name.isprintable() or set(file.name) & set("/\\") or clash:
+            why = f", which takes the place of {clash!r}" if clash else ""
+            remedy = "report it to the record's owner, and fetch the other files by hand"
+            raise HcepError(f"refuses the file name {file.name!r}{why}", file=address, remedy=remedy)
+        taken |= dict.fromkeys(made, file.name)
     return sorted(files)
+
+
+def _made_of(name: str) -> set[str]:
+    """Names of what a download leaves in the folder, in the end or for a while."""
+    unpacked = {name[:-4], f".{name[:-4]}.tmp"} if name.lower().endswith(".zip") else set()
+    return {name, f"{name}.part", f"{name}.md5", *unpacked}
 
 
 def _entry(item: dict[str, Any]) -> RemoteFile:
@@ -200,20 +220,43 @@ def _md5(path: Path) -> str:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip archive into a folder, atomically; members that would land elsewhere are refused."""
+    """Unpack a zip archive into a folder, atomically."""
     try:
         with zipfile.ZipFile(archive) as opened:
-            for member in opened.infolist():
-                path = PurePosixPath(member.filename.replace("\\", "/"))
-                if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(member.external_attr >> 16):
-                    cause = f"member {member.filename!r} leaves the folder"
-                    raise HcepError(cause, file=archive, remedy="do not use it")
-            needed, free = sum(member.file_size for member in opened.infolist()), shutil.disk_usage(folder.parent).free
-            if needed > free:
-                cause = f"unpacks to {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
-                raise HcepError(cause, file=archive, remedy="make room")
+            needed = _check_members(opened.infolist(), archive)
             with atomic_folder(folder, needed) as temporary:
                 opened.extractall(temporary)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
         remedy = "delete it and download again"
         raise HcepError(f"is not a zip archive: {error}", file=archive, remedy=remedy) from error
+    except NotImplementedError as error:
+        remedy = f"unpack it by hand into {folder}"
+        raise HcepError(f"is packed in a way that is not known here: {error}", file=archive, remedy=remedy) from error
+
+
+def _check_members(members: Sequence[zipfile.ZipInfo], archive: Path) -> int:
+    """Refuse members that would land elsewhere or on one another, links, passwords, and more than there is room for.
+
+    Returns the bytes that they unpack to.
+    """
+    paths = Counter(PurePosixPath(member.filename.replace("\\", "/")) for member in members)
+    files = {PurePosixPath(member.filename) for member in members if not member.is_dir()}
+    for member in members:
+        path = PurePosixPath(member.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(member.external_attr >> 16):
+            cause = f"member {member.filename!r} leaves the folder"
+            raise HcepError(cause, file=archive, remedy="do not use it")
+        if paths[path] > 1 or files & {*path.parents}:
+            cause = f"member {member.filename!r} is in it twice, or as a file and as a folder"
+            raise HcepError(cause, file=archive, remedy="do not use it")
+        if member.flag_bits & ENCRYPTED:
+            cause, remedy = f"member {member.filename!r} is encrypted", "unpack it by hand, with its password"
+            raise HcepError(cause, file=archive, remedy=remedy)
+    needed, size = sum(member.file_size for member in members), archive.stat().st_size
+    if needed > MOST_PACKED * size:
+        cause = f"claims to hold {needed / 1e9:.1f} GB, more than {size / 1e6:.1f} MB can"
+        raise HcepError(cause, file=archive, remedy="do not use it")
+    if needed > (free := shutil.disk_usage(archive.parent).free):
+        cause = f"unpacks to {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+        raise HcepError(cause, file=archive, remedy="make room")
+    return needed

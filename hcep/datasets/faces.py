@@ -68,13 +68,13 @@ def open_archive(path: Path) -> zipfile.ZipFile:
 def picture_folders(archive: zipfile.ZipFile) -> dict[str, list[str]]:
     """Folder inside an archive -> full names of its pictures.
 
-    Members with an absolute name, a ``..`` in it or a backslash are passed over, as is what a Mac adds. Nothing is
-    unpacked: a name can only be one that is looked for, or not.
+    Members with an absolute or overlong name, a ``..`` in it or a backslash are passed over, as is what a Mac adds.
+    Nothing is unpacked: a name can only be one that is looked for, or not.
     """
     found: dict[str, list[str]] = defaultdict(list)
     for name in archive.namelist():
         folder, _, file = name.rpartition("/")
-        if folder and is_picture(file) and not _is_hostile(folder):
+        if folder and len(file) < 256 and is_picture(file) and not _is_hostile(folder):
             found[folder].append(name)
     return found
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from hcep.datasets.limits import read_bytes
 from hcep.datasets.settings import nearest
 from hcep.datasets.spellings import find, normal, walk
 from hcep.errors import HcepError
@@ -163,7 +164,7 @@ def decode(path: Path) -> str:
     HcepError
         When it is neither, naming the line.
     """
-    data = path.read_bytes()
+    data = read_bytes(path)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from hcep.datasets.limits import too_large
 from hcep.datasets.mafw_lists import DEPTH, EMOTIONS, FoldLists
 from hcep.datasets.spellings import find, normal
 from hcep.datasets.survey import Fault, warning
@@ -21,6 +23,13 @@ TABLES: dict[str, tuple[str, str] | None] = {
     "multi-set.xlsx": ("clip", "multi_label"),
     "descriptive_text.xlsx": None,
 }
+# a hundred times the release's; openpyxl fills up rows that the numbers of cells leave out
+MOST_UNPACKED, MOST_ROWS, MOST_COLUMNS = 2**28, 1_000_000, 1_000
+# of a zip archive, its members, and XML
+UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError),
+    *(LookupError, ValueError, SyntaxError, TypeError, AttributeError, OverflowError),
+)
 REMEDY = "the fold lists are used; unpack both again to see which of them was changed"
 NAMES = {str(number): name for number, name in enumerate(EMOTIONS, start=1)}
 
@@ -111,16 +120,35 @@ def _read(path: Path, columns: tuple[str, str] | None) -> Iterator[tuple[Any, An
     from openpyxl import load_workbook
 
     try:
+        _check_size(path)
         with closing(load_workbook(path, read_only=True, data_only=True)) as book:
             sheet = book.worksheets[0]
             # some programs write a wrong size, which would cut rows off
             sheet.reset_dimensions()
-            rows = (row for row in sheet.iter_rows(values_only=True) if any(cell is not None for cell in row))
+            rows = _rows(sheet.iter_rows(values_only=True), path)
             first, second = (0, 2) if columns is None else _places(next(rows, ()), columns)
             for row in rows:
                 yield row[first], row[second]
-    except (zipfile.BadZipFile, OSError, KeyError, IndexError, ValueError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise HcepError(f"cannot be read: {error}", file=path, remedy="unpack it again, or remove it") from error
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a table that would fill the memory when it is unpacked, and one with a password."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > MOST_UNPACKED:
+            raise too_large(path, "unpacks to", MOST_UNPACKED, "bytes")
+
+
+def _rows(found: Iterable[tuple[Any, ...]], path: Path) -> Iterator[tuple[Any, ...]]:
+    """The rows that hold anything; those that a wrong number left out in between count as well."""
+    for number, row in enumerate(found, start=1):
+        if number > MOST_ROWS:
+            raise too_large(path, "has", MOST_ROWS, "rows", number)
+        if len(row) > MOST_COLUMNS:
+            raise too_large(path, "has", MOST_COLUMNS, "columns", number)
+        if any(cell is not None for cell in row):
+            yield row
 
 
 def _places(header: tuple[Any, ...], columns: tuple[str, str]) -> tuple[int, int]:

@@ -60,7 +60,7 @@ class Manifest(Corpus):
 
     def _rows(self, bad: BadRows | None = None) -> Iterator[tuple[int, dict[str, str]]]:
         delimiter = "," if self.table.suffix.lower() == ".csv" else "\t"
-        return open_table(self.table, delimiter, REQUIRED, bad=bad)
+        return open_table(self.table, delimiter, REQUIRED, bad=bad, quoted=True)
 
     def clips(self) -> list[Clip]:
         """Read, check and complete the table.

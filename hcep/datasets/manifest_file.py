@@ -11,13 +11,17 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from hcep.datasets.bad_rows import BadRows
-from hcep.errors import HcepError, closest
+from hcep.datasets.limits import LONGEST_CELL, MOST_COLUMNS, MOST_ROWS, lines_of, too_large
+from hcep.errors import CONTROL_OR_BREAK, HcepError, closest
 from hcep.files import check_table, write_table
+from hcep.spreadsheet import from_cell
 
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon"}
 TEXT_KINDS = ("caption", "transcript", "asr", "none")
 FLAGS = ("no_audio", "no_video", "no_text")
 NUMBERS = ("start", "end", "seconds")
+# columns that tables and messages show again
+NAMES = ("clip", "dataset", "language", "label", "labels", "group", "fold")
 LINE_END = re.compile(r"\r\n|\r|\n")
 MARKS = 'double every quotation mark that belongs to a text (""), and put one mark at each end of that cell'
 
@@ -94,33 +98,37 @@ def open_table(
     required: Iterable[str] = (),
     remedy: str = "",
     bad: BadRows | None = None,
+    most: int = MOST_ROWS,
+    quoted: bool = False,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number of the row's first line, cells) of a UTF-8 table with a header that has the required columns.
 
     A cell in quotation marks may hold line breaks. A mark that opens in one row and closes in a later one is told from
     them by the number of delimiters in its first and last line, see `_swallows_rows`. With `bad`, a row that is refused
-    is noted there and passed over.
+    is noted there and passed over. With `quoted`, cells are those of a table that `write_table` may have written.
 
     Raises
     ------
     HcepError
         When the file is missing, is not UTF-8, has no header or one that repeats a column or breaks a line, lacks a
         column (`remedy` says what to do then), a row has another number of cells than the header, or a quotation mark
-        swallows rows.
+        swallows rows, or it has more than `most` rows, or anything above `hcep.datasets.limits`.
     """
     try:
         handle = path.open(encoding="utf-8-sig", newline="")
     except OSError as error:
         raise HcepError(f"cannot be read: {error.strerror}", file=path) from error
     with handle:
-        reader = csv.reader(handle, delimiter=delimiter, strict=True)
-        line = 1
+        reader = csv.reader(lines_of(handle, path), delimiter=delimiter, strict=True)
+        line, rows = 1, 0
         try:
             header = next(reader, [])
             _check_header(header, path, delimiter)
             line = reader.line_num + 1
             for cells in reader:
-                row, line = line, reader.line_num + 1
+                row, line, rows = line, reader.line_num + 1, rows + 1
+                if rows > most:
+                    raise too_large(path, "has", most, "rows", row)
                 try:
                     _check_row(cells, header, path, row, delimiter)
                 except HcepError as error:
@@ -132,10 +140,12 @@ def open_table(
                 if any(cells):
                     check_columns(path, header, required, remedy)
                     required = ()
-                    yield row, dict(zip(header, cells, strict=True))
+                    yield row, dict(zip(header, map(from_cell, cells) if quoted else cells, strict=True))
         except UnicodeDecodeError as error:
             raise HcepError(f"is not UTF-8 ({error.reason})", file=path, remedy="save it as UTF-8") from error
         except csv.Error as error:
+            if "field limit" in str(error):
+                raise too_large(path, "has a cell of", LONGEST_CELL, "characters", line) from error
             look = f"look at the quotation marks of this row: {MARKS}"
             cause = f"is not a table: {error}; the rows behind this one were not read"
             raise HcepError(cause, file=path, row=line, remedy=look) from error
@@ -144,6 +154,8 @@ def open_table(
 def _check_header(header: Sequence[str], path: Path, delimiter: str) -> None:
     if not header:
         raise HcepError("has no header", file=path, row=1, remedy="write the column names in the first line")
+    if len(header) > MOST_COLUMNS:
+        raise too_large(path, "has", MOST_COLUMNS, "columns", 1)
     if header[0].strip().casefold().startswith("sep=") and not any(header[1:]):
         remedy = f"remove that line, and save the table with {SEPARATORS[delimiter]}s between its cells"
         cause = f"its first line {delimiter.join(header)!r} is a note for spreadsheet programs, not the column names"
@@ -255,12 +267,23 @@ def leaves_root(path: str) -> bool:
     return PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts
 
 
+def _is_long(cell: str) -> bool:
+    return len(cell) > LONGEST_CELL
+
+
 def _faults(clip: Clip) -> Iterator[tuple[str, str]]:
     """What is wrong with one clip, each with what to do about it."""
     if not clip.clip:
         yield "the clip id is empty", "name the clip"
     if "\0" in "".join(str(value) for value in clip):
         yield "a cell holds a NUL character", "remove it"
+    long = next((name for name, value in clip._asdict().items() if isinstance(value, str) and _is_long(value)), None)
+    if long is not None:
+        yield f"{long} has more than {LONGEST_CELL:,} characters", "shorten it: no model reads so many"
+    # a group that is the clip's name has no fault of its own
+    for value, name in {getattr(clip, name): name for name in reversed(NAMES)}.items():
+        if CONTROL_OR_BREAK.search(value):
+            yield f"{name} {value!r} holds a control character or a line break", "remove it"
     if clip.text_kind not in TEXT_KINDS:
         yield f"unknown text_kind {clip.text_kind!r}", f"use one of {', '.join(TEXT_KINDS)}"
     for flag in dict.fromkeys(clip.flags.split(";")):
@@ -295,7 +318,7 @@ def read_manifest(path: str | Path) -> list[Clip]:
     check_table(path)
     clips: dict[int, Clip] = {}
     with BadRows(path, clips) as bad:
-        for row, cells in open_table(path, bad=bad):
+        for row, cells in open_table(path, bad=bad, quoted=True):
             if not clips:
                 if {*COLUMNS} - {*cells} == {"seconds"}:
                     cause = "lacks the column seconds: an older version of hcep wrote it"

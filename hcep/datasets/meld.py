@@ -28,7 +28,7 @@ NAMES = ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
 EMOTIONS = {name: name for name in NAMES} | {"joy": "happiness"}
 COLUMNS = ("Utterance", "Emotion", "Dialogue_ID", "Utterance_ID")
 # 00:16:16,059
-TIME = re.compile(r"(\d+):(\d\d?):(\d\d?)[,.](\d{1,3})")
+TIME = re.compile(r"(\d{1,9}):(\d\d?):(\d\d?)[,.](\d{1,3})")
 # quotes and dashes of Windows-1252 stand in the lists as the control characters of the same number
 REPAIRS = {code: bytes([code]).decode("cp1252", errors="ignore") for code in range(0x80, 0xA0)} | {0xA0: " "}
 SOURCE = (
@@ -180,7 +180,7 @@ class Meld(Corpus):
 def _utterance(path: Path, row: int, cells: Mapping[str, str]) -> Utterance:
     numbers = []
     for name in ("Dialogue_ID", "Utterance_ID"):
-        if not cells[name].strip().isdecimal():
+        if not (cells[name].strip().isdecimal() and len(cells[name]) < 100):
             cause = f"{name} {cells[name]!r} is not a whole number"
             raise HcepError(cause, file=path, row=row, remedy="get the list anew; spreadsheets change numbers")
         numbers.append(int(cells[name]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from hcep.datasets.limits import read_bytes, read_literal
 from hcep.datasets.manifest_file import open_table
 from hcep.datasets.spellings import find
 from hcep.errors import HcepError
@@ -63,10 +64,10 @@ def read_folds(path: Path) -> dict[str, str]:
 def _lists(path: Path) -> list[tuple[int | str, str, str]]:
     found: dict[str, list[str]] = {}
     try:
-        for node in ast.parse(path.read_text(encoding="utf-8-sig")).body:
+        for node in ast.parse(read_bytes(path).decode("utf-8-sig")).body:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in LISTS:
-                found[node.targets[0].id] = _ids(ast.literal_eval(node.value))
-    except (OSError, SyntaxError, ValueError) as error:
+                found[node.targets[0].id] = _ids(read_literal(node.value))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise HcepError(f"cannot be read as lists of video ids: {error}", file=path, remedy=REMEDY) from error
     missing = [name for name in LISTS if name not in found]
     if missing:

@@ -20,7 +20,7 @@ RULES = ("unique_maximum", "exactly_one")
 HIGHEST = 3.0
 # intensities are means of a few whole numbers: two that differ at all differ by more than this
 TIE = 1e-3
-KEY = re.compile(r"(.+?)(?:\[([0-9]+)\])?")
+KEY = re.compile(r"(.+?)(?:\[([0-9]{1,9})\])?")
 WHERE = (
     "put CMU_MOSEI_Labels.csd of the CMU Multimodal SDK (its cmu_mosei.py has the address) into the root of the release"
 )

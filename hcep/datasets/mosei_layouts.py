@@ -9,6 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
+from hcep.datasets.limits import read_bytes
 from hcep.datasets.manifest_file import open_table, parse_seconds
 from hcep.datasets.mosei_folds import LISTS, NONE, REMEDY, find_folds, read_folds
 from hcep.datasets.mosei_labels import Labels, Segment, find_labels
@@ -166,7 +167,7 @@ def _missing(wanted: Iterable[str], there: list[str], suffix: str, folder: Path)
 def _read_transcript(path: Path, video: str) -> tuple[list[tuple[float, float, str]], list[int], bool]:
     """Start (0 at least), end and words of every line; numbers of other lines; whether all was UTF-8."""
     try:
-        content = path.read_bytes().decode("utf-8-sig", errors="replace")
+        content = read_bytes(path).decode("utf-8-sig", errors="replace")
     except OSError as error:
         raise HcepError(f"cannot be read: {error.strerror}", file=path) from error
     # the id may hold any number of `_`, so it goes as a whole
@@ -266,7 +267,7 @@ def _fault_of(cells: Mapping[str, str], earlier: list[dict[str, str]], numbers: 
     video, clip = cells["video_id"], cells["clip_id"]
     if not video or "/" in video or set(video) <= {"."}:
         return f"video_id {video!r} is not a name"
-    if not (clip.isascii() and clip.isdecimal()):
+    if not (clip.isascii() and clip.isdecimal() and len(clip) < 10):
         return f"clip_id {clip!r} is not a whole number"
     if (video, int(clip)) in numbers:
         return f"clip {clip} of video {video!r} is already in row {numbers[video, int(clip)]}"

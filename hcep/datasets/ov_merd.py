@@ -5,7 +5,6 @@ Released for MER2025 (332 clips) and, with other clips and labels, for MER2026 (
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import re
 from collections import Counter, defaultdict
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from hcep.datasets.corpus import TEXTS, Corpus
+from hcep.datasets.limits import TooDeep, read_literal
 from hcep.datasets.manifest_file import Clip, open_table
 from hcep.datasets.spellings import find, names_in
 from hcep.datasets.survey import Survey, warning
@@ -97,7 +97,9 @@ def parse_openset(cell: str) -> list[str]:
 def _evaluate(text: str) -> Any:
     """The Python value, or the words by the official rule where the text is no Python."""
     try:
-        return ast.literal_eval(text)
+        return read_literal(text)
+    except TooDeep:
+        raise
     except (SyntaxError, TypeError, ValueError):
         return _split_at_quotes(text)
 
@@ -283,7 +285,7 @@ def read_rows(path: Path) -> list[Row]:
         try:
             rows.append(Row(name, parse_openset(cells["openset"])))
         except ValueError as error:
-            cause = f"openset {cells['openset']!r} of {name} cannot be read: {error}"
+            cause = f"openset {cells['openset'][:100]!r} of {name} cannot be read: {error}"
             remedy = "write it as a list of quoted words, ['sad', 'tired']"
             raise HcepError(cause, file=path, row=number, remedy=remedy) from error
     if not rows:

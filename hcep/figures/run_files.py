@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hcep.errors import HcepError
+from hcep.errors import HcepError, shown
 from hcep.files import read_table
 from hcep.protocol.openness import openness_value, parse_openness
 from hcep.seal import read_sealed_json
@@ -152,7 +152,7 @@ def read_rows(file: Path, columns: Sequence[str], *, delimiter: str = ",") -> li
     for line, row in enumerate(rows, 2):
         if None in row or None in row.values():
             raise HcepError("not as many cells as the header", file=file, row=line)
-    return list(enumerate(rows, 2))
+    return list(enumerate(({name: shown(cell) for name, cell in row.items()} for row in rows), 2))
 
 
 def number(row: dict[str, str], column: str, file: Path, line: int) -> float:

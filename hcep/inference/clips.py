@@ -77,7 +77,8 @@ def clip_of(
     if text.strip() and text_kind == "none":
         raise HcepError("words are given, and their kind is none", file=file, remedy="name their kind, as transcript")
     try:
-        check_clips([clip], Path(file))
+        # the name of a file is its id here, whatever signs it has
+        check_clips([clip._replace(clip="clip")], Path(file))
     except HcepError as error:
         raise HcepError(error.cause, file=file, remedy=error.remedy) from error
     return clip._replace(video=place, audio=place)
@@ -101,7 +102,7 @@ class _ClipTable(Manifest):
         clips: dict[int, Clip] = {}
         with BadRows(self.table, clips) as bad:
             delimiter = "," if self.table.suffix.lower() == ".csv" else "\t"
-            for row, cells in open_table(self.table, delimiter, ("clip",), bad=bad):
+            for row, cells in open_table(self.table, delimiter, ("clip",), bad=bad, quoted=True):
                 if not {"video", "audio"} & {*cells}:
                     raise HcepError("has neither a column video nor a column audio", file=self.table, row=1)
                 clips[row] = self._clip(row, {"video": "", **cells}, bad)

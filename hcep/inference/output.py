@@ -8,7 +8,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from hcep.errors import shown
 from hcep.inference.answer import OTHER_TEXT, WHOLE_PICTURE, Answer
+from hcep.spreadsheet import to_cell
 
 FORMATS = ("jsonl", "tsv", "table")
 # flags of which `Answer.reason` says nothing
@@ -36,7 +38,7 @@ def _cells(answer: Answer, classes: Sequence[str]) -> list[Any]:
     cells = [getattr(answer, name) for name in FIRST]
     cells += [answer.probabilities.get(name) for name in classes]
     cells += [getattr(answer, name) for name in LAST]
-    return [";".join(cell) if isinstance(cell, tuple) else cell for cell in cells]
+    return [to_cell(";".join(cell) if isinstance(cell, tuple) else cell) for cell in cells]
 
 
 def _line(cells: Sequence[Any]) -> str:
@@ -64,10 +66,11 @@ def _table(answers: Sequence[Answer]) -> str:
     notes: dict[str, list[str]] = {}
     for one in answers:
         style = "red" if one.accepted is None else "bold" if one.accepted else "yellow"
-        near = f"{one.nearest} {one.probabilities[one.nearest]:.2f}" if one.nearest else ""
+        nearest = f"{one.nearest} {one.probabilities[one.nearest]:.2f}" if one.nearest else ""
         score = "" if one.score is None else f"{one.score:.4f}"
-        label = Text(_shown(one.label or "no answer"), style=style)
-        table.add_row(Text(_shown(one.clip)), label, score, Text(_shown(near)), " ".join(one.modalities))
+        label = Text(shown(one.label or "no answer", line=True), style=style)
+        clip, near = (Text(shown(text, line=True)) for text in (one.clip, nearest))
+        table.add_row(clip, label, score, near, " ".join(one.modalities))
         for note in (*(NOTES[flag] for flag in one.flags if flag in NOTES), *filter(None, one.reason.split("; "))):
             notes.setdefault(note, []).append(one.clip)
     console = make_console()
@@ -77,10 +80,5 @@ def _table(answers: Sequence[Answer]) -> str:
             share, least = answers[0].acceptance, answers[0].threshold
             console.print(f"A score of {least:.4f} is accepted, as of {100 * share:g} % of the known training clips.")
         for note, clips in notes.items():
-            console.print(Text(_shown(f"{note}: {', '.join(clips)}")))
+            console.print(Text(shown(f"{note}: {', '.join(clips)}", line=True)))
     return captured.get()
-
-
-def _shown(text: str) -> str:
-    """Text that does no more on a terminal than be read: names of files may hold anything."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from hcep.datasets.manifest_file import FACES, Clip, join_flags, lengths_differ,
 from hcep.errors import HcepError
 from hcep.files import digest, remake, write_table
 from hcep.media.shards import ABSENT, ARRAYS, SILENT, Shard, shard_of, verify_shard
-from hcep.progress import progress
+from hcep.progress import progress, say
 from hcep.seal import new_hdf5
 
 QC_COLUMNS = ("clip", "dataset", "label", "fold", "flags", "reason", *ARRAYS)
@@ -77,10 +76,10 @@ def index_cache(
     concealed = sum(has_concealed(row["reason"]) for row in rows)
     counts = f"{len(rows)} clips, {len(failed)} with a modality that failed, {silent} with silent sound"
     counts += f", {concealed} with concealed errors" if concealed else ""
-    print(f"index_cache: {counts}", file=sys.stderr)
+    say(f"index_cache: {counts}")
     for (kind, shard), note in odd.items():
         remedy = "delete the shards of all versions but one and run again: what decodes differs by milliseconds"
-        print(f"index_cache: {kind} shard {shard}: {note}. Remedy: {remedy}", file=sys.stderr)
+        say(f"index_cache: {kind} shard {shard}: {note}. Remedy: {remedy}")
     aside = qc.with_name(f"{qc.stem}.failed.tsv")
     if len(failed) > max_failures * len(rows):
         # a declared output is deleted when its job fails; this one is not declared

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from hcep.datasets.bad_rows import BadRows
+from hcep.datasets.limits import LONGEST_CELL, lines_of, too_large
 from hcep.datasets.manifest_file import COLUMNS, SEPARATORS, open_table, read_numbers
 from hcep.datasets.settings import nearest
 from hcep.datasets.spellings import normal
@@ -93,10 +94,13 @@ def separator(table: Path) -> str:
     """The sign that most often separates the names in the first line of a table."""
     try:
         with table.open(encoding="utf-8-sig", newline="", errors="replace") as handle:
-            first = handle.readline()
+            first = next(lines_of(handle, table), "")
     except OSError as error:
         raise HcepError(f"cannot be read: {error.strerror}", file=table, remedy="name the table of clips") from error
-    count = {sign: len(next(csv.reader([first], delimiter=sign), [])) for sign in SEPARATORS}
+    try:
+        count = {sign: len(next(csv.reader([first], delimiter=sign), [])) for sign in SEPARATORS}
+    except csv.Error as error:
+        raise too_large(table, "has a cell of", LONGEST_CELL, "characters", 1) from error
     best = [sign for sign in count if count[sign] == max(count.values())]
     if count[best[0]] < 2:
         return ","

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from hcep.datasets.limits import read_bytes
 from hcep.datasets.spellings import LEFTOVERS
-from hcep.errors import HcepError
+from hcep.errors import CONTROL_OR_BREAK, HcepError
 
 # files of the containers that `hcep.probe` opens
 _VIDEO = "mp4 m4v mov 3gp mkv webm avi flv wmv asf ts mts m2ts mpg mpeg vob"
@@ -17,6 +18,10 @@ _SOUND = "wav w64 aif aiff flac ogg oga opus mp3 m4a aac au wma"
 VIDEO, SOUND = ({f".{ending}" for ending in endings.split()} for endings in (_VIDEO, _SOUND))
 # hidden files are no part of a data set, and on macOS there is one beside every clip
 HIDDEN = "hidden files and what programs leave behind"
+
+
+# bytes of a text with the words of one clip
+MOST_WORDS = 2**20
 
 
 class Media(NamedTuple):
@@ -63,11 +68,13 @@ def find_media(root: Path) -> Media:
                 left_out[HIDDEN].append(path)
             elif not _is_text(path):
                 left_out["names that are not UTF-8"].append(ascii(path))
+            elif CONTROL_OR_BREAK.search(name):
+                left_out["names with control characters"].append(path)
             elif not is_folder:
                 (links if Path(place, name).is_symlink() else plain).append(path)
             elif Path(place, name).is_symlink():
                 left_out["links to folders (not followed)"].append(path)
-        folders[:] = sorted(name for name in folders if not name.startswith(LEFTOVERS) and _is_text(name))
+        folders[:] = sorted(name for name in folders if not name.startswith(LEFTOVERS) and _is_plain(name))
     kept = [*plain, *_usable_links(root, plain, links, left_out)]
     kinds: dict[str, list[str]] = {kind: [] for kind in ("video", "sound", "text", "tables")}
     for path in sorted(kept):
@@ -83,6 +90,10 @@ def _unreadable(error: OSError) -> None:
 
 def _is_text(path: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in path)
+
+
+def _is_plain(name: str) -> bool:
+    return _is_text(name) and not CONTROL_OR_BREAK.search(name)
 
 
 def _kind(path: str) -> str:
@@ -142,7 +153,7 @@ def counted(number: int, noun: str) -> str:
 def read_words(root: Path, path: str) -> str:
     """The words of a clip from a text file, on one line."""
     try:
-        return " ".join((root / path).read_text(encoding="utf-8-sig").split())
+        return " ".join(read_bytes(root / path, MOST_WORDS).decode("utf-8-sig").split())
     except UnicodeDecodeError as error:
         raise HcepError(f"is not UTF-8 ({error.reason})", file=root / path, remedy="save it as UTF-8") from error
 

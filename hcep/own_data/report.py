@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hcep.datasets.manifest_file import Clip
+from hcep.errors import shown
 from hcep.own_data.media_files import counted
 
 FEW = 5
@@ -54,7 +55,7 @@ def report_text(outcome: Outcome) -> str:
     option = f"--configfile {shlex.join(map(str, [*outcome.configs, outcome.files.config]))}"
     lines += ["", "next", f"  hcep check {outcome.name} {option}"]
     lines += [f"  snakemake results/{outcome.name}/summary.csv --cores {os.cpu_count() or 1} {option}"]
-    return "\n".join(lines) + "\n"
+    return shown("\n".join(lines) + "\n")
 
 
 def _counts(clips: Sequence[Clip], task: Mapping[str, Any]) -> list[str]:

@@ -52,6 +52,12 @@ class ClipPlan:
         """Params function: these keys of the dataset entry."""
         return lambda wildcards: settings_text({key: getattr(self.dataset(wildcards), key) for key in keys})
 
+    def release_settings(self, *keys: str) -> Callable[[Wildcards], str]:
+        """Params function: these keys, and `follow_links` where it is set, which was not always there."""
+        read = self.settings(*keys)
+        linked = self.settings(*keys, "follow_links")
+        return lambda wildcards: (linked if self.dataset(wildcards).follow_links else read)(wildcards)
+
     def adapter_code(self, verb: str) -> Callable[[Wildcards], str]:
         """Params function: digest of a stage together with the adapter of the dataset."""
         return lambda wildcards: stage_digest(verb, registry.dataset(self.dataset(wildcards).adapter))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hcep.datasets.manifest_file import read_manifest
-from hcep.errors import HcepError, not_text
+from hcep.errors import HcepError, not_text, shown
 from hcep.files import write_text
 from hcep.protocol.near_misses import Names, near_misses, totals
 from hcep.protocol.partition import Folds
@@ -74,7 +74,7 @@ def task_text(task: str, clips: Mapping[tuple[str, str], int], names: Names) -> 
         lines.append("  errors: names that almost match")
     for miss in missed:
         lines += [f"    {miss.cause}", f"      remedy: {miss.remedy}"]
-    return "\n".join(lines) + "\n"
+    return shown("\n".join(lines) + "\n")
 
 
 def _lines(sections: Mapping[str, Sequence[tuple[str, str, int]]]) -> Iterator[str]:

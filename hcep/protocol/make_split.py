@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hcep.datasets.manifest_file import Clip, read_manifest
-from hcep.errors import HcepError
+from hcep.errors import HcepError, shown
 from hcep.protocol.class_splits import read_class_split
 from hcep.protocol.near_misses import Names, check_names
 from hcep.protocol.openness import LEAST_KNOWN, openness_value, parse_openness
@@ -112,7 +112,7 @@ def make_split(
     shared = {field: value for field, value in divided._asdict().items() if field in Split._fields}
     remarks = tuple(_remarks(divided, clips, labels))
     for remark in remarks:
-        print(f"make_split {task} {openness} {split}: {remark}", file=sys.stderr)
+        print(shown(f"make_split {task} {openness} {split}: {remark}"), file=sys.stderr)
     result = Split(task, openness, split, **shared, remarks=remarks)
     counts = {}
     for part in PARTS:

@@ -84,7 +84,7 @@ DATA: dict[str, Stage] = {
             SETTINGS,
             writes("output", "manifest.tsv to write"),
         ),
-        Keys(DATASET, ("adapter", "options", "text")),
+        Keys(DATASET, ("adapter", "options", "text"), ("follow_links",)),
         ("hcep.datasets.build",),
     ),
     "check_tasks": Stage(

@@ -17,6 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hcep.datasets.foreign_hdf5 import check_datasets, open_foreign
 from hcep.errors import HcepError
 from hcep.media.store import ClipStore
 from hcep.methods.method import MODALITIES
@@ -56,13 +57,14 @@ def import_features(index: Path, shard: str, info: dict[str, Any], features: Pat
 def read_features(path: Path, clips: Sequence[str], encoder: str, width: int) -> dict[str, np.ndarray]:
     """Features float32 ``(len(clips), width)`` by modality, in the order of `clips`; errors as in `import_features`."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_foreign(path) as file:
             names = _clip_names(file, path, encoder)
             for name in MODALITIES:
                 dtype, shape, wanted = file[name].dtype, file[name].shape, (len(names), width)
                 if shape != wanted or dtype != np.float32:
                     cause = f"is {dtype} {shape}, not float32 {wanted}"
                     raise HcepError(cause, file=path, row=f"dataset {name}", remedy=LAYOUT)
+            check_datasets(path, [file[name] for name in MODALITIES], whole=False)
             # HDF5 reads rows in rising order only
             rising, back = np.unique(_rows_of(clips, names, path), return_inverse=True)
             values = {name: file[name][rising][back] for name in MODALITIES}
@@ -90,6 +92,7 @@ def _clip_names(file: h5py.File, path: Path, encoder: str) -> list[str]:
         raise HcepError(f"is {made_with!r}, not {encoder!r}", file=path, row="attribute encoder", remedy=remedy)
     if h5py.check_string_dtype(file["clip"].dtype) is None or file["clip"].ndim != 1:
         raise HcepError("is not a list of UTF-8 strings", file=path, row="dataset clip", remedy=LAYOUT)
+    check_datasets(path, [file["clip"]], text=True)
     return [str(name) for name in file["clip"].asstr()[()]]
 
 

@@ -21,11 +21,19 @@ def fetch_encoders(name: str, output: Path, **settings: Any) -> None:
     run(output, settings, name)
 
 
-def manifest(dataset: str, root: Path, output: Path, adapter: str, options: dict[str, Any], text: str) -> None:
+def manifest(
+    dataset: str,
+    root: Path,
+    output: Path,
+    adapter: str,
+    options: dict[str, Any],
+    text: str,
+    follow_links: bool = False,
+) -> None:
     """List the clips of a release."""
     from hcep.datasets.build import build_manifest
 
-    build_manifest(adapter, root, dataset, options | {"text": text}, output)
+    build_manifest(adapter, root, dataset, options | {"text": text}, output, follow_links=follow_links)
 
 
 def check(
@@ -81,7 +89,9 @@ def _check_dataset(
     else:
         if root is None and "root" not in settings:
             raise HcepError("has no 'root'", file="--settings", remedy="give it there, or as --root")
-        given = check_model(settings, Dataset, ("adapter",), ("root", "options", "text", "max_failures"))
+        given = check_model(
+            settings, Dataset, ("adapter",), ("root", "options", "text", "max_failures", "follow_links")
+        )
         entry = Dataset.model_validate({"root": str(root), **given})
     usual = [path for path in [Path("config/expected") / f"{dataset}.yaml"] if path.is_file()]
     published = usual if expected is None else expected
@@ -93,6 +103,7 @@ def _check_dataset(
         entry.options | {"text": entry.text},
         expected=published[0] if published else None,
         max_failures=entry.max_failures,
+        follow_links=entry.follow_links,
         qc=decoded if decoded.is_file() else None,
     )
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcep.errors import HcepError
+from hcep.errors import HcepError, shown
 from hcep.files import write_text
 from hcep.verbs.options import config_files
 
@@ -132,11 +132,13 @@ def predict(
                 silent.append(f"{answer.clip}: {answer.reason}")
             yield answer
 
-    usual = "table" if output is None and sys.stdout.isatty() else "jsonl"
-    pieces = written(noting(), format or usual, loaded.about.classes)
+    form = format or ("table" if output is None and sys.stdout.isatty() else "jsonl")
+    pieces = written(noting(), form, loaded.about.classes)
     if output is None:
         for piece in pieces:
-            print(piece, end="", flush=True)
+            # a table has styles of its own, and is safe
+            safe = piece if form == "table" or not sys.stdout.isatty() else shown(piece)
+            print(safe, end="", flush=True)
     else:
         write_text(output, "".join(pieces))
     if silent:

@@ -81,7 +81,7 @@ def settings_argument(text: str) -> dict[str, Any]:
             raise argparse.ArgumentTypeError(f"neither JSON nor a readable file: {error}") from error
     try:
         values = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
     if not isinstance(values, dict):
         raise argparse.ArgumentTypeError("not an object: write {...}")

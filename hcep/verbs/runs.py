@@ -11,6 +11,7 @@ from typing import Any
 
 from hcep import registry
 from hcep.config.methods import SCORING, base_method
+from hcep.errors import shown
 from hcep.provenance import stage_digest
 from hcep.seal import read_sealed_json
 from hcep.stages import STAGES
@@ -24,7 +25,7 @@ def draw_splits(labels: Sequence[str], openness: Sequence[str], count: int, seed
     with warnings.catch_warnings(record=True) as said:
         write_class_splits(output, labels, openness, count=count, seed=seed, task=task)
     for warning in said:
-        print(f"draw_splits: {warning.message}", file=sys.stderr)
+        print(shown(f"draw_splits: {warning.message}"), file=sys.stderr)
 
 
 def _inputs(base: str, split: Path, index: Sequence[Path], features: Sequence[Path], encoder: Path) -> Any:

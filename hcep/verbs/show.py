@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hcep import registry
-from hcep.errors import HcepError, closest
+from hcep.errors import HcepError, closest, shown
 from hcep.verbs.options import config_files
 
 
@@ -89,7 +89,7 @@ def list_names(what: str | None, configfile: Sequence[Path]) -> None:
     if what is None:
         raise HcepError("nothing to list is given", remedy=f"name one of {', '.join(LISTS)}, as `hcep list methods`")
     head, rows = registry.pick("list", what, LISTS)(configfile)
-    _print(list_text(head, rows))
+    _print(list_text(head, [[shown(cell) for cell in row] for row in rows]))
 
 
 Found = tuple[list[str], list[list[str]]]

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from hcep.errors import HcepError
+from hcep.errors import HcepError, shown
 from hcep.evaluation.scores import read_scores
 from hcep.files import check_table, seal_beside, sha256_file
 from hcep.media.shards import ARRAYS, verify_shard
@@ -78,7 +78,7 @@ def _fault(file: Path, check: Callable[[Path], object]) -> str:
 
 def _tell(damaged: Mapping[Path, str]) -> None:
     for file, cause in sorted(damaged.items()):
-        print(f"  {file}: {cause}")
+        print(shown(f"  {file}: {cause}"))
     made = sorted({_target(file) for file in damaged})
     # what hangs on a file of one task is that task's; on a cache or an encoder, it may be every task's
     tasks = {file.parts[1] if file.parts[0] == "results" else "*" for file in made}

@@ -33,10 +33,12 @@ F, S = 4, 16
 class Cache:
     """Manifest, shards and index of a release."""
 
-    def __init__(self, folder: Path, adapter: str, root: Path, options: dict[str, object], shards: int = 2) -> None:
-        self.folder, self.names = folder, shard_names(shards)
+    def __init__(
+        self, folder: Path, adapter: str, root: Path, options: dict[str, object], *, links: bool = False
+    ) -> None:
+        self.folder, self.names = folder, shard_names(2)
         manifest = folder / "manifest.tsv"
-        build_manifest(adapter, root, "corpus", options, manifest)
+        build_manifest(adapter, root, "corpus", options, manifest, follow_links=links)
         self.clips = {clip.clip: clip for clip in read_manifest(manifest)}
         for name in self.names:
             decode_frames(manifest, root, name, folder / f"frames/{name}.h5", frames=F, size=S)
@@ -146,7 +148,7 @@ def test_an_archive_gives_the_same_frames_and_hostile_members_none(release, face
         f"{clips[0]}.png": picture,
     }
     write_archive(copy / "data/frames.zip", root / "data/frames", "data/frames/", hostile)
-    packed = Cache(tmp_path / "cache", "mafw", copy, {"faces": "release"})
+    packed = Cache(tmp_path / "cache", "mafw", copy, {"faces": "release"}, links=True)
     assert packed.sums("frames") == faces.sums("frames")
     assert packed.clips[clips[2]].faces == f"data/frames.zip/data/frames/{clips[2]}"
     assert not list(tmp_path.rglob("*.png"))
@@ -443,7 +445,7 @@ def test_boxes_of_any_adapter_end_to_end(tmp_path, still):
     table = "clip,frame,x,y,w,h,score\na,0,1,2,16,16,0.9\nb,0,-8,-8,24,24,0.5\nb,20,4.4,3.6,15.6,16.4,1\n"
     table += "d,0,40,30,16,16,1\n"
     (root / "boxes.csv").write_text(table)
-    cache = Cache(tmp_path / "cache", "manifest", root, {"faces": "boxes"})
+    cache = Cache(tmp_path / "cache", "manifest", root, {"faces": "boxes"}, links=True)
     assert np.array_equal(cache.frames("a"), cut(picture, *[(1, 2)] * F))
     # negative corners are cut off, decimals rounded
     assert np.array_equal(cache.frames("b"), cut(picture, *[(0, 0)] * 2, *[(4, 4)] * 2))

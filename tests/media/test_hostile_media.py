@@ -21,6 +21,7 @@ from hcep.container import MediaError
 from hcep.datasets.build import build_manifest
 from hcep.datasets.manifest_file import read_manifest
 from hcep.decoder import Limits
+from hcep.errors import shown
 from hcep.ffmpeg import ffmpeg_executable
 from hcep.media.audio import decode_audio
 from hcep.media.frames import decode_frames
@@ -301,7 +302,7 @@ def test_hostile_names_from_list_to_index(tmp_path, monkeypatch):
     for name in NAMES:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(samples[seconds[name]])
-        rows.append({"clip": name, "video": name, "label": "x", "text": name})
+        rows.append({"clip": shown(name, line=True), "video": name, "label": "x", "text": name})
     # what a pattern would find if it were one
     (root / "1.mp4").write_bytes(samples[3])
     (root / "frame001.mp4").write_bytes(samples[3])
@@ -320,11 +321,13 @@ def test_hostile_names_from_list_to_index(tmp_path, monkeypatch):
     transcribe(manifest, root, shard, paths["text"], source="manifest")
     index_cache(manifest, {k: [p] for k, p in paths.items()}, cache / "index.h5", cache / "qc.tsv", max_failures=0)
     store = ClipStore(cache / "index.h5", cache)
-    assert store.flags(NAMES) == [""] * len(NAMES) and store.texts(NAMES) == NAMES
+    # names of clips are shown to people, so they hold no control characters; those of files may
+    ids = [shown(name, line=True) for name in NAMES]
+    assert store.flags(ids) == [""] * len(NAMES) and store.texts(ids) == NAMES
     # every name gave its own file: the second frame tells the length
-    found = [grey_numbers(frames)[1] for frames in store.frames(NAMES)]
+    found = [grey_numbers(frames)[1] for frames in store.frames(ids)]
     assert found == [int(0.75 * 10 * seconds[name]) for name in NAMES]
-    assert store.waveforms(NAMES).any(axis=1).all()
+    assert store.waveforms(ids).any(axis=1).all()
     assert not (root / "x").exists() and not (root / "y").exists()
 
 

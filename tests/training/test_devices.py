@@ -117,6 +117,7 @@ def test_cuda_without_a_device_is_an_error_and_auto_is_the_cpu(monkeypatch):
         choose_device("cuda")
 
 
-def test_the_lock_folder_is_the_machines_and_the_users():
+def test_the_lock_folder_is_the_machines_and_the_users(monkeypatch):
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     folder = slot_folder()
     assert folder.parent == Path(tempfile.gettempdir()) and str(os.getuid()) in folder.name

@@ -14,7 +14,7 @@ checkpoint manifest:
     conda:
         "../../envs/hcep.yaml"
     params:
-        settings=clips.settings("adapter", "options", "text"),
+        settings=clips.release_settings("adapter", "options", "text"),
         root=clips.root,
         watch=clips.watch,
         code=clips.adapter_code("manifest"),
@@ -35,7 +35,7 @@ rule check:
     conda:
         "../../envs/hcep.yaml"
     params:
-        settings=clips.settings("adapter", "options", "text", "max_failures"),
+        settings=clips.release_settings("adapter", "options", "text", "max_failures"),
         root=clips.root,
         watch=clips.watch,
         code=clips.adapter_code("check"),
