@@ -123,7 +123,7 @@ def test_a_benchmark_and_the_verbs_run_in_a_folder_of_ones_own(ordinary, finishe
         (["show", "results/tiny"], "linear_msp"),
         (["predict", f"{MODEL}/model", clip], "anger_0"),
         (["export", MODEL, "--output", "model"], ""),
-        (["init", "mine", str(checkout.path("data/tiny"))], ""),
+        (["init", str(checkout.path("data/tiny")), "--table", str(checkout.path("data/tiny/clips.tsv"))], "mydata"),
     ):
         done = ordinary.run("hcep", *command)
         assert done.returncode == 0 and told in done.stdout and "Traceback" not in done.stdout, done.stdout
