@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
 import signal
 import sys
 
 import pytest
 import torch
-from workspace import RUN, Workspace, differing, left_half_written
+from workspace import RUN, differing, left_half_written
 
 from hcep.cli import main
 
@@ -32,14 +30,6 @@ class AtRename:
 
 
 AT_RENAME = AtRename()
-
-
-@pytest.fixture(scope="module")
-def commands(finished_once) -> dict[str, list[str]]:
-    """Verb -> the words behind ``hcep`` of one job, as the workflow starts them."""
-    said = Workspace(finished_once).snakemake("-n", "-p", "--forceall").text
-    found = [shlex.split(line) for line in re.findall(r"^Shell command: hcep (.*?) 2> logs/", said, re.MULTILINE)]
-    return {words[0]: words for words in found}
 
 
 VERBS = """
