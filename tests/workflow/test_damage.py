@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -37,7 +38,9 @@ def content_of(path: Path) -> object:
     with h5py.File(path) as file:
         found: dict[str, object] = {f"@{name}": str(value) for name, value in file.attrs.items()}
         file.visititems(
-            lambda name, item: found.update({name: item[()].tolist()} if isinstance(item, h5py.Dataset) else {})
+            lambda name, item: found.update(
+                {name: np.asarray(item[()]).tolist()} if isinstance(item, h5py.Dataset) else {}
+            )
         )
         return found
 
@@ -127,10 +130,12 @@ def test_no_stage_takes_a_damaged_file(finished, finished_once, commands, verb, 
     torch.set_num_threads(1)
     random, outcome = np.random.default_rng(len(verb)), Counter()
     inputs = read_by(words)
+    # a stage that reads a damaged file is over at once, one that does not runs to its end: of many files two damages each
+    turns = itertools.cycle(DAMAGES)
     try:
         for path in inputs:
             whole = path.read_bytes()
-            for damage in DAMAGES:
+            for damage in itertools.islice(turns, len(DAMAGES) if len(inputs) < 4 else 2):
                 broken = damage(whole, random)
                 if broken == whole:  # zeros where zeros were
                     continue
