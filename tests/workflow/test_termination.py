@@ -1,4 +1,4 @@
-"""SIGTERM, as batch systems and `timeout` send it: a short message, nothing half written, and the rerun ends the same."""
+"""SIGTERM, as batch systems send it: a short message, nothing half written, and the rerun makes the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from workspace import RUN, differing, left_half_written
+from workspace import RUN, VERBS, differing, left_half_written
 
 from hcep.cli import main
 
@@ -31,11 +31,6 @@ class AtRename:
 
 AT_RENAME = AtRename()
 
-
-VERBS = """
-    manifest check_tasks make_split decode_frames decode_audio transcribe index_cache encode train score evaluate
-    aggregate versus_paper complexity figure method_figures summary_page table_page qc_page overview
-""".split()
 
 
 @pytest.mark.parametrize("verb", VERBS)
