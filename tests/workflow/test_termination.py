@@ -32,7 +32,6 @@ class AtRename:
 AT_RENAME = AtRename()
 
 
-
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_interrupted_at_any_write_leaves_nothing_and_then_makes_the_same(
     finished, finished_once, commands, verb, monkeypatch, capsys
