@@ -27,19 +27,19 @@ BLOCK = 512  # bytes, a sector
 
 
 def content_of(path: Path) -> object:
-    """Everything that a reader can learn from a file."""
+    """Everything that a reader can learn from a file; numbers as text, in which NaN equals NaN."""
     if path.suffix == ".json":
         return json.loads(path.read_text())
     if path.suffix == ".safetensors":
         with safe_open(path, "np") as file:
-            return file.metadata(), {name: file.get_tensor(name).tolist() for name in file.keys()}  # noqa: SIM118
+            return file.metadata(), {name: repr(file.get_tensor(name).tolist()) for name in file.keys()}  # noqa: SIM118
     if path.suffix != ".h5":
         return path.read_bytes()
     with h5py.File(path) as file:
         found: dict[str, object] = {f"@{name}": str(value) for name, value in file.attrs.items()}
         file.visititems(
             lambda name, item: found.update(
-                {name: np.asarray(item[()]).tolist()} if isinstance(item, h5py.Dataset) else {}
+                {name: repr(np.asarray(item[()]).tolist())} if isinstance(item, h5py.Dataset) else {}
             )
         )
         return found
