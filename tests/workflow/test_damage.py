@@ -125,12 +125,13 @@ def test_no_stage_takes_a_damaged_file(finished, finished_once, commands, verb, 
     torch.set_num_threads(1)
     random, outcome = np.random.default_rng(len(verb)), Counter()
     inputs = read_by(words)
-    # a stage that reads no damaged file runs to its end, which takes time: of many files two damages each
+    # a stage that reads no damaged file runs to its end, which takes time: of many files one damage each
+    times = len(DAMAGES) if len(inputs) < 4 else 2 if len(inputs) < 12 else 1
     turns = {hdf5: itertools.cycle(IN_HDF5 if hdf5 else DAMAGES) for hdf5 in (True, False)}
     try:
         for path in inputs:
             whole, hdf5 = path.read_bytes(), path.suffix == ".h5"
-            for damage in itertools.islice(turns[hdf5], len(DAMAGES) if len(inputs) < 4 else 2):
+            for damage in itertools.islice(turns[hdf5], times):
                 broken = damage(whole, random)
                 if broken == whole:  # zeros where zeros were
                     continue
