@@ -5,7 +5,7 @@ READY := .venv/.ready
 # snakemake looks for `hcep` and its tools on the path of the environment that runs it
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo demo-all demo-wide docs test lint clean
+.PHONY: demo demo-all demo-wide docs test test-faults lint clean
 demo: $(READY)
 	$(BIN)/snakemake --cores all
 	$(BIN)/snakemake --report results/demo/report.html --report-stylesheet workflow/report/report.css --report-metadata workflow/report/metadata.yaml
@@ -36,6 +36,10 @@ docs: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest -n 2 --dist worksteal
+
+# kills, damage and shortage in numbers that `make test` has no time for
+test-faults: $(READY)
+	$(BIN)/pytest -n 2 --dist worksteal -m faults
 
 lint: $(READY)
 	$(BIN)/ruff check --no-cache .

@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import os
 import select
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from hcep.errors import HcepError, shown
@@ -31,6 +33,26 @@ class Version(argparse.Action):
         parser.exit()
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a verb in the way in which Ctrl-C does: what is half written is removed."""
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Raise `Terminated` on SIGTERM, which batch systems and `timeout` send before they kill."""
+
+    def end(*_: Any) -> None:
+        # `timeout` sends it twice, and the second one must not disturb the removal of what is half written
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser with all verbs."""
     parser = argparse.ArgumentParser(
@@ -50,8 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code (0, or 1 with one message on standard error)."""
     args = build_parser().parse_args(argv)
     try:
-        call(STAGES[args.verb], vars(args))
-        sys.stdout.flush()
+        with _sigterm_interrupts():
+            call(STAGES[args.verb], vars(args))
+            sys.stdout.flush()
     except HcepError as error:
         if args.debug:
             raise
@@ -70,9 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             _drop_output()
         print(shown(f"hcep {args.verb}: {said} (`hcep --debug {args.verb} ...` shows where)"), file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"hcep {args.verb}: interrupted", file=sys.stderr)
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
     except Exception as error:
         if args.debug:
             raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,17 @@ def finished_once(tmp_path_factory, laid_out) -> Path:
             outcome = copy_workspace(laid_out, root).snakemake()
             (root / "run.log").write_text(outcome.text)
     return root
+
+
+@pytest.fixture(scope="session")
+def commands(finished_once) -> dict[str, list[str]]:
+    """Verb -> the words behind ``hcep`` of one of its jobs, as the workflow starts them in the finished benchmark.
+
+    Of `train` and `score` it is that of HCEP, which reads media and encoders and keeps a state.
+    """
+    said = Workspace(finished_once).snakemake("-n", "-p", "--forceall").text
+    found = [shlex.split(line) for line in re.findall(r"^Shell command: hcep (.*?) 2> logs/", said, re.MULTILINE)]
+    return {words[0]: words for words in sorted(found, key=lambda words: "hcep" in words)}
 
 
 @pytest.fixture

@@ -26,6 +26,12 @@ LABELS = ["anger", "fear", "happiness", "sadness"]
 METHODS = ["hcep", "arpl_mm", "linear_msp"]
 FIGURES = ["calibration", "fig10", "fig11", "fig7", "fig9", "forest", "movement", "openness", "training"]
 RUN = "k2u2/split1/seed0"
+# verbs of the workflow that make the tiny benchmark, `fetch_encoders` aside: its encoder is laid out
+VERBS = [
+    *("manifest", "check_tasks", "make_split", "decode_frames", "decode_audio", "transcribe", "index_cache", "encode"),
+    *("train", "score", "evaluate", "aggregate", "versus_paper", "complexity", "figure", "method_figures"),
+    *("summary_page", "table_page", "costs_page", "qc_page", "overview"),
+]
 CHECKED = "labels and folds of tiny against the tasks"
 # above the 1 MB up to which Snakemake compares content when no profile says otherwise
 LARGE = "sadness_5"
@@ -132,12 +138,17 @@ class Workspace:
         assert (done.returncode != 0) == fails, done.stdout
         return read_outcome(done.returncode, done.stdout)
 
-    def kill_during(self, moment: Callable[[], int | None], *arguments: str) -> str:
-        """Start Snakemake, wait for `moment` to name a process, kill that one; 0 kills Snakemake with all its jobs."""
+    def kill_during(
+        self, moment: Callable[[], int | None], *arguments: str, number: int = signal.SIGKILL, cores: int = 1
+    ) -> str:
+        """Start Snakemake, wait for `moment` to name a process, kill that one; 0 kills Snakemake with all its jobs.
+
+        `number` is the signal that they get then.
+        """
         log = self.path("killed.log")
         with log.open("w") as handle:
             process = subprocess.Popen(
-                self.command(*arguments, cores=1),
+                self.command(*arguments, cores=cores),
                 cwd=self.root,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
@@ -153,8 +164,8 @@ class Workspace:
             finally:
                 if process.poll() is None:
                     # the session's group: Snakemake and every job that it started
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+                    os.killpg(process.pid, number)
+                    process.wait(timeout=120)
         return log.read_text()
 
     def edit(self, name: str, old: str, new: str) -> None:
@@ -185,6 +196,34 @@ def wait_for(moment: Callable[[], int | None], alive: Callable[[], bool], second
         assert alive(), "Snakemake ended before the moment came"
         time.sleep(0.002)
     raise AssertionError("the moment did not come")
+
+
+# what holds times of this machine, and what hangs on these
+TIMED = {"history.csv", "timing.json", "complexity.csv", "costs.html"}
+
+
+def results_of(root: Path) -> dict[str, bytes]:
+    """Content of every file of the tiny benchmark that two runs make alike."""
+    found = [path for name in ("resources/tiny", "results/tiny") for path in (root / name).rglob("*") if path.is_file()]
+    # a digest of a table goes with it, and Snakemake keeps the date of a folder in an empty file
+    of = {path: path.name.removeprefix(".").removesuffix(".sha256") for path in found}
+    names = [path for path in found if of[path] not in {*TIMED, "snakemake_timestamp"}]
+    return {str(path.relative_to(root)): path.read_bytes() for path in names}
+
+
+def differing(root: Path, wanted: Path, *, partly: bool = False) -> list[str]:
+    """Names of files that two folders do not share byte for byte; with `partly` the first may lack some."""
+    one, other = results_of(root), results_of(wanted)
+    names = one if partly else one | other
+    return sorted(name for name in names if one.get(name) != other.get(name))
+
+
+def left_half_written(root: Path) -> list[Path]:
+    """Files under a temporary name in the tiny benchmark."""
+    places = (root / name for name in ("resources", "results", "work"))
+    hidden = [path for place in places for path in place.rglob(".*")]
+    # the others are digests of tables, and Snakemake's date of a folder
+    return [path for path in hidden if path.suffix != ".sha256" and path.name != ".snakemake_timestamp"]
 
 
 @contextmanager

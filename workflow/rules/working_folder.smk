@@ -1,12 +1,16 @@
 """Where the workflow lies and where Snakemake was started, looked at before anything else is read."""
 
+import getpass
 import os
 import shlex
+import sys
 from pathlib import Path
 
 from hcep.errors import HcepError
 
 CONFIG_FILES = ("config/config.yaml", "config/tables.yaml")
+# of what Snakemake and every job write there
+WRITTEN = (".snakemake", "logs")
 
 
 def check_place(checkout):
@@ -22,18 +26,46 @@ def check_place(checkout):
             continue
         if not os.path.isfile(f"{checkout}/{name}"):
             raise HcepError("the file is missing", file=f"{checkout}/{name}", remedy="get it back: git checkout config")
-        place = shlex.quote(checkout)
+        place, here = shlex.quote(checkout), shlex.quote(os.getcwd())
+        remedy = f"to work in this one, `cp -r {place}/config {here}`"
+        if os.access(checkout, os.W_OK):
+            remedy = f"to work in the workflow's own folder, `cd {place}` or add `--directory {place}`; {remedy}"
+        else:
+            remedy += f", then `chmod -R u+w {here}/config`"
         raise HcepError(
             f"there is no such file in the working folder {os.getcwd()}. The workflow reads config/ there, and writes "
             "resources/, results/, logs/ and work/ there",
             file=name,
-            remedy=f"to work in the workflow's own folder, `cd {place}` or add `--directory {place}`;"
-            f" to work in this one, `cp -r {place}/config {shlex.quote(os.getcwd())}`",
+            remedy=remedy,
         )
 
 
+def check_writable(checkout):
+    """Refuse a working folder that this user cannot write, where Snakemake ends with a traceback, also of a dry run."""
+    for name in WRITTEN:
+        path = name if os.path.exists(name) else "."
+        if not os.access(path, os.W_OK):
+            place = shlex.quote(checkout)
+            raise HcepError(
+                f"you (user {os.getuid()}) may not write there, but the workflow writes .snakemake/, resources/, results/,"
+                " logs/ and work/ in the working folder",
+                file=os.path.abspath(path),
+                remedy="work in a folder of your own, FOLDER:"
+                f" `mkdir FOLDER && cp -r {place}/config FOLDER && chmod -R u+w FOLDER`,"
+                f" then `snakemake --snakefile {place}/Snakefile --directory FOLDER ...`",
+            )
+
+
 CHECKOUT = os.path.abspath(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1])
+# Snakemake asks for the user's name, which a container that runs under a bare number does not have
+try:
+    getpass.getuser()
+except (KeyError, OSError):
+    os.environ.update(LOGNAME=str(os.getuid()))
 try:
     check_place(CHECKOUT)
+    # these write nothing
+    if not any(word.startswith(("--lint", "--list", "-l")) for word in sys.argv):
+        check_writable(CHECKOUT)
 except HcepError as error:
     raise WorkflowError(str(error))

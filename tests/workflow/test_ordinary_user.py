@@ -1,0 +1,134 @@
+"""Somebody who may read the checkout, the release and the environment, and may write one folder of his own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from workspace import BIN, RUN, Workspace
+
+pytestmark = pytest.mark.slow
+
+NOBODY = 54321  # a number without a name, as in a container
+MODEL = f"results/tiny/linear_msp/{RUN}"
+ALONE = {"task_definitions": {"tiny": {"methods": ["linear_msp"]}}}
+
+
+def as_ordinary() -> list[str]:
+    """What stands before a command so that root runs it as somebody else; nothing where the tests are not root's."""
+    if os.geteuid():
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root needs setpriv to become an ordinary user")
+    # he may read what root may, since Python or the folder of the tests can lie in root's home; he writes as anybody
+    allowed = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
+    return ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", *allowed]
+
+
+class Ordinary:
+    """The checkout, which cannot be written, and the folder of a user, from which he runs commands."""
+
+    def __init__(self, checkout: Workspace, own: Path) -> None:
+        self.checkout, self.own, self.before = checkout, own, as_ordinary()
+        self.own.mkdir()
+
+    def give(self) -> None:
+        """Make everything in the folder the user's."""
+        if self.before:
+            for path in (self.own, *self.own.rglob("*")):
+                os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+
+    def run(self, *command: str, folder: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command without a home, a name or a cache other than those given; its streams are in `stdout`."""
+        kept = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(self.checkout.root)}
+        kept |= {"OMP_NUM_THREADS": "1", "HOME": "/proc/nowhere", "LANG": "C.UTF-8"}
+        return subprocess.run(
+            [*self.before, *command],
+            cwd=folder or self.own,
+            env=kept | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+        )
+
+    def snakemake(self, *words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the checkout's workflow, in the user's folder."""
+        snakefile = str(self.checkout.path("Snakefile"))
+        given = ["snakemake", *words, "--cores", "2", "--snakefile", snakefile, "--directory", str(folder or self.own)]
+        # Snakemake ends with a traceback, before it reads the workflow, where it may not make its cache
+        return self.run(*given, folder=self.checkout.root, XDG_CACHE_HOME=str(self.own / "cache"))
+
+
+def may_write(root: Path, allowed: bool) -> None:
+    """Take from all, or give back to the owner, the right to write anything below a folder."""
+    for path in (root, *root.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | 0o200 if allowed else path.stat().st_mode & ~0o222)
+
+
+@pytest.fixture
+def ordinary(fresh, tmp_path):
+    made = Ordinary(fresh, tmp_path / "own folder")
+    fresh.command(config=ALONE)  # writes change.yaml
+    may_write(fresh.root, False)
+    yield made
+    may_write(fresh.root, True)
+
+
+def state(root: Path) -> dict[Path, tuple[int, int]]:
+    """Every file and folder below a folder, with its date and mode."""
+    return {path: (path.stat().st_mtime_ns, path.stat().st_mode) for path in (root, *root.rglob("*"))}
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_the_printed_commands_make_one(ordinary):
+    ordinary.give()
+    checkout, own = ordinary.checkout.root, ordinary.own
+    refused = ordinary.snakemake("-n", folder=checkout)
+    assert refused.returncode and "may not write there" in refused.stdout and "Traceback" not in refused.stdout
+    assert ordinary.snakemake("--list-rules", folder=checkout).returncode == 0
+    refused = ordinary.snakemake("-n")
+    assert refused.returncode and "no such file in the working folder" in refused.stdout
+    copy = f"cp -r {checkout}/config '{own}'`, then `chmod -R u+w '{own}'/config"
+    assert f"Remedy: to work in this one, `{copy}`\n" in refused.stdout
+    assert ordinary.run("bash", "-c", copy.replace("`, then `", " && ")).returncode == 0
+    done = ordinary.snakemake("--list-rules")
+    assert done.returncode == 0 and os.access(own / "config/config.yaml", os.W_OK)
+
+
+def test_a_benchmark_and_the_verbs_run_in_a_folder_of_ones_own(ordinary, finished_once):
+    checkout, own = ordinary.checkout, ordinary.own
+    shutil.copytree(checkout.path("config"), own / "config")
+    may_write(own, True)
+    # the release and the encoder stay where nobody but their owner writes
+    (own / "data").symlink_to(checkout.path("data"))
+    (own / "resources/encoders").mkdir(parents=True)
+    (own / "resources/encoders/tiny").symlink_to(checkout.path("resources/encoders/tiny"))
+    ordinary.give()
+    before = state(checkout.root)
+    files = ["--configfile", str(checkout.path("tiny.yaml")), str(checkout.path("change.yaml"))]
+    done = ordinary.snakemake("results/tiny/summary.csv", f"{MODEL}/model", "results/tiny/figures/fig7.svg", *files)
+    assert done.returncode == 0 and "Traceback" not in done.stdout, done.stdout
+    for name in ("model.safetensors", "scores.h5", "metrics.json"):
+        assert (own / MODEL / name).read_bytes() == (finished_once / MODEL / name).read_bytes()
+
+    clip = str(checkout.path("data/tiny/anger_0.mp4"))
+    for command, told in (
+        (["check", "tiny", *files], "tiny"),
+        (["verify", "results", "resources"], " 0 damaged"),
+        (["show", "results/tiny"], "linear_msp"),
+        (["predict", f"{MODEL}/model", clip], "anger_0"),
+        (["export", MODEL, "--output", "model"], ""),
+        (["init", str(checkout.path("data/tiny")), "--table", str(checkout.path("data/tiny/clips.tsv"))], "mydata"),
+    ):
+        done = ordinary.run("hcep", *command)
+        assert done.returncode == 0 and told in done.stdout and "Traceback" not in done.stdout, done.stdout
+    assert state(checkout.root) == before
+
+    # where he may not write, a verb says so
+    done = ordinary.run("hcep", "predict", f"{MODEL}/model", clip, "--output", str(checkout.path("answers.tsv")))
+    assert done.returncode == 1 and "Permission denied" in done.stdout and "Traceback" not in done.stdout
