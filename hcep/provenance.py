@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from hcep.errors import HcepError
+from hcep.files import write_text
 from hcep.registry import module_of
 from hcep.stages import STAGES
 
@@ -24,13 +28,16 @@ PACKAGE = "hcep"
 # compared by themselves, and not what it computes
 OUTSIDE = ("hcep", "hcep.cli", "hcep.registry", "hcep.provenance")
 OUTSIDE_FOLDERS = ("hcep.config", "hcep.planning", "hcep.stages", "hcep.verbs")
+# below the working folder; the same source is other code for another Python
+MEMORY, VERSION = Path(".snakemake/hcep/code.json"), sys.version.encode()
+_looked_at: set[str] = set()
 
 
 def code_digest(modules: Iterable[str]) -> str:
     """Digest (16 hex characters) of the code that these modules run, imports included."""
     total = hashlib.sha256()
     for name in closure(modules):
-        total.update(f"{name}\n{_code(_source(name))}\n".encode())
+        total.update(f"{name}\n{_facts(_source(name)).code}\n".encode())
     return total.hexdigest()[:16]
 
 
@@ -112,22 +119,65 @@ def _source(module: str) -> Path:
     return path if path.is_file() else base / "__init__.py"
 
 
+class _Facts(NamedTuple):
+    """Of a source file: modules of this package with the names that are imported from each, and a digest of the code.
+
+    The names are None for ``import module``.
+    """
+
+    imports: list[tuple[str, list[str] | None]]
+    code: str
+
+
 @cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def _facts(path: Path) -> _Facts:
+    source = path.read_bytes()
+    known, key = _remembered(), hashlib.sha256(VERSION + source).hexdigest()
+    _looked_at.add(key)
+    if key not in known:
+        tree = ast.parse(source)
+        known[key] = _Facts(list(_named(tree)), hashlib.sha256(_code(tree).encode()).hexdigest())
+    return known[key]
+
+
+@cache
+def _remembered() -> dict[str, _Facts]:
+    """Facts of an earlier start, by the content of the file: finding them takes longer than all else of a start."""
+    try:
+        found = json.loads(MEMORY.read_text(encoding="utf-8"))
+        return {key: _Facts([(name, names) for name, names in imports], code) for key, (imports, code) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):  # not there, or damaged: they are found again
+        return {}
+
+
+def remember_code() -> None:
+    """Keep what is known of the code in the working folder for the next start, and nothing of older code."""
+    known = {key: _remembered()[key] for key in sorted(_looked_at)}
+    text = json.dumps(known)
+    if not MEMORY.is_file() or MEMORY.read_text(encoding="utf-8") != text:
+        write_text(MEMORY, text)
 
 
 @cache
 def _imports(path: Path) -> tuple[str, ...]:
-    names = []
-    for node in _run_time_nodes(_tree(path)):
+    found: list[str] = []
+    for module, names in _facts(path).imports:
+        # `from package import module` names a module, `from module import name` does not
+        inner = [f"{module}.{name}" for name in names or ()]
+        found += [name for name in inner if _source(name).is_file()] or [module]
+    return tuple(found)
+
+
+def _named(tree: ast.Module) -> Iterator[tuple[str, list[str] | None]]:
+    """What a module imports of this package."""
+    for node in _run_time_nodes(tree):
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
+            named: list[tuple[str, list[str] | None]] = [(alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            # `from package import module` names a module, `from module import name` does not
-            inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            names += [name for name in inner if name.startswith(PACKAGE) and _source(name).is_file()] or [node.module]
-    return tuple(name for name in names if name == PACKAGE or name.startswith(f"{PACKAGE}."))
+            named = [(node.module, [alias.name for alias in node.names])]
+        else:
+            continue
+        yield from (one for one in named if one[0] == PACKAGE or one[0].startswith(f"{PACKAGE}."))
 
 
 def _run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
@@ -139,9 +189,8 @@ def _run_time_nodes(tree: ast.AST) -> Iterator[ast.AST]:
         yield from _run_time_nodes(node)
 
 
-@cache
-def _code(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def _code(tree: ast.Module) -> str:
+    """A module's code without docstrings; the tree is changed."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
             node

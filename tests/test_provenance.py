@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -46,7 +47,7 @@ def test_the_closure_is_what_python_imports(stage):
 def package(tmp_path, monkeypatch):
     """A package of three modules: a imports b, c stands alone."""
 
-    cached = (provenance._tree, provenance._imports, provenance._code)
+    cached = (provenance._facts, provenance._imports)
 
     def write(**modules):
         for name, text in modules.items():
@@ -57,7 +58,7 @@ def package(tmp_path, monkeypatch):
 
     write(a="from hcep import b\n\ndef f():\n    return b.g()\n", b="def g():\n    return 1\n", c="x = 1\n")
     yield write
-    for function in cached:
+    for function in (*cached, provenance._remembered):
         function.cache_clear()
 
 
@@ -73,6 +74,29 @@ def test_code_of_an_imported_module_changes_the_digest_and_other_code_does_not(p
     assert code_digest(["hcep.a"]) == before
     package(b="def g():\n    return 2\n")
     assert code_digest(["hcep.a"]) != before
+
+
+def test_what_an_earlier_start_knew_is_used_by_content_and_a_damaged_memory_is_not(package, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(provenance, "_looked_at", set())
+    before = code_digest(["hcep.a"])
+    provenance.remember_code()
+    memory = tmp_path / provenance.MEMORY
+    assert len(json.loads(memory.read_text())) == 2
+
+    def again(**modules):
+        provenance._remembered.cache_clear()
+        package(**modules)
+        return code_digest(["hcep.a"])
+
+    # nothing is parsed of a file that has not changed
+    with monkeypatch.context() as patched:
+        patched.setattr(provenance.ast, "parse", None)
+        assert again() == before
+    assert again(b="def g():\n    return 2\n") != before
+    for damaged in ("", "[]", '{"a": 1}', "null"):
+        memory.write_text(damaged)
+        assert again(b="def g():\n    return 1\n") == before
 
 
 def test_imports_for_type_checkers_do_not_count(package):

@@ -11,7 +11,7 @@ from hcep.planning.command_line import check_command_line
 from hcep.planning.engine import Engine, explain_dates, settings_text
 from hcep.planning.runs import FOLDER, RUN_FILES, RunPlan
 from hcep.planning.tables import TablePlan
-from hcep.provenance import check_copies, stage_digest
+from hcep.provenance import check_copies, remember_code, stage_digest
 from hcep.stages import shell_command
 
 # `hcep` of the environment that runs Snakemake, whether or not that environment is activated
