@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -151,7 +152,13 @@ def _remembered() -> dict[str, _Facts]:
 
 
 def remember_code() -> None:
-    """Keep what is known of the code in the working folder for the next start, and nothing of older code."""
+    """Keep what is known of the code in the working folder for the next start, and nothing of older code.
+
+    A folder that may not be written (`snakemake --lint` in somebody else's) stays as it is.
+    """
+    place = next(folder for folder in MEMORY.absolute().parents if folder.is_dir())
+    if not os.access(place, os.W_OK):
+        return
     known = {key: _remembered()[key] for key in sorted(_looked_at)}
     text = json.dumps(known)
     if not MEMORY.is_file() or MEMORY.read_text(encoding="utf-8") != text:
