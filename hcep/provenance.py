@@ -29,8 +29,8 @@ PACKAGE = "hcep"
 # compared by themselves, and not what it computes
 OUTSIDE = ("hcep", "hcep.cli", "hcep.registry", "hcep.provenance")
 OUTSIDE_FOLDERS = ("hcep.config", "hcep.planning", "hcep.stages", "hcep.verbs")
-# below the working folder; the same source is other code for another Python
-MEMORY, VERSION = Path(".snakemake/hcep/code.json"), sys.version.encode()
+# below the working folder; the same source is other code for another Python, and for another reader
+MEMORY, VERSION = Path(".snakemake/hcep/code.json"), sys.version.encode() + Path(__file__).read_bytes()
 _looked_at: set[str] = set()
 
 
@@ -161,7 +161,7 @@ def remember_code() -> None:
         return
     known = {key: _remembered()[key] for key in sorted(_looked_at)}
     text = json.dumps(known)
-    if not MEMORY.is_file() or MEMORY.read_text(encoding="utf-8") != text:
+    if not MEMORY.is_file() or MEMORY.read_bytes() != text.encode():
         write_text(MEMORY, text)
 
 

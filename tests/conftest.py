@@ -47,7 +47,7 @@ def finished_once(tmp_path_factory, laid_out) -> Path:
 def commands(finished_once) -> dict[str, list[str]]:
     """Verb -> the words behind ``hcep`` of one of its jobs, as the workflow starts them in the finished benchmark.
 
-    Of `train` and `score` it is that of HCEP, which reads media and encoders and keeps a state.
+    Of `run` it is that of HCEP, which reads media and encoders and keeps a state.
     """
     said = Workspace(finished_once).snakemake("-n", "-p", "--forceall").text
     found = [shlex.split(line) for line in re.findall(r"^Shell command: hcep (.*?) 2> logs/", said, re.MULTILINE)]

@@ -94,9 +94,11 @@ def test_what_an_earlier_start_knew_is_used_by_content_and_a_damaged_memory_is_n
         patched.setattr(provenance.ast, "parse", None)
         assert again() == before
     assert again(b="def g():\n    return 2\n") != before
-    for damaged in ("", "[]", '{"a": 1}', "null"):
-        memory.write_text(damaged)
+    for damaged in (b"", b"[]", b'{"a": 1}', b"null", b"\xff"):
+        memory.write_bytes(damaged)
         assert again(b="def g():\n    return 1\n") == before
+        provenance.remember_code()
+        assert len(json.loads(memory.read_text())) >= 2
 
 
 def test_imports_for_type_checkers_do_not_count(package):

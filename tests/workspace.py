@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import yaml
 from sample_media import make_clip, run_ffmpeg, write_list
 
+from hcep.training.kept import KEPT
+
 REPOSITORY = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 LABELS = ["anger", "fear", "happiness", "sadness"]
@@ -28,8 +30,8 @@ FIGURES = ["calibration", "fig10", "fig11", "fig7", "fig9", "forest", "movement"
 RUN = "k2u2/split1/seed0"
 # verbs of the workflow that make the tiny benchmark, `fetch_encoders` aside: its encoder is laid out
 VERBS = [
-    *("manifest", "check_tasks", "make_split", "decode_frames", "decode_audio", "transcribe", "index_cache", "encode"),
-    *("train", "score", "evaluate", "aggregate", "versus_paper", "complexity", "figure", "method_figures"),
+    *("manifest", "check_tasks", "make_split", "decode_frames", "decode_audio", "words", "index_cache", "encode"),
+    *("run", "aggregate", "versus_paper", "complexity", "figure", "method_figures"),
     *("summary_page", "table_page", "costs_page", "qc_page", "overview"),
 ]
 CHECKED = "labels and folds of tiny against the tasks"
@@ -222,8 +224,8 @@ def left_half_written(root: Path) -> list[Path]:
     """Files under a temporary name in the tiny benchmark."""
     places = (root / name for name in ("resources", "results", "work"))
     hidden = [path for place in places for path in place.rglob(".*")]
-    # the others are digests of tables, and Snakemake's date of a folder
-    return [path for path in hidden if path.suffix != ".sha256" and path.name != ".snakemake_timestamp"]
+    # the others are digests of tables, Snakemake's date of a folder, and links to whole files of a run
+    return [path for path in hidden if path.suffix != ".sha256" and path.name not in (".snakemake_timestamp", KEPT)]
 
 
 @contextmanager

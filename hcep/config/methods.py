@@ -47,8 +47,13 @@ class Common(Settings):
     hears: ClassVar[bool] = True
     # True for a method on cached features that also encodes words
     text_tower: ClassVar[bool] = False
-    # another base whose steps are the same, for a method that differs in its score alone
+    # another base whose steps are the same, for a method that differs in its score alone; not inherited
     trained_as: ClassVar[str] = ""
+
+    @classmethod
+    def code(cls) -> list[str]:
+        """Modules that a run executes for this method: its own, and the encoders' where it encodes."""
+        return [cls.target, *(["hcep.encoders.folder"] if cls.inputs == "media" or cls.text_tower else [])]
 
     @property
     def learns(self) -> bool:

@@ -149,13 +149,14 @@ class Config(Settings):
     def training_of(self, task: str, method: str) -> tuple[Any, ...] | None:
         """What decides the steps of a run of a method on media: equal ones need to be made only once.
 
-        None for a run of seconds, and for one whose epoch or rate is chosen by looking at scores.
+        None for a method on cached features, whose runs take seconds, and for one whose epoch or rate is chosen by
+        looking at scores.
         """
         row, base, settings = self.method(method), self.base(method), self.run_settings(task, method)
         if base.inputs == "features" or row.tune or settings["selection"] != "last":
             return None
         steps = {key: value for key, value in settings.items() if key not in SCORING}
-        return base.trained_as or row.base, self.encoder_of(task, method), steps
+        return vars(base).get("trained_as") or row.base, self.encoder_of(task, method), steps
 
     def names_of_task(self, task: str) -> dict[str, Any]:
         """What a task calls its classes and folds, as `make_split` and `check_tasks` read it."""

@@ -171,7 +171,11 @@ class Method(nn.Module):
         """Called after the optimiser's step."""
 
     def finish(self, batches: Iterable[Batch]) -> None:
-        """Called once after the last step with the training clips; statistics go to buffers."""
+        """Called after the last step with the training clips; statistics go to buffers.
+
+        Called again on weights that it has finished, it must leave them as they are: a row that differs in its score
+        alone takes them over.
+        """
 
     def predict(self, batch: Batch) -> Prediction:
         """Logits, score and features, without gradients."""

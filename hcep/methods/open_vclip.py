@@ -195,9 +195,11 @@ class OpenVclip(Method):
         """Set the weights to half CLIP's and half the mean, or half the last ones after a single epoch."""
         if not self.learns:
             return
-        source = self.mean_tower if self.averaged else self.tower
+        if not self.averaged:
+            self.mean_tower.load_state_dict(self.tower.state_dict())
+            self.averaged.fill_(1)
         clip = self.encoders.vision.tower.parameters()
-        for value, mean, start in zip(self.tower.parameters(), source.parameters(), clip, strict=True):
+        for value, mean, start in zip(self.tower.parameters(), self.mean_tower.parameters(), clip, strict=True):
             value.copy_(PATCHING_RATIO * start + (1 - PATCHING_RATIO) * mean)
 
     @torch.no_grad()

@@ -122,14 +122,14 @@ class RunPlan:
 
     def code(self, verb: str) -> Callable[[Wildcards], str]:
         """Params function: digest of a stage together with the method of the run."""
-        return lambda wildcards: stage_digest(verb, self.entry(wildcards).target)
+        return lambda wildcards: stage_digest(verb, *self.entry(wildcards).code())
 
     def run_code(self, wildcards: Wildcards) -> str:
         """Digest of training, scoring and evaluation, with the choice of an epoch on test clips where it is made."""
         on_test = self.config.run_settings(wildcards.task, wildcards.method).get("selection") == "best_on_test"
         more = ["hcep.evaluation.select"] if on_test else []
         more += ["hcep.evaluation.posthoc"] if self.task(wildcards).series else []
-        return stage_digest("run", self.entry(wildcards).target, *more)
+        return stage_digest("run", *self.entry(wildcards).code(), *more)
 
     def encoder_folder(self, wildcards: Wildcards) -> str:
         """Folder of the encoder of a run."""

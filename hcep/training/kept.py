@@ -6,24 +6,33 @@ its evaluation has changed, or 15 of 16 runs are done. A link costs no space, an
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from hcep.errors import HcepError
-from hcep.files import seal_beside
+from hcep.files import atomic_path, seal_beside
 from hcep.progress import say
 
 KEPT = ".kept"
+# what a file system says that has no links, or no more of them
+NO_LINKS = {errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 def keep(*paths: Path) -> None:
-    """Remember these files, which are whole."""
-    for path in paths:
-        kept = _kept(path)
-        kept.parent.mkdir(exist_ok=True)
-        _lay(path, kept)
+    """Remember these files, which are whole. Where that cannot be, as on a full disk, nothing is lost but time."""
+    kept = [_kept(path) for path in paths]
+    try:
+        # those of before go first: a kill in between must not leave files of two trainings side by side
+        for path in kept:
+            path.unlink(missing_ok=True)
+        for source, path in zip(paths, kept, strict=True):
+            path.parent.mkdir(exist_ok=True)
+            _lay(source, path)
+    except OSError as error:
+        say(f"{kept[0].parent}: cannot keep links ({error.strerror}); a later job would make the run again")
 
 
 def take_over(*paths: Path, current: Callable[..., bool]) -> bool:
@@ -37,12 +46,12 @@ def take_over(*paths: Path, current: Callable[..., bool]) -> bool:
     try:
         if not current(*kept):
             return False
-    except HcepError as error:  # a damaged one is made again
-        say(f"{error.file}: {error.cause}")
+        for source, path in zip(kept, paths, strict=True):
+            _lay(source, path)
+            path.touch()
+    except (HcepError, OSError) as error:
+        say(f"{error}; the run is made again")
         return False
-    for source, path in zip(kept, paths, strict=True):
-        _lay(source, path)
-        path.touch()
     return True
 
 
@@ -58,5 +67,8 @@ def _lay(source: Path, target: Path) -> None:
             continue
         try:
             os.link(old, new)
-        except OSError:
-            shutil.copy2(old, new)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            with atomic_path(new) as temporary:
+                shutil.copyfile(old, temporary)

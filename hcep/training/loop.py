@@ -20,6 +20,7 @@ from hcep.training.feed import Feed
 from hcep.training.memory import peak_memory_gb
 from hcep.training.step import StepRunner, random_state, set_random_state
 
+REMEDY = "correct `trained_as` or `SCORING` in hcep/config/methods.py: the rows do not take the same steps"
 CHECK_EVERY = 50  # steps between looks at the losses, each of which waits for the device
 Monitor = Callable[[Method], dict[str, float]]
 
@@ -92,19 +93,23 @@ class Trainer:
         Diverged
             When a loss is not finite; the state after the epoch before stays.
         """
-        # some kernels of an accelerator have no deterministic form, and those that have are slower
-        # (`use_deterministic_algorithms` sets the same and imports the compiler, which takes as long as torch)
-        torch.set_deterministic_debug_mode("error" if self.feed.device.type == "cpu" else "default")
+        self._be_deterministic()
         with self.runner.stream():
             return self._run(ready)
 
+    def _be_deterministic(self) -> None:
+        # some kernels of an accelerator have no deterministic form, and those that have are slower
+        # (`use_deterministic_algorithms` sets the same and imports the compiler, which takes as long as torch)
+        torch.set_deterministic_debug_mode("error" if self.feed.device.type == "cpu" else "default")
+
     def finish(self, state: Mapping[str, Tensor]) -> None:
         """Do what comes after the last step, with the state of a method whose steps were the same."""
+        self._be_deterministic()
         self.method.begin(self._batches())
         own = self.method.state_dict()
         lacking = [name for name, _ in self.method.named_parameters() if name not in state]
         if lacking:
-            raise HcepError(f"the other row's model has no {lacking[0]}", file=self.name, remedy="train this row alone")
+            raise HcepError(f"the other row's model has no {lacking[0]}", file=self.name, remedy=REMEDY)
         self.method.load_state_dict(own | {name: value for name, value in state.items() if name in own})
         self.method.eval()
         self.method.finish(self._batches())

@@ -117,8 +117,10 @@ class Run:
         return other
 
     def made_of(self) -> dict[str, str]:
-        """Digests of what the run reads beside its encoder: the index, the split, and cached features."""
-        return Shared(self.table, self.store).made_of(self.inputs.split)
+        """Digests of what the run reads: the index, the split, cached features, and what encoder.json says."""
+        # by another name an encoder is the same
+        encoder = {key: value for key, value in self.inputs.encoder.items() if key not in ("name", "source")}
+        return Shared(self.table, self.store).made_of(self.inputs.split) | {"encoder": digest(encoder)}
 
     def folder(self, work: Path, *job: str) -> Path:
         """Folder of the resume state of a job, below `work`.

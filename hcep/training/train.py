@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hcep.encoders.info import made_by
 from hcep.errors import HcepError
-from hcep.files import read_table, remake, write_table
+from hcep.files import read_table, remake, sha256_file, write_table
 from hcep.methods.method import Method
 from hcep.progress import say
 from hcep.training.checkpoint import read_checkpoint, save_checkpoint, versions
@@ -35,7 +35,7 @@ class Trained(NamedTuple):
         wanted = json.loads(json.dumps(identity))
         for each in (found, wanted):
             each["settings"] = {key: each["settings"][key] for key in each["settings"] if key not in self.scoring}
-        changed = [key for key in wanted if key not in ("method", "code") and found.get(key) != wanted[key]]
+        changed = [key for key in wanted if key not in ("method", "code", "trained") and found.get(key) != wanted[key]]
         if changed:
             cause = f"its training is not that of {wanted['method']}: other {', '.join(changed)}"
             raise HcepError(cause, file=self.model, remedy=remake(self.model))
@@ -109,6 +109,7 @@ def train(
         "tuned": list(tuned),
         "made_of": run.made_of(),
         "code": code,
+        "trained": sha256_file(trained.model) if trained else None,
     }
     if reuse and take_over(model, history, current=lambda *kept: _is_current(kept[0], kept[1], identity)):
         say(f"{title}: was done before with this data, these settings and this code")

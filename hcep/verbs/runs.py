@@ -62,7 +62,7 @@ def tune(
         grid,
         name=method,
         seed=seed,
-        code=stage_digest("tune", entry.target),
+        code=stage_digest("tune", *entry.code()),
         output=output,
         work=work,
     )
@@ -102,7 +102,7 @@ def _train(
 
     entry = base_method(base)
     check_model(settings, entry, list(entry.model_fields))
-    code, judge = [entry.target], None
+    code, judge = entry.code(), None
     if settings["selection"] == "best_on_test":
         from hcep.evaluation.select import judge_on_test
 
@@ -133,8 +133,9 @@ def score(base: str, model: Path, output: Path, timing: Path, **files: Any) -> N
 def _score(inputs: Any, base: str, model: Path, output: Path, timing: Path, *, reuse: bool = False) -> None:
     from hcep.training.score import score as run
 
-    target = base_method(base).target
-    run(inputs, registry.load(target), model, output, timing, code=stage_digest("score", target), reuse=reuse)
+    entry = base_method(base)
+    code = stage_digest("score", *entry.code())
+    run(inputs, registry.load(entry.target), model, output, timing, code=code, reuse=reuse)
 
 
 def robustness(

@@ -9,7 +9,7 @@ from small_cache import inputs_of, run
 from workspace import REPOSITORY
 
 from hcep import registry
-from hcep.config.methods import SCORING, base_method
+from hcep.config.methods import METHODS, SCORING, base_method
 from hcep.config.whole import read_config
 from hcep.errors import HcepError
 from hcep.evaluation.scores import read_scores
@@ -32,14 +32,26 @@ def train_as(cache, folder, other, base, seed=0, **changes):
     score(inputs, method, folder / "model.safetensors", folder / "scores.h5", folder / "timing.json")
 
 
+# another value of everything that may differ
+OTHER = {
+    **{"score": "max_logit", "rival_score": "msp", "logistic_c": 0.5},
+    **{"distance_power": 0.5, "ridge": 0.1, "score_folds": 2},
+}
+ON_MEDIA = [name for name, entry in METHODS.items() if entry.inputs == "media"]
+
+
+def changed(base):
+    """The settings of a base that only scoring may read, with other values."""
+    return {name: OTHER[name] for name in METHODS[base].model_fields if name in SCORING}
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
         (("hcep", {}), ("hcep_distance", {})),
         (("hcep_distance", {"prompts": "frozen"}), ("hcep", {"prompts": "frozen"})),
-        (("hcep", {"points": "free_negative"}), ("hcep", {"points": "free_negative", "score": "max_logit"})),
-        (("negprompt_mm", {}), ("negprompt_mm", {"rival_score": "msp"})),
-        (("cssr", {}), ("cssr", {"rival_score": "msp"})),
+        *(((base, {}), (base, changed(base))) for base in ON_MEDIA),
+        *(((base, {"epochs": 1}), (base, {"epochs": 1} | changed(base))) for base in ON_MEDIA),
     ],
 )
 def test_it_is_what_the_row_learns_by_itself(cache, tmp_path, first, second):
@@ -52,7 +64,7 @@ def test_it_is_what_the_row_learns_by_itself(cache, tmp_path, first, second):
     models = [read_checkpoint(tmp_path / name / "model.safetensors") for name in ("alone", "taken")]
     assert models[0][0].keys() == models[1][0].keys()
     assert all(torch.equal(models[0][0][name], models[1][0][name]) for name in models[0][0])
-    assert models[0][1]["epoch"] == models[1][1]["epoch"] == 3 and models[1][1]["trained_as"] == f"{first[0]}_row"
+    assert models[0][1]["epoch"] == models[1][1]["epoch"] and models[1][1]["trained_as"] == f"{first[0]}_row"
     assert (alone.logits == taken.logits).all() and (alone.score == taken.score).all()
     kept = read_table(tmp_path / "taken/history.csv")
     assert [{key: row[key] for key in row if key not in CLOCK} for row in rows] == [
@@ -65,6 +77,17 @@ def test_other_steps_are_refused(cache, tmp_path, changes, seed, named):
     run(cache, tmp_path, "hcep")
     with pytest.raises(HcepError, match=f"its training is not that of hcep_row: other {named}"):
         train_as(cache, tmp_path / "taken", tmp_path, "hcep", seed, score="max_logit", **changes)
+
+
+def test_another_base_of_its_own_steps_does_not_inherit_whose_they_are(monkeypatch):
+    class Mine(METHODS["hcep_distance"]):
+        target = "hcep.methods.mine:Mine"
+
+    monkeypatch.setitem(METHODS, "mine", Mine)
+    config = read_config([REPOSITORY / "config" / name for name in ("config.yaml", "tables.yaml")])
+    config.methods["mine"] = config.methods["hcep_distance"].model_copy(update={"base": "mine"})
+    assert config.training_of("mafw", "mine")[0] == "mine"
+    assert config.training_of("mafw", "hcep_distance")[0] == "hcep"
 
 
 def test_the_configuration_knows_which_rows_have_the_same_steps():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from workspace import VERBS, differing
+from workspace import RUN, VERBS, differing
 
 from hcep.cli import main
 from hcep.errors import HcepError
 from hcep.files import seal_beside
 from hcep.stages import STAGES
+from hcep.training.kept import KEPT
 from hcep.verbs.verify import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -136,6 +138,8 @@ def test_no_stage_takes_a_damaged_file(finished, finished_once, commands, verb, 
                 if broken == whole:  # zeros where zeros were
                     continue
                 path.write_bytes(broken)
+                if verb == "run":  # or it would train and score nothing
+                    shutil.rmtree(finished.path(f"results/tiny/hcep/{RUN}/{KEPT}"))
                 code, said = main(words), capsys.readouterr().err
                 path.write_bytes(whole)
                 place = f"{verb}, {damage.__name__} of {path}: {said}"
@@ -159,14 +163,15 @@ def test_no_stage_takes_a_damaged_file(finished, finished_once, commands, verb, 
 
 def read_by(words: list[str]) -> list[Path]:
     """Files of other stages that a command reads: those that it names, and those in the folders that it names."""
-    kept = {f"--{argument.name}" for argument in STAGES[words[0]].arguments if argument.place.startswith("output")}
+    written = {f"--{argument.name}" for argument in STAGES[words[0]].arguments if argument.place.startswith("output")}
+    written |= {"--runs"} if words[0] == "run" else set()
     shard = words[words.index("--shard") + 1] if "--shard" in words else "*-of-*"
     found: dict[Path, None] = {}
     option = ""
     for word in words[1:]:
         option = word if word.startswith("--") else option
         path = Path(word)
-        if option in kept or path.parts[0] not in ("resources", "results"):
+        if option in written or path.parts[0] not in ("resources", "results"):
             continue
         if path.is_dir():
             found |= dict.fromkeys(sorted(path.iterdir()))

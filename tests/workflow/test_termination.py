@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 
@@ -11,6 +12,7 @@ import torch
 from workspace import RUN, VERBS, differing, left_half_written
 
 from hcep.cli import main
+from hcep.training.kept import KEPT
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +48,8 @@ def test_a_verb_interrupted_at_any_write_leaves_nothing_and_then_makes_the_same(
             number += 1
             AT_RENAME.left = number
             capsys.readouterr()
+            if verb == "run":  # or it would train nothing
+                shutil.rmtree(finished.path(f"results/tiny/hcep/{RUN}/{KEPT}"))
             code = main(commands[verb])
             assert left_half_written(finished.root) == []
             if code:
@@ -60,15 +64,15 @@ def test_a_verb_interrupted_at_any_write_leaves_nothing_and_then_makes_the_same(
 
 def test_sigterm_to_snakemake_and_its_jobs_ends_both_with_the_verbs_message(finished, finished_once):
     model = finished.path(f"results/tiny/hcep/{RUN}/model.safetensors")
-    model.unlink()
+    shutil.rmtree(model.parent)
 
     def epoch_is_saved() -> int | None:
         return 0 if list(finished.path("work").glob("*/state.pt")) else None
 
     log = finished.kill_during(epoch_is_saved, str(model.relative_to(finished.root)), number=signal.SIGTERM)
-    assert "hcep train: interrupted" in log and "Traceback" not in log
+    assert "hcep run: interrupted" in log and "Traceback" not in log
     assert left_half_written(finished.root) == [] and not model.exists()
     # Snakemake has ended in its own way, so no lock is left
     finished.snakemake(str(model.relative_to(finished.root)))
-    assert "goes on after epoch" in finished.path(f"logs/train/tiny/hcep/{RUN}.log").read_text()
+    assert "goes on after epoch" in finished.path(f"logs/run/tiny/hcep/{RUN}.log").read_text()
     assert model.read_bytes() == (finished_once / model.relative_to(finished.root)).read_bytes()
