@@ -211,19 +211,24 @@ def atomic_folder(path: str | Path, size: int | None = None) -> Iterator[Path]:
         for file in [*temporary.rglob("*"), temporary]:
             sync(file)
         old = []
-        while True:
-            # moved away at once, since two that remove it file by file would take the new one apart
-            with suppress(FileNotFoundError):
-                old.append(path.replace(_new_name(path)))
-            try:
-                temporary.replace(path)
-                break
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another process was faster
-                    raise
-        sync(path.parent)
-        for folder in old:
-            _remove(folder)
+        try:
+            while True:
+                # moved away at once, since two that remove it file by file would take the new one apart
+                with suppress(FileNotFoundError):
+                    old.append(path.replace(_new_name(path)))
+                try:
+                    temporary.replace(path)
+                    break
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another process was faster
+                        raise
+            sync(path.parent)
+        finally:
+            # interrupted in between, the one of before goes back to its place
+            if old and not path.exists():
+                old.pop().replace(path)
+            for folder in old:
+                _remove(folder)
 
 
 def discard(path: Path) -> None:

@@ -159,7 +159,7 @@ def remember_code() -> None:
     place = next(folder for folder in MEMORY.absolute().parents if folder.is_dir())
     if not os.access(place, os.W_OK):
         return
-    known = {key: _remembered()[key] for key in sorted(_looked_at)}
+    known = {key: _remembered()[key] for key in sorted(_looked_at & _remembered().keys())}
     text = json.dumps(known)
     if not MEMORY.is_file() or MEMORY.read_bytes() != text.encode():
         write_text(MEMORY, text)

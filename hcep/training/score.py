@@ -63,7 +63,9 @@ def score(
         raise HcepError("the split has no training clip or no test clip", file=inputs.split)
     made_of = run.made_of()
     changed = [name for name, found in made_of.items() if metadata["made_of"].get(name) != found]
+    clips = [*split.train, *tested]
     if changed:
+        run.feed(clips)  # features that are damaged are told as that
         cause = f"was trained with another content of {', '.join(changed)}"
         raise HcepError(cause, file=checkpoint, remedy="train again")
     made_of = {"model": sha256_file(checkpoint), "code": code} | made_of
@@ -71,7 +73,6 @@ def score(
     if reuse and take_over(output, timing, current=lambda *kept: _is_current(kept[0], kept[1], made_of)):
         say(f"{title}: was done before with this model, these clips and this code")
         return
-    clips = [*split.train, *tested]
     feed = run.feed(clips)
     method = run.build(feed)
     method.load_state_dict(state)

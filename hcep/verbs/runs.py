@@ -54,7 +54,7 @@ def tune(
     from hcep.training.tune import tune as run
 
     entry = base_method(base)
-    check_model(settings, entry, list(entry.model_fields))
+    _check(settings, base)
     run(
         _inputs(base, **files),
         registry.load(entry.target),
@@ -80,7 +80,14 @@ def train(
     **files: Any,
 ) -> None:
     """Train one run."""
+    _check(settings, base)
     _train(_inputs(base, **files), method, seed, base, settings, tuned, work, model, history)
+
+
+def _check(settings: dict[str, Any], base: str) -> None:
+    """Refuse settings that the method does not read, before anything is loaded."""
+    entry = base_method(base)
+    check_model(settings, entry, list(entry.model_fields))
 
 
 def _train(
@@ -101,7 +108,6 @@ def _train(
     from hcep.training.train import train as run
 
     entry = base_method(base)
-    check_model(settings, entry, list(entry.model_fields))
     code, judge = entry.code(), None
     if settings["selection"] == "best_on_test":
         from hcep.evaluation.select import judge_on_test
@@ -196,6 +202,7 @@ def run(
     from hcep.evaluation.evaluate import evaluate
     from hcep.training.many import make_all
 
+    _check(settings, base)
     for verb, own in (("evaluate", evaluation), ("posthoc", posthoc)):
         keys = STAGES[verb].keys
         assert keys is not None

@@ -80,8 +80,9 @@ def test_links_to_a_release_of_the_future_that_is_read_only_work(fresh):
         link = fresh.path("data/tiny") / path.name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(path)
-    fresh.snakemake(INDEX)
-    assert not fresh.snakemake("-n", INDEX).begun
+    follow = {"datasets": {"tiny": {"follow_links": True}}}
+    fresh.snakemake(INDEX, config=follow)
+    assert not fresh.snakemake("-n", INDEX, config=follow).begun
 
 
 @pytest.mark.slow
@@ -99,7 +100,7 @@ def test_weights_and_supplied_features_of_the_future_are_told_before_training(fi
     date(path, 2 * DAY)
     # what is there already is left alone
     assert not finished.snakemake("-n").begun
-    task = {"methods": [method], "training": {"epochs": 9}}
+    task = {"methods": [method], "seeds": [7], "training": {"epochs": 9}}
     datasets = {"tiny": {"features_files": {"imagebind": "resources/mine.h5"}}}
     config = {"methods": {"arpl_imagebind": {"base": "arpl_mm", "encoder": "imagebind"}}, "datasets": datasets}
     run = f"results/tiny/{method}/k2u2/split1/seed7/metrics.json"

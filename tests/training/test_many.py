@@ -137,7 +137,7 @@ def test_a_run_that_diverges_leaves_the_others(cache, splits, tmp_path, monkeypa
     bad = folders_of(tmp_path / "bad")[1]
     text = str(raised.value)
     assert text.startswith(f"{bad}: loss_cls is nan in epoch 1, step ")
-    assert "lower `lr`" in text and text.endswith("the other 2 of 3 runs are kept")
+    assert "lower `lr`" in text and text.endswith("the other 2 of 3 runs are made; the next start takes them over")
     assert not bad.exists()
     for i in (0, 2):
         made = tmp_path / "bad" / folders[i].name
