@@ -17,8 +17,8 @@ from hcep.training.kept import KEPT
 
 # what has a seal is known by its name: a damaged one may no longer show it
 SHARD = re.compile(r"\d{3}-of-\d{3}\.h5")
-SEALED_HDF5 = ("index.h5", "scores.h5", "replicates.h5", "posthoc.h5")
-SEALED_JSON = ("metrics.json", "timing.json", "tuned.json", "encoder.json")
+SEALED_HDF5 = ("index.h5", "scores.h5", "replicates.h5", "posthoc.h5", "unknowns.h5", "robustness.h5")
+SEALED_JSON = ("metrics.json", "timing.json", "tuned.json", "unknowns.json", "encoder.json")
 # file of a run -> the one beside it that it was made from
 SOURCES = {"scores.h5": "model.safetensors", "metrics.json": "scores.h5"}
 
