@@ -207,9 +207,11 @@ TIMED = {"history.csv", "timing.json", "complexity.csv", "costs.html"}
 def results_of(root: Path) -> dict[str, bytes]:
     """Content of every file of the tiny benchmark that two runs make alike."""
     found = [path for name in ("resources/tiny", "results/tiny") for path in (root / name).rglob("*") if path.is_file()]
-    # a digest of a table goes with it, and Snakemake keeps the date of a folder in an empty file
+    # a digest of a table goes with it; Snakemake keeps the date of a folder in an empty hidden file,
     of = {path: path.name.removeprefix(".").removesuffix(".sha256") for path in found}
-    names = [path for path in found if of[path] not in {*TIMED, "snakemake_timestamp"}]
+    # and what a kill left half written goes with the next writing of its file
+    hidden = {path for path in found if path.name.startswith(".") and path.suffix != ".sha256"}
+    names = [path for path in found if of[path] not in TIMED and path not in hidden]
     return {str(path.relative_to(root)): path.read_bytes() for path in names}
 
 
