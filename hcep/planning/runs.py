@@ -99,10 +99,11 @@ class RunPlan:
         return settings_text(self.config.method(wildcards.method).tune)
 
     @staticmethod
-    def folder(wildcards: Wildcards) -> str:
-        """Folder of a run."""
-        names = ("task", "method", "openness", "split", "seed")
-        return FOLDER.format(**{name: getattr(wildcards, name) for name in names})
+    def folder(wildcards: Wildcards, method: str = "") -> str:
+        """Folder of a run, or of the same run of another method."""
+        names = ("task", "openness", "split", "seed")
+        values = {name: getattr(wildcards, name) for name in names}
+        return FOLDER.format(method=method or wildcards.method, **values)
 
     def tuned_choice(self, wildcards: Wildcards) -> list[str]:
         """What `tune` chose, for a method that is tuned."""
@@ -115,8 +116,7 @@ class RunPlan:
             if other == wildcards.method:
                 break
             if self.config.training_of(wildcards.task, other) == wanted:
-                values = {name: getattr(wildcards, name) for name in ("task", "openness", "split", "seed")}
-                folder = FOLDER.format(method=other, **values)
+                folder = self.folder(wildcards, other)
                 return [f"{folder}/model.safetensors", f"{folder}/history.csv"]
         return []
 
@@ -190,7 +190,7 @@ class RunPlan:
         """Folders of the runs of these methods on a task, in the order of its config."""
         definition = self.config.task(task)
         return [
-            f"results/{task}/{method}/{openness}/{split}/seed{seed}"
+            FOLDER.format(task=task, method=method, openness=openness, split=split, seed=seed)
             for method in methods
             for openness in definition.openness
             for split in definition.splits

@@ -69,19 +69,17 @@ def tune(
 
 
 def train(
-    method: str,
-    seed: int,
     base: str,
     settings: dict[str, Any],
-    tuned: Sequence[Path],
-    work: Path | None,
-    model: Path,
-    history: Path,
-    **files: Any,
+    split: Path,
+    index: Sequence[Path],
+    features: Sequence[Path],
+    encoder: Path,
+    **options: Any,
 ) -> None:
-    """Train one run."""
+    """Train one run; the other options are those of `_train`."""
     _check(settings, base)
-    _train(_inputs(base, **files), method, seed, base, settings, tuned, work, model, history)
+    _train(_inputs(base, split, index, features, encoder), base, settings, **options)
 
 
 def _check(settings: dict[str, Any], base: str) -> None:
@@ -92,15 +90,15 @@ def _check(settings: dict[str, Any], base: str) -> None:
 
 def _train(
     inputs: Any,
-    method: str,
-    seed: int,
     base: str,
     settings: dict[str, Any],
+    *,
+    method: str,
+    seed: int,
     tuned: Sequence[Path],
     work: Path | None,
     model: Path,
     history: Path,
-    *,
     trained: Sequence[Path] = (),
     reuse: bool = False,
 ) -> None:
@@ -203,11 +201,10 @@ def run(
     from hcep.training.many import make_all
 
     _check(settings, base)
-    for verb, own in (("evaluate", evaluation), ("posthoc", posthoc)):
+    for verb, own in {"evaluate": evaluation, **({"posthoc": posthoc} if posthoc else {})}.items():
         keys = STAGES[verb].keys
         assert keys is not None
-        if own or verb == "evaluate":
-            check_settings(own, keys)
+        check_settings(own, keys)
     # a run on cached features takes seconds, and keeps no state to go on from
     states = None if base_method(base).inputs == "features" else work
     shared = _inputs(base, split[0], **files).sharing()
@@ -215,8 +212,19 @@ def run(
     def make(number: int) -> None:
         folder, own = runs[number], replace(shared, split=split[number])
         model, scores = folder / "model.safetensors", folder / "scores.h5"
-        arguments = (method, seeds[number], base, settings, tuned, states, model, folder / "history.csv")
-        _train(own, *arguments, trained=trained, reuse=True)
+        _train(
+            own,
+            base,
+            settings,
+            method=method,
+            seed=seeds[number],
+            tuned=tuned,
+            work=states,
+            model=model,
+            history=folder / "history.csv",
+            trained=trained,
+            reuse=True,
+        )
         _score(own, base, model, scores, folder / "timing.json", reuse=True)
         tables = (folder / name for name in ("metrics.json", "curves.csv", "thresholds.csv", "replicates.h5"))
         evaluate(scores, *tables, **evaluation)

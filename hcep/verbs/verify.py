@@ -39,8 +39,8 @@ def verify(paths: Sequence[Path]) -> None:
             raise HcepError("there is no such file or folder", file=path)
         files += [path] if path.is_file() else sorted(found for found in path.rglob("*") if found.is_file())
     # hidden are the digests of tables, links to files of runs, and what a killed job left half-written
-    shown = [file for file in files if not file.name.startswith(".") and KEPT not in file.parts]
-    files = list(dict.fromkeys(map(_from_here, shown)))
+    visible = [file for file in files if not file.name.startswith(".") and KEPT not in file.parts]
+    files = list(dict.fromkeys(map(_from_here, visible)))
     jobs = [(file, check) for file in files if (check := _check_of(file)) is not None]
     damaged: dict[Path, str] = {}
     for file, check in progress(jobs, len(jobs), "verify", "file"):
