@@ -80,7 +80,8 @@ def test_each_run_is_what_it_is_alone(cache, splits, tmp_path, base):
         alone = tmp_path / "alone" / folder.name
         one, own = {"split": file, **read_from(cache)}, settings_for(base, **choice)
         model, scores = alone / "model.safetensors", alone / "scores.h5"
-        verbs.train("row", seed, base, own, [], tmp_path / "work", model, alone / "history.csv", **one)
+        files = {"model": model, "history": alone / "history.csv", "work": tmp_path / "work"}
+        verbs.train(base, own, method="row", seed=seed, tuned=[], **files, **one)
         verbs.score(base, model, scores, alone / "timing.json", **one)
         # tensors, epoch that was kept, settings, digests of what was read: the files have nothing else
         for name in ("model.safetensors", "scores.h5"):
