@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +32,8 @@ OUTSIDE = ("hcep", "hcep.cli", "hcep.registry", "hcep.provenance")
 OUTSIDE_FOLDERS = ("hcep.config", "hcep.planning", "hcep.stages", "hcep.verbs")
 # below the working folder; the same source is other code for another Python, and for another reader
 MEMORY, VERSION = Path(".snakemake/hcep/code.json"), sys.version.encode() + Path(__file__).read_bytes()
+# below a workflow that `hcep deploy` laid out: the version that did
+DEPLOYED = Path("workflow/deployed.json")
 _looked_at: set[str] = set()
 
 
@@ -79,9 +82,11 @@ def check_copies(checkout: Path, interpreter: str) -> None:
     Raises
     ------
     HcepError
-        When the imported package, the one of the jobs and the one beside the workflow are not the same code.
+        When the imported package, the one of the jobs and the one beside the workflow are not the same code, or the
+        workflow was laid out by another version.
     """
     here = Path(__file__).parent
+    _check_deployed(checkout)
     # -P: not from the working folder, as the installed command `hcep`
     question = "import importlib.util as u; s = u.find_spec('hcep'); print(s.origin if s else '')"
     answer = subprocess.run([interpreter, "-P", "-c", question], capture_output=True, text=True, check=True)
@@ -101,6 +106,19 @@ def check_copies(checkout: Path, interpreter: str) -> None:
                 remedy=f"install the copy that is meant, `{interpreter} -m pip install --no-deps -e "
                 f"{shlex.quote(str(checkout))}`, or start the Snakefile of the other one",
             )
+
+
+def _check_deployed(checkout: Path) -> None:
+    """Refuse the rules of one version and the package of another, which need not fit together."""
+    if not (checkout / DEPLOYED).is_file():
+        return
+    made_by, here = json.loads((checkout / DEPLOYED).read_text(encoding="utf-8"))["hcep"], version(PACKAGE)
+    if made_by != here:
+        raise HcepError(
+            f"hcep {made_by} laid this workflow out, and hcep {here} is installed",
+            file=checkout / DEPLOYED,
+            remedy=f"install hcep {made_by} again, or lay out this one, `hcep deploy NEW`, and copy config/ over",
+        )
 
 
 def _package_digest(folder: Path) -> str:

@@ -91,6 +91,11 @@ PEOPLE: dict[str, Stage] = {
             ),
         ),
     ),
+    "deploy": Stage(
+        "hcep.verbs.deploy:deploy",
+        "Lay out the workflow (Snakefile, workflow/, config/, profiles/) in a folder of yours: `hcep deploy DIR`.",
+        (option("dir", "folder that is new or empty", default=None, positional=True),),
+    ),
     "verify": Stage(
         "hcep.verbs.verify:verify",
         "Compare every file below folders of results or caches with its digest; say how damaged ones are made again.",
