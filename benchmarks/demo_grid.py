@@ -124,7 +124,7 @@ def main() -> None:
     kept = page.path.read_text().splitlines() if args.only else []
     folder = Path("work_grid")
     folder.mkdir(exist_ok=True)
-    for name in ("Snakefile", "workflow", "config", "profiles", "envs"):
+    for name in ("Snakefile", "workflow", "config", "profiles"):
         target = folder / name
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, target, dirs_exist_ok=True)

@@ -26,7 +26,7 @@ METHODS = ["hcep", "frozen_prompts", "arpl_mm", "linear_msp"]
 
 def workspace(folder: Path, clips: int, methods: list[str]) -> None:
     """A working directory with a release of empty files: a dry run reads names and dates only."""
-    for name in ("Snakefile", "workflow", "config", "profiles", "envs"):
+    for name in ("Snakefile", "workflow", "config", "profiles"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
     (folder / "release" / "video").mkdir(parents=True)

@@ -49,6 +49,8 @@ def copy_of(checkout: Path, folder: Path) -> Path:
     """The files that a run of the workflow needs."""
     for name in ("Snakefile", "Makefile", "workflow", "config", "profiles", "envs", "hcep", "benchmarks"):
         source = checkout / name
+        if not source.exists():
+            continue  # environments lay in envs/ up to 0.1, and lie in workflow/ since
         skip = shutil.ignore_patterns("__pycache__")
         shutil.copytree(source, folder / name, ignore=skip) if source.is_dir() else shutil.copy(source, folder)
     (folder / "one_split.yaml").write_text(yaml.safe_dump(ONE_SPLIT), encoding="utf-8")

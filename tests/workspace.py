@@ -250,7 +250,7 @@ def lay_out(root: Path) -> Workspace:
     """Write the folder: workflow, package, configuration, clips and encoders; nothing is run."""
     # the weights of the package are large and not used here
     skip = shutil.ignore_patterns("__pycache__", "weights", ".*")
-    for name in ("workflow", "config", "profiles", "envs", "hcep"):
+    for name in ("workflow", "config", "profiles", "hcep"):
         shutil.copytree(REPOSITORY / name, root / name, ignore=skip)
     shutil.copy2(REPOSITORY / "Snakefile", root)
     (root / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))

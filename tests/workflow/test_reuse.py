@@ -228,7 +228,7 @@ def test_comments_formatting_and_dates_rerun_nothing(finished):
     finished.append("tiny.yaml", "# a comment\n")
     finished.append("workflow/rules/runs.smk", "\n# a comment\n")
     now = finished.path("run.log").stat().st_mtime + 1000
-    for folder in ("hcep", "workflow", "config", "profiles", "envs", "data", "resources"):
+    for folder in ("hcep", "workflow", "config", "profiles", "data", "resources"):
         for path in finished.path(folder).rglob("*"):
             os.utime(path, (now, now))
     assert finished.snakemake("-n").begun == []

@@ -42,14 +42,14 @@ def project() -> dict:
 
 
 def test_the_conda_environment_is_the_lock_file():
-    environment = yaml.safe_load((REPOSITORY / "envs" / "hcep.yaml").read_text())
+    environment = yaml.safe_load((REPOSITORY / "workflow/envs/hcep.yaml").read_text())
     names = [entry for entry in environment["dependencies"] if isinstance(entry, dict)]
     assert len(names) == 1
     assert pins(names[0]["pip"]) == locked()
 
 
 def test_the_conda_environment_has_a_python_that_the_package_allows():
-    environment = yaml.safe_load((REPOSITORY / "envs" / "hcep.yaml").read_text())
+    environment = yaml.safe_load((REPOSITORY / "workflow/envs/hcep.yaml").read_text())
     python = next(entry for entry in environment["dependencies"] if str(entry).startswith("python="))
     assert Requirement(f"python{project()['requires-python']}").specifier.contains(python.partition("=")[2].strip("="))
 
@@ -149,7 +149,7 @@ def test_every_rule_logs_and_names_the_environment():
         blocks = re.split(r"^(?:rule|checkpoint) (\w+):", path.read_text(), flags=re.MULTILINE)
         for name, body in zip(blocks[1::2], blocks[2::2], strict=True):
             assert f'"logs/{name}' in body, name
-            assert "../../envs/hcep.yaml" in body, name
+            assert "../envs/hcep.yaml" in body, name
 
 
 def test_the_slurm_profile_asks_squeue_and_tries_again():

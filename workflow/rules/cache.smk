@@ -12,7 +12,7 @@ checkpoint manifest:
     priority: 1
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         settings=clips.release_settings("adapter", "options", "text"),
         root=clips.root,
@@ -33,7 +33,7 @@ rule check:
         "logs/check/{dataset}.log",
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         settings=clips.release_settings("adapter", "options", "text", "max_failures"),
         root=clips.root,
@@ -57,7 +57,7 @@ checkpoint check_tasks:
         "logs/check_tasks/{dataset}.log",
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         settings=clips.names_of_tasks,
         code=stage_digest("check_tasks"),
@@ -79,7 +79,7 @@ rule decode_frames:
     # machine trouble (a decoder that was killed, no memory) ends the job, and may be over
     retries: 2
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     threads: 1
     params:
         settings=clips.settings("frames", "size", "frame_sampling", "timeout", "decoder_memory"),
@@ -105,7 +105,7 @@ rule decode_audio:
     # machine trouble (a decoder that was killed, no memory) ends the job, and may be over
     retries: 2
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     threads: 1
     params:
         settings=clips.settings("samples", "audio_window", "timeout", "decoder_memory"),
@@ -133,7 +133,7 @@ rule transcribe:
     # machine trouble (a decoder that was killed, no memory) ends the job, and may be over
     retries: 2
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     threads: 1
     resources:
         gpu=1,
@@ -165,7 +165,7 @@ for dataset in clips.listens(wanted=False):
             f"logs/words/{dataset}.log",
         localrule: True
         conda:
-            "../../envs/hcep.yaml"
+            "../envs/hcep.yaml"
         params:
             settings=clips.of_dataset(dataset, clips.settings("text")),
             manifest=f"resources/{dataset}/manifest.tsv",
@@ -194,7 +194,7 @@ rule index_cache:
     log:
         "logs/index_cache/{dataset}.log",
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         settings=clips.settings("max_failures"),
         code=stage_digest("index_cache"),
@@ -216,7 +216,7 @@ rule encode:
     wildcard_constraints:
         encoder=clips.encoders("package", "hub", "random"),
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     threads: 1
     resources:
         gpu=clips.encode_gpus,
@@ -242,7 +242,7 @@ rule import_features:
     wildcard_constraints:
         encoder=clips.encoders("import"),
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         encoder=subpath(input.encoder, parent=True),
         code=stage_digest("import_features"),

@@ -7,7 +7,7 @@ rule generate_demo:
     log:
         "logs/generate_demo.log",
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     threads: 2
     params:
         seed=0,
@@ -61,7 +61,7 @@ rule pretrain_demo_encoders:
     log:
         "logs/pretrain_demo_encoders.log",
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     threads: 2
     params:
         seed=0,
@@ -84,7 +84,7 @@ rule fetch_encoders:
         encoder=clips.encoders("package", "hub", "random"),
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         settings=clips.encoder_settings,
         weights=clips.package_weights,
@@ -105,7 +105,7 @@ rule declare_encoder:
         encoder=clips.encoders("import"),
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         settings=clips.declared_settings,
         code=stage_digest("declare_encoder"),
@@ -125,7 +125,7 @@ rule download_ravdess:
         "logs/download_ravdess.log",
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         folder=subpath(output[0], parent=True),
     message:

@@ -37,7 +37,7 @@ rule aggregate:
     log:
         "logs/aggregate/{task}.log",
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         folders=runs.folders,
         protocol=runs.protocol,
@@ -65,7 +65,7 @@ rule summary_page:
         "logs/summary_page/{task}.log",
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         code=stage_digest("summary_page"),
     message:
@@ -90,7 +90,7 @@ rule versus_paper:
         "logs/versus_paper/{task}.log",
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         code=stage_digest("versus_paper"),
     message:
@@ -115,7 +115,7 @@ rule complexity:
     log:
         "logs/complexity/{task}.log",
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         settings=runs.complexity_settings,
         known=runs.known_counts,
@@ -143,7 +143,7 @@ rule figure:
     wildcard_constraints:
         figure="|".join(registry.FIGURES),
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         folders=runs.figure_sources,
         title="{task}",
@@ -185,7 +185,7 @@ rule method_figures:
     log:
         "logs/method_figures/{task}.log",
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         folders=runs.folders,
         code=stage_digest("method_figures"),
@@ -211,7 +211,7 @@ rule costs_page:
         "logs/costs_page/{task}.log",
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         folders=runs.folders,
         code=stage_digest("costs_page"),
@@ -241,7 +241,7 @@ rule overview:
         "logs/overview/{task}.log",
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         folders=runs.folders,
         code=stage_digest("overview"),
@@ -276,7 +276,7 @@ for table_name, heading in (
             f"logs/{table_name}_page/{{task}}.log",
         localrule: True
         conda:
-            "../../envs/hcep.yaml"
+            "../envs/hcep.yaml"
         params:
             name=table_name,
             title="{task}",
@@ -301,7 +301,7 @@ rule qc_page:
         "logs/qc_page/{task}.log",
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         code=stage_digest("qc_page"),
     message:
@@ -327,7 +327,7 @@ rule aggregate_posthoc:
     log:
         "logs/aggregate_posthoc/{task}.log",
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         folders=runs.folders,
         code=stage_digest("aggregate_posthoc"),
@@ -352,7 +352,7 @@ rule page_of_posthoc:
         "logs/page_of_posthoc/{task}.log",
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         code=stage_digest("page_of_posthoc"),
     message:
@@ -390,7 +390,7 @@ rule aggregate_unknowns:
     log:
         "logs/aggregate_unknowns/{task}.log",
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         folders=runs.folders,
         code=stage_digest("aggregate_unknowns"),
@@ -418,7 +418,7 @@ rule page_of_unknowns:
         "logs/page_of_unknowns/{task}.log",
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         folders=runs.one_split,
         code=stage_digest("page_of_unknowns"),
@@ -456,7 +456,7 @@ rule aggregate_robustness:
     log:
         "logs/aggregate_robustness/{task}.log",
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         folders=runs.folders,
         code=stage_digest("aggregate_robustness"),
@@ -481,7 +481,7 @@ rule page_of_robustness:
         "logs/page_of_robustness/{task}.log",
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         code=stage_digest("page_of_robustness"),
     message:

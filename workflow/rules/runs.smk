@@ -12,7 +12,7 @@ rule make_split:
         "logs/make_split/{task}/{openness}/{split}.log",
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         settings=runs.split_settings,
         code=stage_digest("make_split"),
@@ -32,7 +32,7 @@ rule tune:
     log:
         "logs/tune/{task}/{method}/{openness}/{split}/seed{seed}.log",
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     threads: 1
     resources:
         gpu=runs.gpus,
@@ -66,7 +66,7 @@ rule run:
     wildcard_constraints:
         method=runs.single_methods(),
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     threads: 1
     resources:
         gpu=runs.gpus,
@@ -107,7 +107,7 @@ for series in runs.series():
         wildcard_constraints:
             method="|".join(CONFIG.series_methods()) or "(?!)",
         conda:
-            "../../envs/hcep.yaml"
+            "../envs/hcep.yaml"
         threads: 1
         resources:
             gpu=series.of_run(runs.gpus),
@@ -137,7 +137,7 @@ rule posthoc:
     wildcard_constraints:
         task=runs.tasks_without_series(),
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     threads: 1
     params:
         settings=runs.posthoc_settings,
@@ -158,7 +158,7 @@ rule unknowns:
     log:
         "logs/unknowns/{task}/{method}/{openness}/{split}/seed{seed}.log",
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     threads: 1
     params:
         settings=runs.unknowns_settings,
@@ -182,7 +182,7 @@ rule robustness:
     log:
         "logs/robustness/{task}/{method}/{openness}/{split}/seed{seed}.log",
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     threads: 1
     resources:
         gpu=runs.robustness_gpus,
@@ -210,7 +210,7 @@ rule export:
     log:
         "logs/export/{task}/{method}/{openness}/{split}/seed{seed}.log",
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     threads: 1
     params:
         run=runs.folder,

@@ -55,7 +55,7 @@ rule table:
         "logs/table/{table}.log",
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         settings=tables.settings,
         code=stage_digest("table"),
@@ -79,7 +79,7 @@ rule table_page:
         "logs/table_page/{table}.log",
     localrule: True
     conda:
-        "../../envs/hcep.yaml"
+        "../envs/hcep.yaml"
     params:
         name="{table}",
         title="",
