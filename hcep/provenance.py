@@ -69,15 +69,15 @@ def closure(modules: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def check_copies(checkout: Path, interpreter: str) -> None:
+def check_copies(checkout: Path, interpreter: str | None) -> None:
     """Refuse to compare the digests of one copy of the package and to run another.
 
     Parameters
     ----------
     checkout : path
         Folder of the workflow, which may hold a copy of the package.
-    interpreter : str
-        Python of the environment whose `hcep` the jobs run.
+    interpreter : str or None
+        Python of the environment whose `hcep` the jobs run; None where they have environments of their own.
 
     Raises
     ------
@@ -87,6 +87,22 @@ def check_copies(checkout: Path, interpreter: str) -> None:
     """
     here = Path(__file__).parent
     _check_deployed(checkout)
+    others = [("beside the workflow is", checkout / PACKAGE)]
+    if interpreter is not None:
+        others.insert(0, ("jobs run", _package_of(interpreter)))
+    for what, other in others:
+        if not (other / "__init__.py").is_file() or other.resolve() == here.resolve():
+            continue
+        if _package_digest(other) != _package_digest(here):
+            raise HcepError(
+                f"two copies of the package differ: {what} {other}, and the digests of code are taken from {here}",
+                remedy=f"install the copy that is meant, `{sys.executable} -m pip install --no-deps -e "
+                f"{shlex.quote(str(checkout))}`, or start the Snakefile of the other one",
+            )
+
+
+def _package_of(interpreter: str) -> Path:
+    """Folder of the package that a Python imports."""
     # -P: not from the working folder, as the installed command `hcep`
     question = "import importlib.util as u; s = u.find_spec('hcep'); print(s.origin if s else '')"
     answer = subprocess.run([interpreter, "-P", "-c", question], capture_output=True, text=True, check=True)
@@ -94,18 +110,9 @@ def check_copies(checkout: Path, interpreter: str) -> None:
         raise HcepError(
             "the package hcep is not installed in the environment of Snakemake, so no job could run",
             file=interpreter,
-            remedy=f"{interpreter} -m pip install --no-deps -e {shlex.quote(str(here.parent))}",
+            remedy=f"{interpreter} -m pip install --no-deps -e {shlex.quote(str(Path(__file__).parents[1]))}",
         )
-    jobs, beside = Path(answer.stdout.strip()).parent, checkout / PACKAGE
-    for what, other in (("jobs run", jobs), ("beside the workflow is", beside)):
-        if not (other / "__init__.py").is_file() or other.resolve() == here.resolve():
-            continue
-        if _package_digest(other) != _package_digest(here):
-            raise HcepError(
-                f"two copies of the package differ: {what} {other}, and the digests of code are taken from {here}",
-                remedy=f"install the copy that is meant, `{interpreter} -m pip install --no-deps -e "
-                f"{shlex.quote(str(checkout))}`, or start the Snakefile of the other one",
-            )
+    return Path(answer.stdout.strip()).parent
 
 
 def _check_deployed(checkout: Path) -> None:

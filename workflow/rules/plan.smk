@@ -4,7 +4,7 @@ import os
 import sys
 
 from hcep import registry
-from hcep.config.whole import Config, read_configs
+from hcep.config.whole import read_configs
 from hcep.planning.checks import check_config
 from hcep.planning.clips import ClipPlan, package_data
 from hcep.planning.command_line import check_command_line
@@ -20,7 +20,8 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 try:
     if workflow.is_main_process:
         check_command_line(sys.argv[1:])
-        check_copies(Path(CHECKOUT), sys.executable)
+        # with conda a job runs the package of its rule's environment, which is made after this
+        check_copies(Path(CHECKOUT), None if deploys_conda(workflow) else sys.executable)
         # Snakemake has read these files already, but keeps the last of two equal keys in silence
         read_configs([Path(path) for path in workflow.configfiles if str(path).endswith((".yaml", ".yml"))])
     CONFIG = Config.read(config)

@@ -6,14 +6,32 @@ import shlex
 import sys
 from pathlib import Path
 
-from hcep.errors import HcepError
+from snakemake.settings.types import DeploymentMethod
 
 CONFIG_FILES = ("config/config.yaml", "config/tables.yaml")
+# what rules read there when another Snakefile gives the configuration
+MODULE_FILES = ("config/paper_results.csv",)
 # of what Snakemake and every job write there
 WRITTEN = (".snakemake", "logs")
 
 
-def check_place(checkout):
+def deploys_conda(workflow):
+    """Whether jobs run in the environments that rules name."""
+    return DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+
+
+def check_module(modifier):
+    """Refuse a module with another place for its files: a rule's parameters name files and folders as well."""
+    paths = modifier.path_modifier
+    if paths is not None and (paths.prefix or paths._prefix_replacements):
+        raise HcepError(
+            "prefix and replace_prefix move the inputs and outputs of rules and not the folders in their parameters",
+            file="module",
+            remedy="leave them out; `--directory FOLDER` puts all files of a run into another folder",
+        )
+
+
+def check_place(checkout, names):
     """Refuse a checkout whose path Snakemake cannot hold, and a working folder without the configuration."""
     if set(checkout) & set("{}"):
         raise HcepError(
@@ -21,11 +39,18 @@ def check_place(checkout):
             file=checkout,
             remedy="rename that folder, or move the workflow's folder to another place",
         )
-    for name in CONFIG_FILES:
+    for name in names:
         if os.path.isfile(name):
             continue
+        if not os.path.isdir(checkout):
+            raise HcepError(
+                f"there is no such file in the working folder {os.getcwd()}, where the workflow reads config/",
+                file=name,
+                remedy="copy the folder config/ of the workflow's release there",
+            )
         if not os.path.isfile(f"{checkout}/{name}"):
-            raise HcepError("the file is missing", file=f"{checkout}/{name}", remedy="get it back: git checkout config")
+            remedy = "get it back: git checkout config, or, where there is no git, `hcep deploy` into a new folder"
+            raise HcepError("the file is missing", file=f"{checkout}/{name}", remedy=remedy)
         place, here = shlex.quote(checkout), shlex.quote(os.getcwd())
         remedy = f"to work in this one, `cp -r {place}/config {here}`"
         if os.access(checkout, os.W_OK):
@@ -63,7 +88,8 @@ try:
 except (KeyError, OSError):
     os.environ.update(LOGNAME=str(os.getuid()))
 try:
-    check_place(CHECKOUT)
+    check_module(workflow.modifier)
+    check_place(CHECKOUT, MODULE_FILES if workflow.modifier.skip_configfile else CONFIG_FILES)
     # these write nothing
     if not any(word.startswith(("--lint", "--list", "-l")) for word in sys.argv):
         check_writable(CHECKOUT)
