@@ -53,10 +53,10 @@ def check_place(checkout, names):
             raise HcepError("the file is missing", file=f"{checkout}/{name}", remedy=remedy)
         place, here = shlex.quote(checkout), shlex.quote(os.getcwd())
         remedy = f"to work in this one, `cp -r {place}/config {here}`"
-        if os.access(checkout, os.W_OK):
-            remedy = f"to work in the workflow's own folder, `cd {place}` or add `--directory {place}`; {remedy}"
-        else:
+        if not os.access(checkout, os.W_OK):
             remedy += f", then `chmod -R u+w {here}/config`"
+        elif names == CONFIG_FILES:
+            remedy = f"to work in the workflow's own folder, `cd {place}` or add `--directory {place}`; {remedy}"
         raise HcepError(
             f"there is no such file in the working folder {os.getcwd()}. The workflow reads config/ there, and writes "
             "resources/, results/, logs/ and work/ there",
