@@ -5,7 +5,7 @@ READY := .venv/.ready
 # snakemake looks for `hcep` and its tools on the path of the environment that runs it
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo demo-all demo-wide docs test test-faults lint clean
+.PHONY: demo demo-all demo-wide small docs test test-faults format lint clean
 demo: $(READY)
 	$(BIN)/snakemake --cores all
 	$(BIN)/snakemake --report results/demo/report.html --report-stylesheet workflow/report/report.css --report-metadata workflow/report/metadata.yaml
@@ -28,6 +28,11 @@ demo-wide: $(READY)
 	@echo
 	@echo "page     docs/demo_wide.md"
 
+# the small configuration of the workflow catalog, with its report; the paths of options count from .test
+small: $(READY)
+	$(BIN)/snakemake --directory .test --cores all
+	$(BIN)/snakemake --directory .test --report report.zip --report-stylesheet ../workflow/report/report.css --report-metadata ../workflow/report/metadata.yaml
+
 # the pages of docs/, README.md and config/README.md as a site that asks no other machine for anything
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -41,10 +46,12 @@ test: $(READY)
 test-faults: $(READY)
 	$(BIN)/pytest -n 2 --dist worksteal -m faults
 
-lint: $(READY)
-	$(BIN)/ruff check --no-cache .
+format: $(READY)
 	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/snakefmt --check Snakefile workflow
+
+lint: format
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy
 
@@ -56,3 +63,4 @@ $(READY): requirements.lock pyproject.toml
 
 clean:
 	rm -rf results/demo results/demo_wide_* resources/demo resources/demo_wide_* resources/encoders/demo logs work
+	rm -rf .test/results .test/resources .test/logs .test/report.zip
