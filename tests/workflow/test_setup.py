@@ -45,7 +45,10 @@ def test_the_conda_environment_is_the_lock_file():
     environment = yaml.safe_load((REPOSITORY / "workflow/envs/hcep.yaml").read_text())
     names = [entry for entry in environment["dependencies"] if isinstance(entry, dict)]
     assert len(names) == 1
-    assert pins(names[0]["pip"]) == locked()
+    assert pins(names[0]["pip"]) == locked() | {"hcep": Version(project()["version"])}
+    # Snakemake adds its own Python to the one that the Snakefile imports from
+    globally = yaml.safe_load((REPOSITORY / "workflow/envs/global.yaml").read_text())["dependencies"]
+    assert globally == ["pip", {"pip": [f"hcep=={project()['version']}"]}]
 
 
 def test_the_conda_environment_has_a_python_that_the_package_allows():
@@ -114,7 +117,43 @@ def test_an_optional_part_imports_what_its_extra_declares(part):
 def test_snakemake_is_as_new_as_the_workflow_asks_for():
     text = (REPOSITORY / "workflow" / "Snakefile").read_text()
     least = re.search(r'min_version\("([\d.]+)"\)', text)
-    assert least and f"snakemake>={least[1]}" in project()["dependencies"]
+    # and no newer major version, which may read a workflow in another way
+    wanted = next(line for line in project()["dependencies"] if line.startswith("snakemake"))
+    assert least and wanted == f"snakemake>={least[1]},<{int(least[1].partition('.')[0]) + 1}"
+    assert not Requirement(wanted).specifier.contains("10.0.0")
+
+
+def test_what_is_cited_has_the_version_of_the_package():
+    assert yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())["version"] == project()["version"]
+
+
+def test_the_checks_on_github_are_commands_of_the_makefile():
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    files = list((REPOSITORY / ".github/workflows").glob("*.yml"))
+    assert files
+    found = set()
+    for path in files:
+        content = yaml.safe_load(path.read_text())
+        for name, job in content["jobs"].items():
+            for step in job["steps"]:
+                if "uses" in step:
+                    # a version, not a branch that may change
+                    assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+\.\d+\.\d+", step["uses"]), f"{path.name}: {name}"
+                else:
+                    make, target = step["run"].split()
+                    assert make == "make" and target in targets, f"{path.name}: {step['run']}"
+                    found.add(target)
+    assert {"format", "lint", "test", "small"} <= found
+
+
+def test_the_catalog_finds_what_it_looks_for():
+    usage = yaml.safe_load((REPOSITORY / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert set(usage) == {"mandatory-flags", "software-stack-deployment"}
+    assert set(usage["mandatory-flags"]) == {"desc", "flags"}
+    ways = usage["software-stack-deployment"]
+    assert ways == {"conda": True, "apptainer": False, "apptainer+conda": False, "report": True}
+    # its pages show the one, and its scan reads the other
+    assert (REPOSITORY / "config/README.md").is_file() and (REPOSITORY / "workflow/Snakefile").is_file()
 
 
 def test_commands_of_the_documents_exist():
