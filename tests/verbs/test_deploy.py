@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from importlib.metadata import version
 from pathlib import Path
 
@@ -45,7 +44,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
     assert main(["deploy", str(tmp_path)]) == 1
     assert "is not empty ('notes.txt' is there)" in capsys.readouterr().err
-    assert os.listdir(tmp_path) == ["notes.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     assert main(["deploy", str(tmp_path / "notes.txt")]) == 1 and main(["deploy"]) == 1
     said = capsys.readouterr().err
     assert "is a file, and no folder" in said and "no folder is given" in said
