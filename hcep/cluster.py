@@ -169,7 +169,7 @@ def _status_command(profile: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _request(profile: dict[str, Any], rule: str, gpu: int = 0) -> Request:
-    """The request of a rule, of its first attempt."""
+    """The request of a rule, of its last attempt, which is the largest."""
     from snakemake.exceptions import WorkflowError
     from snakemake.resources import Resources
 
@@ -179,7 +179,8 @@ def _request(profile: dict[str, Any], rule: str, gpu: int = 0) -> Request:
         try:
             # as Snakemake reads them: an expression of Python where it can be one
             resource = Resources.parse([f"{name}={text}"], allow_expressions=True)[name]
-            known = {"input": [], "attempt": 1, "threads": 1, "rulename": rule, "async_run": None}
+            last = int(profile.get("retries", 0)) + 1
+            known = {"input": [], "attempt": last, "threads": 1, "rulename": rule, "async_run": None}
             found = resource.evaluate(None, **known)
             values[found.name] = found.value
         except (WorkflowError, ValueError, TypeError) as error:

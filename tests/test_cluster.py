@@ -56,16 +56,18 @@ def stops(profile, capsys):
     return [f"{line[6:]} -> {lines[at + 1].strip()}" for at, line in enumerate(lines) if line.startswith("STOP")]
 
 
-def test_expressions_of_the_profile_are_asked_for_as_of_the_first_attempt(profile, answers, capsys):
+def test_expressions_of_the_profile_are_asked_for_as_of_the_last_attempt(profile, answers, capsys):
     defaults = {"runtime": "120 * attempt", "mem_mb": "8000 * attempt"}
     rules = {"run": {"runtime": "24h", "mem_mb": "16000 * attempt"}}
-    found = profile(**{"slurm-status-command": "squeue", "default-resources": defaults, "set-resources": rules})
+    found = profile(
+        **{"retries": 3, "slurm-status-command": "squeue", "default-resources": defaults, "set-resources": rules}
+    )
     stops(found, capsys)
     tested = [command[2:] for command in answers[1] if "--test-only" in command]
     assert [command[:2] for command in tested] == [
-        ("--time=120", "--mem=8000"),
-        ("--time=1440", "--mem=16000"),
-        ("--time=1440", "--mem=16000"),
+        ("--time=480", "--mem=32000"),
+        ("--time=1440", "--mem=64000"),
+        ("--time=1440", "--mem=64000"),
     ]
     assert "--gpus=1" in tested[2]
 

@@ -127,7 +127,7 @@ def same_model(workspace: Workspace, long_run: tuple[Path, Path]) -> bool:
 
 def test_all_of_the_tiny_benchmark_gives_the_local_bytes(laid_out, finished_once, tmp_path):
     workspace = OnSlurm(copy_workspace(laid_out, tmp_path / "fresh").root)
-    said = workspace.snakemake().text
+    said = workspace.snakemake(config={"training": {"device": "cpu"}}).text
     assert len(re.findall(r"has been submitted with SLURM jobid", said)) > 5
     assert differing(workspace.root, finished_once) == []
     assert list(workspace.path("work/claims").iterdir()) == []
