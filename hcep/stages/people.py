@@ -92,7 +92,7 @@ PEOPLE: dict[str, Stage] = {
         ),
     ),
     "check_cluster": Stage(
-        "hcep.cluster:check_cluster",
+        "hcep.slurm.check:check_cluster",
         "Ask Slurm whether it takes the jobs of a profile, and say what to do where it does not.",
         (
             option("profile", "folder of the profile; profiles/slurm when not given", default=Path("profiles/slurm")),

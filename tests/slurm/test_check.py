@@ -6,9 +6,9 @@ import pytest
 import snakemake_executor_plugin_slurm  # noqa: F401 (it looks for Slurm's commands when it is imported)
 import yaml
 
-from hcep import cluster
-from hcep.cluster import check_cluster
 from hcep.errors import HcepError
+from hcep.slurm import check
+from hcep.slurm.check import check_cluster
 
 SINFO = "low* 2-00:00:00 2 21000 (null)\nhigh 2-00:00:00 2 21000 (null)"
 NO_GPU = "sbatch: error: Batch job submission failed: Requested node configuration is not available"
@@ -43,8 +43,8 @@ def answers(monkeypatch):
             return 1, NO_GPU
         return next(answer for words, answer in given.items() if " ".join(command).startswith(words))
 
-    monkeypatch.setattr(cluster, "_ask", ask)
-    monkeypatch.setattr(cluster.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(check, "_ask", ask)
+    monkeypatch.setattr(check.shutil, "which", lambda name: f"/usr/bin/{name}")
     return given, asked
 
 
@@ -107,7 +107,7 @@ def test_no_gpu_is_no_obstacle_and_its_request_is_told(profile, answers, capsys)
 
 
 def test_another_machine_and_another_profile_are_refused(profile, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(cluster.shutil, "which", lambda name: None)
+    monkeypatch.setattr(check.shutil, "which", lambda name: None)
     assert "login node" in stops(profile(), capsys)[0]
     with pytest.raises(HcepError, match="no profile for Slurm"):
         check_cluster(profile(executor="local"), 1)
