@@ -4,6 +4,7 @@
 rule generate_demo:
     output:
         clips="resources/demo/raw/clips.tsv",
+        video=directory("resources/demo/raw/video"),
     log:
         "logs/generate_demo.log",
     conda:
@@ -24,6 +25,7 @@ rule generate_demo:
 use rule generate_demo as generate_demo_small with:
     output:
         clips="resources/demo_small/raw/clips.tsv",
+        video=directory("resources/demo_small/raw/video"),
     log:
         "logs/generate_demo_small.log",
     params:
@@ -39,6 +41,7 @@ use rule generate_demo as generate_demo_small with:
 use rule generate_demo as generate_demo_wide with:
     output:
         clips="resources/demo_wide_{number}/raw/clips.tsv",
+        video=directory("resources/demo_wide_{number}/raw/video"),
     log:
         "logs/generate_demo_wide/{number}.log",
     wildcard_constraints:
