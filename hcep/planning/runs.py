@@ -161,17 +161,21 @@ class RunPlan:
         files: dict[str, Any] = {
             "split": f"results/{wildcards.task}/splits/{wildcards.openness}/{wildcards.split}.json",
             "index": self.of_datasets("index.h5")(wildcards),
-            "media": self.media(wildcards) if self.entry(wildcards).inputs == "media" else [],
+            "media": self.media_of_run(wildcards),
         }
         return files
 
-    def media(self, wildcards: Wildcards) -> list[Any]:
+    def media_of_run(self, wildcards: Wildcards) -> list[Any]:
+        """The shards that a run reads; of a method on cached features, scores say where the words came from."""
+        return self.media(wildcards, KINDS if self.entry(wildcards).inputs == "media" else ("text",))
+
+    def media(self, wildcards: Wildcards, kinds: Sequence[str] = KINDS) -> list[Any]:
         """All shards of a task's datasets."""
         # the index holds their digests: a shard that was only touched is no reason to train again
         return [
             self.engine.ancient(path)
             for dataset in self.task(wildcards).dataset
-            for kind in KINDS
+            for kind in kinds
             for path in self.clips.shards_of(dataset, kind)
         ]
 

@@ -98,6 +98,7 @@ for series in runs.series():
         input:
             split=series.splits,
             index=series.index,
+            media=series.of_run(runs.media_of_run),
             features=series.of_run(runs.features),
             encoder=series.of_run(runs.encoder),
             weights=series.of_run(runs.weights),
