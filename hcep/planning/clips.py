@@ -110,7 +110,8 @@ class ClipPlan:
         output = f"resources/{wildcards.dataset}/manifest.tsv"
         paths = to_be_read(self._release_files(wildcards), output, self.engine)
         if self._is_made(self.dataset(wildcards)):
-            return paths
+            # listing looks whether each clip is there
+            return [*paths, f"{self.root(wildcards)}/video"] if self.engine.stores else paths
         return [self.engine.ancient(self.engine.local(path)) for path in paths]
 
     def names_of_tasks(self, wildcards: Wildcards) -> str:
