@@ -166,8 +166,12 @@ class RunPlan:
         return files
 
     def media_of_run(self, wildcards: Wildcards) -> list[Any]:
-        """The shards that a run reads; of a method on cached features, scores say where the words came from."""
-        return self.media(wildcards, KINDS if self.entry(wildcards).inputs == "media" else ("text",))
+        """The shards that a run reads."""
+        return (self.media if self.entry(wildcards).inputs == "media" else self.words)(wildcards)
+
+    def words(self, wildcards: Wildcards) -> list[Any]:
+        """The shards that say where the words of a task's clips came from, which scores and models tell."""
+        return self.media(wildcards, ("text",))
 
     def media(self, wildcards: Wildcards, kinds: Sequence[str] = KINDS) -> list[Any]:
         """All shards of a task's datasets."""

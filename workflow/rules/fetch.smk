@@ -7,6 +7,8 @@ rule generate_demo:
         video=directory("resources/demo/raw/video"),
     log:
         "logs/generate_demo.log",
+    # Snakemake's S3 plugin (0.3.6) does not find a folder that a job elsewhere has stored
+    localrule: True
     conda:
         "../../envs/hcep.yaml"
     threads: 2

@@ -184,6 +184,8 @@ rule method_figures:
         ),
     log:
         "logs/method_figures/{task}.log",
+    # makes a folder, see generate_demo
+    localrule: True
     conda:
         "../../envs/hcep.yaml"
     params:

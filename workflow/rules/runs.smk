@@ -212,11 +212,14 @@ rule export:
         metrics="results/{task}/{method}/{openness}/{split}/seed{seed}/metrics.json",
         thresholds="results/{task}/{method}/{openness}/{split}/seed{seed}/thresholds.csv",
         index=runs.of_datasets("index.h5"),
+        words=runs.words,
         encoder=runs.encoder,
     output:
         output=directory("results/{task}/{method}/{openness}/{split}/seed{seed}/model"),
     log:
         "logs/export/{task}/{method}/{openness}/{split}/seed{seed}.log",
+    # makes a folder, see generate_demo
+    localrule: True
     conda:
         "../../envs/hcep.yaml"
     threads: 1
