@@ -5,7 +5,7 @@ READY := .venv/.ready
 # snakemake looks for `hcep` and its tools on the path of the environment that runs it
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo demo-all demo-wide docs test test-faults lint clean
+.PHONY: demo demo-all demo-wide docs test test-faults test-cluster lint clean
 demo: $(READY)
 	$(BIN)/snakemake --cores all
 	$(BIN)/snakemake --report results/demo/report.html --report-stylesheet workflow/report/report.css --report-metadata workflow/report/metadata.yaml
@@ -40,6 +40,10 @@ test: $(READY)
 # kills, damage and shortage in numbers that `make test` has no time for
 test-faults: $(READY)
 	$(BIN)/pytest -n 2 --dist worksteal -m faults
+
+# the shipped profile on a real Slurm of one node, which is installed for it and removed again
+test-cluster: $(READY)
+	tests/cluster/run
 
 lint: $(READY)
 	$(BIN)/ruff check --no-cache .

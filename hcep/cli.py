@@ -10,13 +10,13 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from hcep.errors import HcepError, shown
 from hcep.files import REFUSALS
 from hcep.stages import STAGES
+from hcep.termination import Terminated, sigterm_interrupts, wait_for_slurm
 from hcep.verbs.options import add_stage, call
 
 STDOUT = 1  # the file descriptor
@@ -31,26 +31,6 @@ class Version(argparse.Action):
 
         print(f"hcep {version('hcep')}")
         parser.exit()
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a verb in the way in which Ctrl-C does: what is half written is removed."""
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Raise `Terminated` on SIGTERM, which batch systems and `timeout` send before they kill."""
-
-    def end(*_: Any) -> None:
-        # `timeout` sends it twice, and the second one must not disturb the removal of what is half written
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -72,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code (0, or 1 with one message on standard error)."""
     args = build_parser().parse_args(argv)
     try:
-        with _sigterm_interrupts():
+        with sigterm_interrupts():
             call(STAGES[args.verb], vars(args))
             sys.stdout.flush()
     except HcepError as error:
@@ -94,8 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(shown(f"hcep {args.verb}: {said} (`hcep --debug {args.verb} ...` shows where)"), file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
-        print(f"hcep {args.verb}: interrupted", file=sys.stderr)
-        return 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
+        print(f"hcep {args.verb}: interrupted", file=sys.stderr, flush=True)
+        if not isinstance(error, Terminated):
+            return 128 + signal.SIGINT
+        wait_for_slurm(args.verb)
+        return 128 + signal.SIGTERM
     except Exception as error:
         if args.debug:
             raise

@@ -91,6 +91,14 @@ PEOPLE: dict[str, Stage] = {
             ),
         ),
     ),
+    "check_cluster": Stage(
+        "hcep.cluster:check_cluster",
+        "Ask Slurm whether it takes the jobs of a profile, and say what to do where it does not.",
+        (
+            option("profile", "folder of the profile; profiles/slurm when not given", default=Path("profiles/slurm")),
+            option("wait", "seconds that a job of a moment may wait for a node", kind=int, default=120),
+        ),
+    ),
     "verify": Stage(
         "hcep.verbs.verify:verify",
         "Compare every file below folders of results or caches with its digest; say how damaged ones are made again.",

@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from hcep.errors import HcepError
 from hcep.methods.method import Batch, Method
 from hcep.progress import progress, say
+from hcep.termination import MayEnd, finishing
 from hcep.training.checkpoint import STATE_FILE, read_state, save_state
 from hcep.training.feed import Feed
 from hcep.training.memory import peak_memory_gb
@@ -82,14 +84,19 @@ class Trainer:
         self.runner = StepRunner(method, settings, feed.device, name)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] | None = None
+        # of an epoch that a job left in the middle: steps taken, and the sums of their terms
+        self._left: dict[str, Any] = {"steps": 0, "sums": {}}
+        self._may_end: MayEnd = lambda save: None
 
     def run(self, ready: Callable[[], None] | None = None) -> list[dict[str, float]]:
         """Train to the last epoch, from the resume state if there is one, and return the history.
 
-        `ready` is called before the first step.
+        `ready` is called before the first step. A run that keeps its state ends on SIGTERM after the step.
 
         Raises
         ------
+        Terminated
+            On SIGTERM; the state after the step is kept.
         Diverged
             When a loss is not finite; the state after the epoch before stays.
         """
@@ -124,9 +131,11 @@ class Trainer:
         self.runner.fit(self.feed)
         if ready is not None:
             ready()
-        for epoch in progress(range(first, epochs), epochs, self.name, "epoch", done=first):
-            self._epoch(epoch)
-            self._save(epoch + 1)
+        with finishing() if self.state_file else nullcontext(self._may_end) as self._may_end:
+            for epoch in progress(range(first, epochs), epochs, self.name, "epoch", done=first):
+                self._epoch(epoch)
+                self._save(epoch + 1)
+                self._may_end(lambda: None)
         if self.best is not None:
             self.method.load_state_dict(self.best["method"])
             self.method.after_step(self.runner.done)
@@ -139,22 +148,32 @@ class Trainer:
         lr = self.settings["lr"] * factor
         self.runner.optimiser.set_factor(factor)
         self.method.train()
-        sums: dict[str, Tensor] = {}
+        done, size = self._left["steps"], self.settings["batch_size"]
+        sums = {key: value.to(self.feed.device) for key, value in self._left["sums"].items()}
+        self._left = {"steps": 0, "sums": {}}
         waiting: list[dict[str, Tensor]] = []
-        order = epoch_order(len(self.feed), self.seed, epoch)
-        for batch in self.feed.batches(self.settings["batch_size"], order):
+        order = epoch_order(len(self.feed), self.seed, epoch)[done * size :]
+
+        def save() -> None:
+            self._check(waiting, epoch, lr)
+            self._left = {"steps": done, "sums": sums}
+            self._save(epoch)
+
+        for batch in self.feed.batches(size, order):
             waiting.append(self.runner.step(batch))
+            done += 1
             for key, value in waiting[-1].items():
                 sums[key] = sums.get(key, torch.zeros((), device=self.feed.device)) + value * len(batch.row)
             if len(waiting) == CHECK_EVERY:
                 self._check(waiting, epoch, lr)
                 waiting = []
+            self._may_end(save)
         self._check(waiting, epoch, lr)
         seconds = time.perf_counter() - start
         means = {key: float(value) / len(self.feed) for key, value in sums.items()}
         loss = sum(value for key, value in means.items() if key.startswith("loss_"))
         row = {"epoch": float(epoch + 1), "lr": lr, "loss": loss, **means}
-        row |= {"samples_per_s": len(self.feed) / seconds, "memory_gb": peak_memory_gb(self.feed.device)}
+        row |= {"samples_per_s": len(order) / seconds, "memory_gb": peak_memory_gb(self.feed.device)}
         self.method.eval()
         row |= self.method.diagnostics()
         if self.monitor is not None:
@@ -180,7 +199,7 @@ class Trainer:
     def _save(self, epochs_done: int) -> None:
         if self.state_file is None:
             return
-        state = {"epochs_done": epochs_done, "history": self.history, "best": self.best}
+        state = {"epochs_done": epochs_done, "left": self._left, "history": self.history, "best": self.best}
         state |= {"method": self.method.state_dict(), "runner": self.runner.state_dict()}
         save_state(self.state_file, state | {"random": random_state(self.feed.device)})
 
@@ -189,9 +208,10 @@ class Trainer:
         state = None if self.state_file is None else read_state(self.state_file)
         if state is None:
             return 0
-        self.history, self.best = state["history"], state["best"]
+        self._left, self.history, self.best = state["left"], state["history"], state["best"]
         self.method.load_state_dict(state["method"])
         self.runner.load_state_dict(state["runner"])
         set_random_state(state["random"], self.feed.device)
-        say(f"{self.name}: goes on after epoch {state['epochs_done']}")
+        inside = f", step {steps}" if (steps := self._left["steps"]) else ""
+        say(f"{self.name}: goes on after epoch {state['epochs_done']}{inside}")
         return int(state["epochs_done"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hcep import registry
+from hcep.claims import claimed
 from hcep.config.methods import SCORING, base_method
 from hcep.errors import shown
 from hcep.provenance import stage_digest
@@ -55,17 +56,18 @@ def tune(
 
     entry = base_method(base)
     _check(settings, base)
-    run(
-        _inputs(base, **files),
-        registry.load(entry.target),
-        settings,
-        grid,
-        name=method,
-        seed=seed,
-        code=stage_digest("tune", *entry.code()),
-        output=output,
-        work=work,
-    )
+    with claimed(work, output):
+        run(
+            _inputs(base, **files),
+            registry.load(entry.target),
+            settings,
+            grid,
+            name=method,
+            seed=seed,
+            code=stage_digest("tune", *entry.code()),
+            output=output,
+            work=work,
+        )
 
 
 def train(
@@ -233,4 +235,5 @@ def run(
 
             other_scores(scores, folder / "posthoc.csv", folder / "posthoc.h5", **posthoc)
 
-    make_all(runs, make)
+    with claimed(work, runs[0]):
+        make_all(runs, make)

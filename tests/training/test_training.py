@@ -18,6 +18,7 @@ from hcep.methods.class_means import class_means
 from hcep.methods.feature_method import FeatureMethod
 from hcep.methods.hcep import HCEP
 from hcep.methods.linear import Linear
+from hcep.termination import Terminated, sigterm_interrupts
 from hcep.training.checkpoint import read_checkpoint, read_state, save_checkpoint
 from hcep.training.feed import missing_mask
 from hcep.training.loop import Trainer, epoch_order, learning_rate_factor
@@ -120,6 +121,56 @@ def test_a_run_broken_off_after_any_epoch_ends_with_the_same_weights(tmp_path):
         for key, value in whole.method.state_dict().items():
             assert torch.equal(again.method.state_dict()[key], value), key
         assert [row["loss"] for row in resumed] == [row["loss"] for row in rows]
+
+
+@pytest.mark.parametrize("monitored", [False, True])
+def test_sigterm_ends_a_run_after_the_step_and_the_rest_gives_the_same(tmp_path, monitored):
+    def trainer(name):
+        monitor = (lambda _: {"accuracy": 1.0}) if monitored else None
+        return linear_trainer(tmp_path / name, monitor=monitor, epochs=3, batch_size=3)
+
+    whole = trainer("whole")
+    rows = whole.run()
+    steps = whole.runner.done
+    before = signal.getsignal(signal.SIGTERM)
+    for stop in range(1, steps + 1):
+        broken = trainer(f"broken{stop}")
+        take = broken.runner.step
+
+        def step(batch, take=take, runner=broken.runner, stop=stop):
+            if runner.done == stop - 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return take(batch)
+
+        broken.runner.step = step
+        with pytest.raises(Terminated):
+            broken.run()
+        assert broken.runner.done == stop
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN  # a second one disturbs no removal
+        signal.signal(signal.SIGTERM, before)
+        again = trainer(f"broken{stop}")
+        resumed = again.run()
+        assert again.runner.done == steps
+        for key, value in whole.method.state_dict().items():
+            assert torch.equal(again.method.state_dict()[key], value), key
+        for row in (*rows, *resumed):
+            row.pop("samples_per_s", None), row.pop("memory_gb", None)
+        assert resumed == rows
+
+
+def test_a_run_that_keeps_no_state_ends_at_once(tmp_path):
+    with sigterm_interrupts():
+        trainer = linear_trainer(None, epochs=3)
+        take = trainer.runner.step
+
+        def step(batch):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return take(batch)
+
+        trainer.runner.step = step
+        with pytest.raises(Terminated):
+            trainer.run()
+        assert trainer.runner.done == 0
 
 
 KILLED = """

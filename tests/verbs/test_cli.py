@@ -36,7 +36,7 @@ def test_verbs_are_the_rules():
                 rules.add(line.split()[1].rstrip(":"))
     # a user starts with `init` or draws class splits, once, and commits the files; no rule does it behind their back.
     # `run` does train, score and evaluate, the rules of `words` are made in a loop, and the others answer to people
-    for_people = {"draw_splits", "init", "show", "list", "predict", "page", "verify"}
+    for_people = {"draw_splits", "init", "show", "list", "predict", "page", "verify", "check_cluster"}
     for_people |= {"train", "score", "evaluate", "words"}
     assert set(STAGES) - rules == for_people and rules <= set(STAGES)
 

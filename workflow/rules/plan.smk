@@ -4,6 +4,7 @@ import os
 import sys
 
 from hcep import registry
+from hcep.claims import refuse_living
 from hcep.config.whole import Config, read_configs
 from hcep.planning.checks import check_config
 from hcep.planning.clips import ClipPlan, package_data
@@ -29,6 +30,15 @@ try:
         check_config(CONFIG)
 except HcepError as error:
     raise WorkflowError(str(error))
+
+
+def refuse_jobs_left_over():
+    """End a start that would make a run beside a job of an earlier start."""
+    try:
+        refuse_living(Path("work"))
+    except HcepError as error:
+        raise WorkflowError(str(error))
+
 
 # captions of the report name them, defaults included
 config["evaluation"] = dict(CONFIG.evaluation)
