@@ -9,8 +9,9 @@ RUN apt-get update \
 
 WORKDIR /opt/hcep
 COPY requirements.lock ./
-RUN pip install --no-cache-dir --requirement requirements.lock \
-        snakemake-storage-plugin-s3==0.3.6 snakemake-executor-plugin-kubernetes==0.5.1 \
+RUN pip install --no-cache-dir --requirement requirements.lock
+# a step of its own: botocore wants python-dateutil 2, the lock has 4, and this one wins
+RUN pip install --no-cache-dir snakemake-storage-plugin-s3==0.3.6 snakemake-executor-plugin-kubernetes==0.5.1 \
     && pip download --no-cache-dir --no-deps --dest /opt/wheels snakemake-storage-plugin-s3==0.3.6
 
 COPY pyproject.toml README.md LICENSE ./
