@@ -1,9 +1,9 @@
-"""Stands in for a Kubernetes server: takes secrets and jobs, runs each job's command in a folder of its own, tells states.
+"""Stands in for a Kubernetes server: takes secrets and jobs, runs each job's command in a folder of its own.
 
     python kubernetes_api.py PORT FOLDER
 
-It knows what Snakemake's executor asks, and nothing of images, nodes and volumes. A pod gets the variables of its secret
-and of this process. `FOLDER/jobs.jsonl` holds every job as it was sent.
+It knows what Snakemake's executor asks, and nothing of images, nodes and volumes. A pod gets the variables of its
+secret and of this process. `FOLDER/jobs.jsonl` holds every job as it was sent.
 """
 
 import base64
