@@ -46,8 +46,8 @@ class Config(Settings):
     work: str = Field(
         "work",
         min_length=1,
-        description="folder of what an interrupted training goes on from; a path that outlives the machine of a job, where "
-        "it is not the working directory's",
+        description="folder of what an interrupted training goes on from; where jobs share no working directory, one that "
+        "all of them see",
     )
 
     @classmethod

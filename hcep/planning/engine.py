@@ -34,7 +34,7 @@ class Engine(NamedTuple):
     local : callable
         Marks an input that lies on this machine or a mounted folder, whatever a storage provider holds.
     stores : bool
-        Whether a storage provider holds what the rules make; then it is nowhere here, and a job has a copy of its inputs.
+        Whether a storage provider holds what the rules make: it is nowhere here, and a job has copies of its inputs.
     """
 
     manifest: Callable[[str], str]
