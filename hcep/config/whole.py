@@ -43,6 +43,12 @@ class Config(Settings):
         {}, description="task of the paper → task that stands in for it in every table, as `{mafw: demo}`"
     )
     task_definitions: dict[Name, Task] = Field({}, description="what is compared on what")
+    work: str = Field(
+        "work",
+        min_length=1,
+        description="folder of what an interrupted training goes on from; where jobs share no working directory, one that "
+        "all of them see",
+    )
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Config:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,6 +48,15 @@ class ClipPlan:
         """Folder of the release."""
         return self.dataset(wildcards).root
 
+    def root_of_job(self, wildcards: Wildcards, input: Sequence[str]) -> str:
+        """Folder of the release for a job: what a rule has made lies where the other inputs are."""
+        root = self.root(wildcards)
+        for known in (self.manifest(wildcards), *self._release_files(wildcards)):
+            for path in input if self._is_made(self.dataset(wildcards)) else ():
+                if path.endswith(known):
+                    return path.removesuffix(known) + root
+        return root
+
     def settings(self, *keys: str) -> Callable[[Wildcards], str]:
         """Params function: these keys of the dataset entry."""
         return lambda wildcards: settings_text({key: getattr(self.dataset(wildcards), key) for key in keys})
@@ -62,10 +71,10 @@ class ClipPlan:
         """Params function: digest of a stage together with the adapter of the dataset."""
         return lambda wildcards: stage_digest(verb, registry.dataset(self.dataset(wildcards).adapter))
 
-    def expected_counts(self, wildcards: Wildcards) -> list[str]:
+    def expected_counts(self, wildcards: Wildcards) -> list[Any]:
         """The published counts of a dataset, where the config folder has them."""
         path = f"config/expected/{wildcards.dataset}.yaml"
-        return [path] if Path(path).is_file() else []
+        return [self.engine.local(path)] if Path(path).is_file() else []
 
     def watch(self, wildcards: Wildcards) -> str | int:
         """What lies in the release: a digest that changes when a label file or the list of media changes."""
@@ -100,7 +109,10 @@ class ClipPlan:
         """What the manifest is made from; of a user's table the cells count (`watch`), not the bytes."""
         output = f"resources/{wildcards.dataset}/manifest.tsv"
         paths = to_be_read(self._release_files(wildcards), output, self.engine)
-        return paths if self._is_made(self.dataset(wildcards)) else [self.engine.ancient(path) for path in paths]
+        if self._is_made(self.dataset(wildcards)):
+            # listing looks whether each clip is there
+            return [*paths, f"{self.root(wildcards)}/video"] if self.engine.stores else paths
+        return [self.engine.ancient(self.engine.local(path)) for path in paths]
 
     def names_of_tasks(self, wildcards: Wildcards) -> str:
         """What every task over a dataset calls its classes and folds."""
@@ -137,7 +149,7 @@ class ClipPlan:
             raise ValueError(f"{wildcards.dataset} has no shard {wildcards.shard}")
         return groups[wildcards.shard]
 
-    def media_files(self, column: str, kind: str) -> Callable[[Wildcards], list[str]]:
+    def media_files(self, column: str, kind: str) -> Callable[[Wildcards], list[Any]]:
         """Input function: media files of a shard that can be read, but for paths that Snakemake cannot hold.
 
         For frames, these are what the manifest takes them from; of a folder of face pictures Snakemake sees that
@@ -145,11 +157,15 @@ class ClipPlan:
         which reads its inputs, would end with it.
         """
 
-        def read(wildcards: Wildcards) -> list[str]:
+        def read(wildcards: Wildcards) -> list[Any]:
+            made = self._is_made(self.dataset(wildcards))
+            if made and self.engine.stores:
+                return self._media_paths(wildcards, column, kind)
             found = self._digests(wildcards, column, kind)
             paths = [path for path, content in found.items() if content and not set(path) & set("{}\n\r")]
             output = f"resources/{wildcards.dataset}/{kind}/{wildcards.shard}.h5"
-            return to_be_read(paths, output, self.engine)
+            to_be_read(paths, output, self.engine)
+            return paths if made else [self.engine.local(path) for path in paths]
 
         return read
 
@@ -157,18 +173,22 @@ class ClipPlan:
         """Params function: digest of what the media files of a shard hold; Snakemake sees later dates only."""
         return lambda wildcards: zlib.crc32(json.dumps(self._digests(wildcards, column, kind)).encode())
 
-    def _digests(self, wildcards: Wildcards, column: str, kind: str) -> dict[str, str]:
-        """Path of each media file of a shard to a digest of its content, '' where it cannot be read."""
+    def _media_paths(self, wildcards: Wildcards, column: str, kind: str) -> list[str]:
+        """Path of each media file of a shard."""
         root, clips = Path(self.root(wildcards)), self.clips(wildcards)
         if kind == "frames":
-            names = sorted({path for clip in clips for path in picture_paths(root, clip)})
+            names = {path for clip in clips for path in picture_paths(root, clip)}
         else:
-            names = sorted({getattr(clip, column) for clip in clips} - {""})
+            names = {getattr(clip, column) for clip in clips} - {""}
+        return [str(root / name) for name in sorted(names)]
+
+    def _digests(self, wildcards: Wildcards, column: str, kind: str) -> dict[str, str]:
+        """Path of each media file of a shard to a digest of its content, '' where it cannot be read."""
         shard = wildcards.dataset, wildcards.shard
         if shard not in self._contents:
             memory = Path(f".snakemake/hcep/{wildcards.dataset}/{wildcards.shard}.json")
             self._contents[shard] = Contents(memory, keep=self.engine.is_main)
-        return self._contents[shard].digests(str(root / name) for name in names)
+        return self._contents[shard].digests(self._media_paths(wildcards, column, kind))
 
     def listens(self, *, wanted: bool) -> list[str]:
         """Datasets whose words are recognised in their sound, or are not."""
@@ -179,10 +199,10 @@ class ClipPlan:
         """The function of a job that has this dataset as a wildcard, for a rule that has none."""
         return lambda wildcards: function(SimpleNamespace(dataset=dataset))
 
-    def once_listed(self, wildcards: Wildcards) -> list[str]:
-        """Input function: no file, once the manifest is there; of it, a job compares only the rows that it reads."""
+    def once_listed(self, wildcards: Wildcards) -> Any:
+        """Input function: the manifest, once it is there; a job compares only the rows that it reads of it."""
         self.engine.manifest(wildcards.dataset)
-        return []
+        return self.engine.ancient(self.manifest(wildcards))
 
     def rows(self, *columns: str) -> Callable[[Wildcards], int]:
         """Params function: digest of what a job reads from the manifest, of its shard or of all clips."""
@@ -218,12 +238,24 @@ class ClipPlan:
         )
         return path
 
+    def weights_of(self, encoder: str) -> list[Any]:
+        """The weights of an encoder, whose digests are in its encoder.json."""
+        if self.config.encoder(encoder).source == "import":
+            return []
+        folder = f"resources/encoders/{encoder}"
+        return [self.engine.ancient(f"{folder}/{name}.safetensors") for name in ("clip", "audio")]
+
+    def shard_weights(self, wildcards: Wildcards) -> list[Any]:
+        """The weights that encode a shard, wanted as late as their encoder.json."""
+        self.wait_for_manifests([wildcards.dataset])
+        return self.weights_of(wildcards.encoder)
+
     def encoders(self, *sources: str) -> str:
         """The names of the encoders from these sources, as a constraint of a wildcard that may match none."""
         names = [name for name, entry in self.config.encoders.items() if entry.source in sources]
         return "|".join(names) or "(?!)"
 
-    def features_file(self, wildcards: Wildcards) -> str:
+    def features_file(self, wildcards: Wildcards) -> Any:
         """The user's file of features of an imported encoder."""
         path = self.config.features_file(wildcards.dataset, wildcards.encoder)
         if not Path(path).is_file():
@@ -231,7 +263,7 @@ class ClipPlan:
             raise HcepError(f"the features of {wildcards.encoder} are missing", file=path, remedy=remedy)
         output = f"resources/{wildcards.dataset}/features/{wildcards.encoder}/{wildcards.shard}.h5"
         to_be_read([path], output, self.engine)
-        return path
+        return self.engine.local(path)
 
     def declared_settings(self, wildcards: Wildcards) -> str:
         """What is declared of an encoder whose features are imported."""

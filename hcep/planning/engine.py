@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -30,16 +31,27 @@ class Engine(NamedTuple):
         Marks an input whose date is no reason to make the output again.
     is_main : bool
         False in the processes of jobs.
+    local : callable
+        Marks an input that lies on this machine or a mounted folder, whatever a storage provider holds.
+    stores : bool
+        Whether a storage provider holds what the rules make: it is nowhere here, and a job has copies of its inputs.
     """
 
     manifest: Callable[[str], str]
     ancient: Callable[[str], Any]
     is_main: bool
+    local: Callable[[str], Any] = str
+    stores: bool = False
 
 
 def settings_text(values: Mapping[str, Any]) -> str:
     """Settings of one stage, sorted, as the text that the command line takes and that the engine compares."""
     return json.dumps(values, sort_keys=True, ensure_ascii=False)
+
+
+def parents(paths: Iterable[str]) -> list[str]:
+    """Folders of these files, each once, in order: with a storage provider they are not those that the config names."""
+    return list(dict.fromkeys(os.path.dirname(path) for path in paths))  # noqa: PTH120 - a path stays as it is written
 
 
 def to_be_read(paths: Paths, output: str, engine: Engine) -> Paths:

@@ -11,7 +11,7 @@ from hcep.config.entries import OF_BOOTSTRAP, OF_DISTANCE, Task
 from hcep.config.methods import Common, DistanceMM, Learning
 from hcep.config.whole import Config
 from hcep.planning.clips import KINDS, ClipPlan
-from hcep.planning.engine import Wildcards, settings_text, to_be_read
+from hcep.planning.engine import Wildcards, parents, settings_text, to_be_read
 from hcep.protocol.openness import openness_value, parse_openness
 from hcep.provenance import stage_digest
 
@@ -47,9 +47,9 @@ class RunPlan:
         """The checks of the names of a task's datasets."""
         return [self.engine.ancient(path) for path in self.of_datasets("tasks.txt")(wildcards)]
 
-    def class_splits(self, wildcards: Wildcards) -> str:
+    def class_splits(self, wildcards: Wildcards) -> Any:
         """The file of class splits."""
-        return self.config.class_splits(wildcards.task)
+        return self.engine.local(self.config.class_splits(wildcards.task))
 
     def split_settings(self, wildcards: Wildcards) -> str:
         """Settings of `make_split`."""
@@ -151,22 +151,35 @@ class RunPlan:
         to_be_read([path], f"{self.folder(wildcards)}/scores.h5", self.engine)
         return path
 
+    def weights(self, wildcards: Wildcards) -> list[Any]:
+        """The weights of that encoder, wanted as late."""
+        self.clips.wait_for_manifests(self.task(wildcards).dataset)
+        return self.clips.weights_of(self.config.encoder_of(wildcards.task, wildcards.method))
+
     def inputs(self, wildcards: Wildcards) -> dict[str, Any]:
         """What training and scoring read beside encoder and features: the split, the index, and media."""
         files: dict[str, Any] = {
             "split": f"results/{wildcards.task}/splits/{wildcards.openness}/{wildcards.split}.json",
             "index": self.of_datasets("index.h5")(wildcards),
-            "media": self.media(wildcards) if self.entry(wildcards).inputs == "media" else [],
+            "media": self.media_of_run(wildcards),
         }
         return files
 
-    def media(self, wildcards: Wildcards) -> list[Any]:
+    def media_of_run(self, wildcards: Wildcards) -> list[Any]:
+        """The shards that a run reads."""
+        return (self.media if self.entry(wildcards).inputs == "media" else self.words)(wildcards)
+
+    def words(self, wildcards: Wildcards) -> list[Any]:
+        """The shards that say where the words of a task's clips came from, which scores and models tell."""
+        return self.media(wildcards, ("text",))
+
+    def media(self, wildcards: Wildcards, kinds: Sequence[str] = KINDS) -> list[Any]:
         """All shards of a task's datasets."""
         # the index holds their digests: a shard that was only touched is no reason to train again
         return [
             self.engine.ancient(path)
             for dataset in self.task(wildcards).dataset
-            for kind in KINDS
+            for kind in kinds
             for path in self.clips.shards_of(dataset, kind)
         ]
 
@@ -306,11 +319,13 @@ class RunPlan:
         """The indices of the clips that a figure shows."""
         return self.of_datasets("index.h5")(wildcards) if registry.FIGURES[wildcards.figure].media else []
 
-    def figure_sources(self, wildcards: Wildcards) -> list[str]:
+    def figure_sources(self, wildcards: Wildcards, input: Sequence[str]) -> list[str]:
         """What the figure's command names: the tables of the task, or the run folders and what holds their clips."""
-        of_task = registry.FIGURES[wildcards.figure].of_task
-        folders = [*self.figure_runs(wildcards), *self.figure_indexes(wildcards)]
-        return self.figure_inputs(wildcards) if of_task else folders
+        entry = registry.FIGURES[wildcards.figure]
+        if entry.of_task:
+            return [*input]
+        files = len(self.figure_runs(wildcards)) * len(entry.reads)
+        return [*parents(input[:files]), *input[files:][: len(self.figure_indexes(wildcards))]]
 
     def qc_labels(self, wildcards: Wildcards) -> dict[str, str]:
         """Labels of the quality-control page in the report."""
@@ -375,10 +390,6 @@ class Series:
     def index(self, wildcards: Wildcards) -> list[str]:
         """The indices of the task's datasets."""
         return self.runs.of_datasets("index.h5")(self.first(wildcards))
-
-    def folders(self, wildcards: Wildcards) -> list[str]:
-        """The folder of every run of a method."""
-        return self.runs.folders_of(self.task, [wildcards.method])
 
     def posthoc(self, wildcards: Wildcards) -> str:
         """Settings of the post-hoc scores, empty for a task whose post-hoc scores are jobs of their own."""

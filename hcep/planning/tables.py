@@ -86,11 +86,6 @@ class TablePlan:
         return files + ([f"results/tables/{name}.svg"] if name in registry.TABLE_FIGURES else [])
 
     @staticmethod
-    def figure_source(wildcards: Wildcards) -> str:
-        """The table that a figure is drawn from."""
-        return f"results/tables/{wildcards.figure}.csv"
-
-    @staticmethod
     def figure_code(wildcards: Wildcards) -> str:
         """Digest of a figure that is drawn from a table."""
         return stage_digest("figure", registry.TABLE_FIGURES[wildcards.figure])

@@ -7,7 +7,7 @@ from pathlib import Path
 from hcep.stages.entry import DATASET, SETTINGS, Argument, Keys, Stage, names, option, reads, value, writes
 
 SHARD = (
-    value("manifest", "manifest.tsv of the dataset", Path),
+    reads("manifest", "manifest.tsv of the dataset"),
     value("root", "folder of the release", Path),
     names("shard", "which shard, as 007-of-064", metavar="III-of-NNN"),
     SETTINGS,
@@ -125,7 +125,7 @@ DATA: dict[str, Stage] = {
         "hcep.verbs.data:words",
         "Collect the words of all clips of a dataset from its manifest, or write that it has none.",
         (
-            value("manifest", "manifest.tsv of the dataset", Path),
+            reads("manifest", "manifest.tsv of the dataset"),
             SETTINGS,
             writes("output", "HDF5 file of every shard to write")._replace(nargs="+"),
         ),

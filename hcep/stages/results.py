@@ -156,7 +156,8 @@ RESULTS: dict[str, Stage] = {
         "Any CSV table of results as a page for the report.",
         (
             value("name", "what the table is called"),
-            value("task", "task that the heading names", default="", place="params.title"),
+            # an empty title is no word on the command line
+            value("task", "task that the heading names", default="", nargs="?", place="params.title"),
             reads("table", "CSV file"),
             writes("output", "HTML page to write"),
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hcep.stages.entry import EVALUATION, SETTINGS, Argument, Keys, Stage, names, reads, value, writes
+from hcep.stages.entry import EVALUATION, SETTINGS, Keys, Stage, names, reads, value, writes
 
 RUN = (
     value("base", "base method, a name in `hcep/config/methods.py`"),
@@ -13,7 +13,7 @@ RUN = (
     reads("features", "feature shards, if it reads features", nargs="*", default=()),
     value("encoder", "encoder folder", Path),
 )
-WORK = Argument("work", "folder of resume states", "", Path, Path("work"))
+WORK = value("work", "folder of resume states", Path, Path("work"))
 TUNED = reads("tuned", "tuned.json, laid over the settings", nargs="*", default=())
 TRAINING = (
     names("method", "name in the results"),

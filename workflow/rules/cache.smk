@@ -15,7 +15,7 @@ checkpoint manifest:
         "../../envs/hcep.yaml"
     params:
         settings=clips.release_settings("adapter", "options", "text"),
-        root=clips.root,
+        root=clips.root_of_job,
         watch=clips.watch,
         code=clips.adapter_code("manifest"),
     message:
@@ -71,6 +71,7 @@ checkpoint check_tasks:
 rule decode_frames:
     input:
         media=clips.media_files("video", "frames"),
+        manifest=ancient("resources/{dataset}/manifest.tsv"),
         tasks=ancient("resources/{dataset}/tasks.txt"),
     output:
         output="resources/{dataset}/frames/{shard}.h5",
@@ -83,10 +84,9 @@ rule decode_frames:
     threads: 1
     params:
         settings=clips.settings("frames", "size", "frame_sampling", "timeout", "decoder_memory"),
-        manifest=clips.manifest,
         rows=clips.rows("video", "start", "end", "box", "flags", "faces"),
         contents=clips.contents("video", "frames"),
-        root=clips.root,
+        root=clips.root_of_job,
         code=stage_digest("decode_frames"),
     message:
         "decode frames of {wildcards.dataset}, shard {wildcards.shard}"
@@ -97,6 +97,7 @@ rule decode_frames:
 rule decode_audio:
     input:
         media=clips.media_files("audio", "audio"),
+        manifest=ancient("resources/{dataset}/manifest.tsv"),
         tasks=ancient("resources/{dataset}/tasks.txt"),
     output:
         output="resources/{dataset}/audio/{shard}.h5",
@@ -109,10 +110,9 @@ rule decode_audio:
     threads: 1
     params:
         settings=clips.settings("samples", "audio_window", "timeout", "decoder_memory"),
-        manifest=clips.manifest,
         rows=clips.rows("audio", "start", "end", "flags"),
         contents=clips.contents("audio", "audio"),
-        root=clips.root,
+        root=clips.root_of_job,
         code=stage_digest("decode_audio"),
     message:
         "decode sound of {wildcards.dataset}, shard {wildcards.shard}"
@@ -123,6 +123,7 @@ rule decode_audio:
 rule transcribe:
     input:
         media=clips.media_files("audio", "text"),
+        manifest=ancient("resources/{dataset}/manifest.tsv"),
         tasks=ancient("resources/{dataset}/tasks.txt"),
     output:
         output="resources/{dataset}/text/{shard}.h5",
@@ -139,10 +140,9 @@ rule transcribe:
         gpu=1,
     params:
         settings=clips.settings("text", "asr_model", "timeout", "decoder_memory"),
-        manifest=clips.manifest,
         rows=clips.rows("audio", "start", "end", "text", "text_kind", "flags"),
         contents=clips.contents("audio", "text"),
-        root=clips.root,
+        root=clips.root_of_job,
         code=stage_digest("transcribe"),
     message:
         "words of {wildcards.dataset}, shard {wildcards.shard}"
@@ -157,7 +157,7 @@ for dataset in clips.listens(wanted=False):
         name:
             f"words_{dataset}"
         input:
-            listed=clips.of_dataset(dataset, clips.once_listed),
+            manifest=clips.of_dataset(dataset, clips.once_listed),
             tasks=ancient(f"resources/{dataset}/tasks.txt"),
         output:
             output=clips.shards_of(dataset, "text"),
@@ -168,7 +168,6 @@ for dataset in clips.listens(wanted=False):
             "../../envs/hcep.yaml"
         params:
             settings=clips.of_dataset(dataset, clips.settings("text")),
-            manifest=f"resources/{dataset}/manifest.tsv",
             rows=clips.of_dataset(dataset, clips.rows("text", "text_kind", "flags", "video", "audio")),
             code=stage_digest("words"),
         message:
@@ -209,6 +208,7 @@ rule encode:
         index="resources/{dataset}/index.h5",
         media=clips.shard_media,
         encoder=clips.shard_encoder,
+        weights=clips.shard_weights,
     output:
         output="resources/{dataset}/features/{encoder}/{shard}.h5",
     log:

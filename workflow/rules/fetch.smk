@@ -4,8 +4,11 @@
 rule generate_demo:
     output:
         clips="resources/demo/raw/clips.tsv",
+        video=directory("resources/demo/raw/video"),
     log:
         "logs/generate_demo.log",
+    # Snakemake's S3 plugin (0.3.6) does not find a folder that a job elsewhere has stored
+    localrule: True
     conda:
         "../../envs/hcep.yaml"
     threads: 2
@@ -24,6 +27,7 @@ rule generate_demo:
 use rule generate_demo as generate_demo_small with:
     output:
         clips="resources/demo_small/raw/clips.tsv",
+        video=directory("resources/demo_small/raw/video"),
     log:
         "logs/generate_demo_small.log",
     params:
@@ -39,6 +43,7 @@ use rule generate_demo as generate_demo_small with:
 use rule generate_demo as generate_demo_wide with:
     output:
         clips="resources/demo_wide_{number}/raw/clips.tsv",
+        video=directory("resources/demo_wide_{number}/raw/video"),
     log:
         "logs/generate_demo_wide/{number}.log",
     wildcard_constraints:

@@ -9,7 +9,7 @@ from hcep.config.whole import Config, read_configs
 from hcep.planning.checks import check_config
 from hcep.planning.clips import ClipPlan, package_data
 from hcep.planning.command_line import check_command_line
-from hcep.planning.engine import Engine, explain_dates, settings_text
+from hcep.planning.engine import Engine, explain_dates, parents, settings_text
 from hcep.planning.runs import FOLDER, RUN_FILES, RunPlan
 from hcep.planning.tables import TablePlan
 from hcep.provenance import check_copies, remember_code, stage_digest
@@ -25,7 +25,9 @@ try:
         # Snakemake has read these files already, but keeps the last of two equal keys in silence
         read_configs([Path(path) for path in workflow.configfiles if str(path).endswith((".yaml", ".yml"))])
     CONFIG = Config.read(config)
-    check_config(CONFIG)
+    # a job somewhere else has no file that the checks look at, and needs none: they were made before it was sent
+    if workflow.is_main_process:
+        check_config(CONFIG)
 except HcepError as error:
     raise WorkflowError(str(error))
 
@@ -41,7 +43,22 @@ def refuse_jobs_left_over():
 # captions of the report name them, defaults included
 config["evaluation"] = dict(CONFIG.evaluation)
 config["unknowns"] = dict(CONFIG.unknowns)
-engine = Engine(lambda dataset: checkpoints.manifest.get(dataset=dataset).output[0], ancient, workflow.is_main_process)
+
+
+def manifest_of(dataset):
+    """Path of a manifest that can be read here: Snakemake fetches what a storage provider holds when it is opened."""
+    path = checkpoints.manifest.get(dataset=dataset).output[0]
+    with path.open():
+        return str(path)
+
+
+def work_folder(wildcards, output):
+    """Folder of resume states; as a function of the outputs it is no reason to run again."""
+    return CONFIG.work
+
+
+STORES = workflow.storage_settings.default_storage_provider is not None
+engine = Engine(manifest_of, ancient, workflow.is_main_process, local, STORES)
 clips = ClipPlan(CONFIG, engine)
 runs = RunPlan(CONFIG, clips)
 tables = TablePlan(CONFIG, runs)

@@ -4,7 +4,7 @@
 rule aggregate:
     input:
         runs=runs.of_runs("metrics.json", "replicates.h5", "scores.h5", "history.csv"),
-        paper="config/paper_results.csv",
+        paper=local("config/paper_results.csv"),
     output:
         runs=report(
             "results/{task}/runs.csv",
@@ -39,7 +39,7 @@ rule aggregate:
     conda:
         "../../envs/hcep.yaml"
     params:
-        folders=runs.folders,
+        folders=lambda wildcards, input: parents(input.runs),
         protocol=runs.protocol,
         references=runs.references,
         code=stage_digest("aggregate"),
@@ -77,7 +77,7 @@ rule summary_page:
 rule versus_paper:
     input:
         summary="results/{task}/summary.csv",
-        paper="config/paper_results.csv",
+        paper=local("config/paper_results.csv"),
     output:
         output=report(
             "results/{task}/versus_paper.csv",
@@ -102,7 +102,7 @@ rule versus_paper:
 rule complexity:
     input:
         encoder=runs.encoder_of_task,
-        paper="config/paper_results.csv",
+        paper=local("config/paper_results.csv"),
         timings=[],
     output:
         output=report(
@@ -184,10 +184,12 @@ rule method_figures:
         ),
     log:
         "logs/method_figures/{task}.log",
+    # makes a folder, see generate_demo
+    localrule: True
     conda:
         "../../envs/hcep.yaml"
     params:
-        folders=runs.folders,
+        folders=lambda wildcards, input: parents(input.runs),
         code=stage_digest("method_figures"),
     message:
         "figures of single methods on {wildcards.task}"
@@ -213,7 +215,7 @@ rule costs_page:
     conda:
         "../../envs/hcep.yaml"
     params:
-        folders=runs.folders,
+        folders=lambda wildcards, input: parents(input.runs),
         code=stage_digest("costs_page"),
     message:
         "complexity and run times of {wildcards.task}"
@@ -243,7 +245,7 @@ rule overview:
     conda:
         "../../envs/hcep.yaml"
     params:
-        folders=runs.folders,
+        folders=lambda wildcards, input: parents(input.runs),
         code=stage_digest("overview"),
     message:
         "first page of {wildcards.task}'s report"
@@ -329,7 +331,7 @@ rule aggregate_posthoc:
     conda:
         "../../envs/hcep.yaml"
     params:
-        folders=runs.folders,
+        folders=lambda wildcards, input: parents(input.runs),
         code=stage_digest("aggregate_posthoc"),
     message:
         "post-hoc scores of {wildcards.task}"
@@ -392,7 +394,7 @@ rule aggregate_unknowns:
     conda:
         "../../envs/hcep.yaml"
     params:
-        folders=runs.folders,
+        folders=lambda wildcards, input: parents(input.runs),
         code=stage_digest("aggregate_unknowns"),
     message:
         "clusters of rejected clips of {wildcards.task}"
@@ -420,7 +422,7 @@ rule page_of_unknowns:
     conda:
         "../../envs/hcep.yaml"
     params:
-        folders=runs.one_split,
+        folders=lambda wildcards, input: parents(input.runs),
         code=stage_digest("page_of_unknowns"),
     message:
         "page of rejected clips of {wildcards.task}"
@@ -458,7 +460,7 @@ rule aggregate_robustness:
     conda:
         "../../envs/hcep.yaml"
     params:
-        folders=runs.folders,
+        folders=lambda wildcards, input: parents(input.runs),
         code=stage_digest("aggregate_robustness"),
     message:
         "disturbed clips of {wildcards.task}"

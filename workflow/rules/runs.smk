@@ -27,6 +27,7 @@ rule tune:
         unpack(runs.inputs),
         features=runs.features,
         encoder=runs.encoder,
+        weights=runs.weights,
     output:
         output="results/{task}/{method}/{openness}/{split}/seed{seed}/tuned.json",
     log:
@@ -40,7 +41,8 @@ rule tune:
         settings=runs.settings,
         grid=runs.grid,
         base=runs.base,
-        encoder=runs.encoder_folder,
+        encoder=subpath(input.encoder, parent=True),
+        work=work_folder,
         code=runs.code("tune"),
     message:
         "tune {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
@@ -55,6 +57,7 @@ rule run:
         unpack(runs.inputs),
         features=runs.features,
         encoder=runs.encoder,
+        weights=runs.weights,
         tuned=runs.tuned_choice,
         trained=runs.trained,
     output:
@@ -75,9 +78,10 @@ rule run:
         evaluation=EVALUATION,
         posthoc=lambda wildcards: "{}",
         base=runs.base,
-        encoder=runs.encoder_folder,
+        encoder=subpath(input.encoder, parent=True),
         seeds="{seed}",
-        folders=FOLDER,
+        folders=lambda wildcards, output: parents(output),
+        work=work_folder,
         code=runs.run_code,
     message:
         "run {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"
@@ -94,8 +98,10 @@ for series in runs.series():
         input:
             split=series.splits,
             index=series.index,
+            media=series.of_run(runs.media_of_run),
             features=series.of_run(runs.features),
             encoder=series.of_run(runs.encoder),
+            weights=series.of_run(runs.weights),
             tuned=[],
             trained=[],
         output:
@@ -116,9 +122,10 @@ for series in runs.series():
             evaluation=EVALUATION,
             posthoc=series.posthoc,
             base=series.of_run(runs.base),
-            encoder=series.of_run(runs.encoder_folder),
+            encoder=subpath(input.encoder, parent=True),
             seeds=series.seeds,
-            folders=series.folders,
+            folders=lambda wildcards, output: parents(output),
+            work=work_folder,
             code=series.of_run(runs.run_code),
         message:
             f"runs of {{wildcards.method}} on {series.task}"
@@ -174,6 +181,7 @@ rule robustness:
         unpack(runs.robustness_inputs),
         features=runs.features,
         encoder=runs.encoder,
+        weights=runs.weights,
         model="results/{task}/{method}/{openness}/{split}/seed{seed}/model.safetensors",
         scores="results/{task}/{method}/{openness}/{split}/seed{seed}/scores.h5",
     output:
@@ -189,7 +197,7 @@ rule robustness:
     params:
         settings=runs.robustness_settings,
         base=runs.base,
-        encoder=runs.encoder_folder,
+        encoder=subpath(input.encoder, parent=True),
         code=runs.code("robustness"),
     message:
         "disturbed clips of {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split}"
@@ -204,18 +212,21 @@ rule export:
         metrics="results/{task}/{method}/{openness}/{split}/seed{seed}/metrics.json",
         thresholds="results/{task}/{method}/{openness}/{split}/seed{seed}/thresholds.csv",
         index=runs.of_datasets("index.h5"),
+        words=runs.words,
         encoder=runs.encoder,
     output:
         output=directory("results/{task}/{method}/{openness}/{split}/seed{seed}/model"),
     log:
         "logs/export/{task}/{method}/{openness}/{split}/seed{seed}.log",
+    # makes a folder, see generate_demo
+    localrule: True
     conda:
         "../../envs/hcep.yaml"
     threads: 1
     params:
-        run=runs.folder,
+        run=subpath(input.model, parent=True),
         base=runs.base,
-        encoder=runs.encoder_folder,
+        encoder=subpath(input.encoder, parent=True),
         code=stage_digest("export"),
     message:
         "export {wildcards.method} on {wildcards.task} {wildcards.openness} {wildcards.split} seed {wildcards.seed}"

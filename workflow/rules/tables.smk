@@ -4,7 +4,7 @@
 use rule aggregate as aggregate_table with:
     input:
         runs=tables.of_runs("metrics.json", "replicates.h5", "scores.h5", "history.csv"),
-        paper="config/paper_results.csv",
+        paper=local("config/paper_results.csv"),
     output:
         runs="results/{task}/tables/{table}/runs.csv",
         summary="results/{task}/tables/{table}/summary.csv",
@@ -13,7 +13,7 @@ use rule aggregate as aggregate_table with:
     log:
         "logs/aggregate_table/{task}/{table}.log",
     params:
-        folders=tables.folders,
+        folders=lambda wildcards, input: parents(input.runs),
         protocol=runs.protocol,
         references=runs.references,
         code=stage_digest("aggregate"),
@@ -24,7 +24,7 @@ use rule aggregate as aggregate_table with:
 use rule complexity as complexity_table with:
     input:
         encoder=runs.encoder_of_task,
-        paper="config/paper_results.csv",
+        paper=local("config/paper_results.csv"),
         timings=tables.of_runs("timing.json"),
     output:
         output="results/{task}/tables/{table}/complexity.csv",
@@ -42,7 +42,7 @@ rule table:
     input:
         summaries=tables.summaries,
         complexity=tables.complexity,
-        paper="config/paper_results.csv",
+        paper=local("config/paper_results.csv"),
     output:
         csv=report(
             "results/tables/{table}.csv",
@@ -106,7 +106,7 @@ use rule figure as figure_of_table with:
     wildcard_constraints:
         figure="|".join(sorted(registry.TABLE_FIGURES)),
     params:
-        folders=tables.figure_source,
+        folders=lambda wildcards, input: [*input],
         title=tables.our_task("mafw"),
         code=tables.figure_code,
     message:
