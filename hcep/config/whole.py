@@ -46,8 +46,8 @@ class Config(Settings):
     work: str = Field(
         "work",
         min_length=1,
-        description="folder of what an interrupted training goes on from; where jobs share no working directory, one that "
-        "all of them see",
+        description="folder of what an interrupted training goes on from; where jobs share no working directory, one "
+        "that all of them see",
     )
 
     @classmethod

@@ -278,12 +278,8 @@ def _faults(clip: Clip) -> Iterator[tuple[str, str]]:
     if "\0" in "".join(str(value) for value in clip):
         yield "a cell holds a NUL character", "remove it"
     # looking at all cells at once is faster, and rows are many
-    if _is_long("".join(map(str, clip))):
-        long = next(
-            (name for name, value in clip._asdict().items() if isinstance(value, str) and _is_long(value)), None
-        )
-    else:
-        long = None
+    cells = clip._asdict().items() if _is_long("".join(map(str, clip))) else ()
+    long = next((name for name, value in cells if isinstance(value, str) and _is_long(value)), None)
     if long is not None:
         yield f"{long} has more than {LONGEST_CELL:,} characters", "shorten it: no model reads so many"
     # a group that is the clip's name has no fault of its own

@@ -148,7 +148,13 @@ class ClipPlan:
         path, shards = self.engine.manifest(wildcards.dataset), self.dataset(wildcards).shards
         shard = getattr(wildcards, "shard", "all")
         status = Path(path).stat()
-        made_of = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, shards, stage_digest("decode_frames")]
+        made_of: list[str | int] = [
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            shards,
+            stage_digest("decode_frames"),
+        ]
 
         def read() -> list[Clip]:
             groups = _clips_by_shard(path, status.st_mtime_ns, shards)
@@ -199,9 +205,8 @@ class ClipPlan:
         if kind == "frames":
             # where an archive lies is not for the manifest to say
             sources = rows.ask("pictures", lambda clips: sorted({(clip.video, clip.faces) for clip in clips}))
-            names = {
-                name for video, faces in sources for name in picture_paths(root, Clip("", video=video, faces=faces))
-            }
+            parts = (picture_paths(root, Clip("", video=video, faces=faces)) for video, faces in sources)
+            names = {name for part in parts for name in part}
         else:
             names = rows.ask(column, lambda clips: sorted({getattr(clip, column) for clip in clips} - {""}))
         # joining as Path does takes a second for a million names if it is done for those that need it alone
