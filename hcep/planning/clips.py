@@ -20,9 +20,12 @@ from hcep.files import sha256_file
 from hcep.media.shards import shard_names, shard_of
 from hcep.planning.contents import Contents
 from hcep.planning.engine import Engine, Wildcards, settings_text, to_be_read
+from hcep.planning.rows import Rows
 from hcep.provenance import stage_digest
 
 KINDS = ("frames", "audio", "text")
+# Snakemake looks at each input of each job; above so many files a shard of a release, their digest stands for them
+MOST_INPUTS = 200
 
 
 @functools.cache
@@ -39,6 +42,7 @@ class ClipPlan:
     def __init__(self, config: Config, engine: Engine) -> None:
         self.config, self.engine = config, engine
         self._contents: dict[tuple[str, str], Contents] = {}
+        self._rows: dict[tuple[str, str], Rows] = {}
 
     def dataset(self, wildcards: Wildcards) -> Dataset:
         """The dataset entry of a job."""
@@ -139,28 +143,50 @@ class ClipPlan:
             if not Path(f"resources/{dataset}/manifest.tsv").is_file():
                 self.engine.manifest(dataset)
 
-    def clips(self, wildcards: Wildcards) -> list[Clip]:
-        """Clips of a job's shard, or all of them, shard after shard, for a job without one."""
-        path = self.engine.manifest(wildcards.dataset)
-        groups = _clips_by_shard(path, Path(path).stat().st_mtime_ns, self.dataset(wildcards).shards)
-        if not hasattr(wildcards, "shard"):
-            return [clip for name in sorted(groups) for clip in groups[name]]
-        if wildcards.shard not in groups:
-            raise ValueError(f"{wildcards.dataset} has no shard {wildcards.shard}")
-        return groups[wildcards.shard]
+    def clips(self, wildcards: Wildcards) -> Rows:
+        """What is known of the clips of a job's shard, or of all, shard after shard, for a job without one."""
+        path, shards = self.engine.manifest(wildcards.dataset), self.dataset(wildcards).shards
+        shard = getattr(wildcards, "shard", "all")
+        status = Path(path).stat()
+        made_of: list[str | int] = [
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            shards,
+            stage_digest("decode_frames"),
+        ]
+
+        def read() -> list[Clip]:
+            groups = _clips_by_shard(path, status.st_mtime_ns, shards)
+            if shard == "all":
+                return [clip for name in sorted(groups) for clip in groups[name]]
+            if shard not in groups:
+                raise ValueError(f"{wildcards.dataset} has no shard {shard}")
+            return groups[shard]
+
+        known = self._rows.get((wildcards.dataset, shard))
+        if known is None or known.made_of != made_of:
+            memory = Path(f".snakemake/hcep/{wildcards.dataset}/{shard}.rows.json")
+            known = Rows(memory, made_of, read, keep=self.engine.is_main)
+            self._rows[wildcards.dataset, shard] = known
+        return known
 
     def media_files(self, column: str, kind: str) -> Callable[[Wildcards], list[Any]]:
         """Input function: media files of a shard that can be read, but for paths that Snakemake cannot hold.
 
         For frames, these are what the manifest takes them from; of a folder of face pictures Snakemake sees that
         pictures come and go, not that one is overwritten. What cannot be read is the failure of its clips: Snakemake,
-        which reads its inputs, would end with it.
+        which reads its inputs, would end with it. Of a release with many clips a shard, the digest of `contents` alone
+        tells a change.
         """
 
         def read(wildcards: Wildcards) -> list[Any]:
             made = self._is_made(self.dataset(wildcards))
+            files = self._media_paths(wildcards, column, kind)
             if made and self.engine.stores:
-                return self._media_paths(wildcards, column, kind)
+                return files
+            if not made and len(files) > MOST_INPUTS:
+                return []
             found = self._digests(wildcards, column, kind)
             paths = [path for path, content in found.items() if content and not set(path) & set("{}\n\r")]
             output = f"resources/{wildcards.dataset}/{kind}/{wildcards.shard}.h5"
@@ -175,12 +201,17 @@ class ClipPlan:
 
     def _media_paths(self, wildcards: Wildcards, column: str, kind: str) -> list[str]:
         """Path of each media file of a shard."""
-        root, clips = Path(self.root(wildcards)), self.clips(wildcards)
+        root, rows = Path(self.root(wildcards)), self.clips(wildcards)
         if kind == "frames":
-            names = {path for clip in clips for path in picture_paths(root, clip)}
+            # where an archive lies is not for the manifest to say
+            sources = rows.ask("pictures", lambda clips: sorted({(clip.video, clip.faces) for clip in clips}))
+            parts = (picture_paths(root, Clip("", video=video, faces=faces)) for video, faces in sources)
+            names = {name for part in parts for name in part}
         else:
-            names = {getattr(clip, column) for clip in clips} - {""}
-        return [str(root / name) for name in sorted(names)]
+            names = rows.ask(column, lambda clips: sorted({getattr(clip, column) for clip in clips} - {""}))
+        # joining as Path does takes a second for a million names if it is done for those that need it alone
+        beside = str(root / "name").removesuffix("name")
+        return [str(root / name) if "//" in name or "./" in name else beside + name for name in sorted(names)]
 
     def _digests(self, wildcards: Wildcards, column: str, kind: str) -> dict[str, str]:
         """Path of each media file of a shard to a digest of its content, '' where it cannot be read."""
@@ -207,15 +238,13 @@ class ClipPlan:
     def rows(self, *columns: str) -> Callable[[Wildcards], int]:
         """Params function: digest of what a job reads from the manifest, of its shard or of all clips."""
 
-        def read(wildcards: Wildcards) -> int:
-            clips, columns_read = self.clips(wildcards), ("clip", *columns)
+        def digest_of(clips: list[Clip]) -> int:
             # a dataset of whole pictures keeps the digest that it had before there were faces
             faced = any(clip.faces for clip in clips)
-            used = [name for name in columns_read if name != "faces" or faced]
-            rows = [[getattr(clip, column) for column in used] for clip in clips]
-            return zlib.crc32(json.dumps(rows).encode())
+            used = [name for name in ("clip", *columns) if name != "faces" or faced]
+            return zlib.crc32(json.dumps([[getattr(clip, column) for column in used] for clip in clips]).encode())
 
-        return read
+        return lambda wildcards: self.clips(wildcards).ask(f"rows {' '.join(columns)}", digest_of)
 
     def all_shards(self, kind: str) -> Callable[[Wildcards], list[str]]:
         """Input function: the files of one modality of a dataset, in order."""
