@@ -1,4 +1,4 @@
-# The machine that Snakemake starts on and the pods of its jobs: docker build --tag hcep:0.1.0 .
+# The machine that Snakemake starts on and the pods of its jobs: docker build --tag hcep:0.2.0 .
 FROM python:3.11-slim
 
 # git: Snakemake asks it for the files of the workflow; gcc: Triton compiles kernels on a GPU
@@ -14,8 +14,7 @@ RUN pip install --no-cache-dir --requirement requirements.lock
 RUN pip install --no-cache-dir snakemake-storage-plugin-s3==0.3.6 snakemake-executor-plugin-kubernetes==0.5.1 \
     && pip download --no-cache-dir --no-deps --dest /opt/wheels snakemake-storage-plugin-s3==0.3.6
 
-COPY pyproject.toml README.md LICENSE ./
-COPY hcep ./hcep
+COPY . ./
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
 
 # in every pod Snakemake installs the storage plugin once more: from here, so that a pod needs no package index

@@ -36,7 +36,7 @@ except HcepError as error:
 def refuse_jobs_left_over():
     """End a start that would make a run beside a job of an earlier start."""
     try:
-        refuse_living(Path("work"))
+        refuse_living(Path(CONFIG.work))
     except HcepError as error:
         raise WorkflowError(str(error))
 
