@@ -14,7 +14,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -37,8 +37,7 @@ def claimed(work: Path, run: Path) -> Iterator[None]:
         Another process, or another job of Slurm, makes the run.
     """
     path = work / FOLDER / f"{str(run).replace('/', '.')}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = _locked(path)
+    file = _locked(path, "a+")
     try:
         _refuse_if_living(path, file.read())
         file.seek(0)
@@ -50,6 +49,8 @@ def claimed(work: Path, run: Path) -> Iterator[None]:
             yield
         finally:
             path.unlink()
+            with suppress(OSError):  # claims of other runs are in it
+                path.parent.rmdir()
     finally:
         file.close()
 
@@ -57,7 +58,8 @@ def claimed(work: Path, run: Path) -> Iterator[None]:
 def refuse_living(work: Path) -> None:
     """Raise an error if a job of an earlier start still makes a run."""
     for path in sorted((work / FOLDER).glob("*.json")):
-        with _locked(path) as file:
+        # its owner may have ended in this moment
+        with suppress(FileNotFoundError), _locked(path, "r+") as file:
             _refuse_if_living(path, file.read())
 
 
@@ -65,10 +67,16 @@ def _own_job() -> str:
     return os.environ.get("SLURM_JOB_ID", "")
 
 
-def _locked(path: Path) -> IO[str]:
-    """The open and locked file of a claim, which its owner may have removed in between."""
+def _locked(path: Path, mode: str) -> IO[str]:
+    """The open and locked file of a claim, which its owner may remove in between, and the folder with it."""
     while True:
-        file = path.open("a+", encoding="utf-8")
+        try:
+            file = path.open(mode, encoding="utf-8")
+        except FileNotFoundError:
+            if mode == "r+":
+                raise
+            path.parent.mkdir(parents=True, exist_ok=True)
+            continue
         file.seek(0)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
