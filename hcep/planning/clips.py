@@ -20,6 +20,7 @@ from hcep.files import sha256_file
 from hcep.media.shards import shard_names, shard_of
 from hcep.planning.contents import Contents
 from hcep.planning.engine import Engine, Wildcards, settings_text, to_be_read
+from hcep.planning.foreign import check_foreign
 from hcep.planning.rows import Rows
 from hcep.provenance import stage_digest
 
@@ -251,7 +252,19 @@ class ClipPlan:
 
     def all_shards(self, kind: str) -> Callable[[Wildcards], list[str]]:
         """Input function: the files of one modality of a dataset, in order."""
-        return lambda wildcards: self.shards_of(wildcards.dataset, kind)
+
+        def read(wildcards: Wildcards) -> list[str]:
+            self._check_foreign(wildcards)
+            return self.shards_of(wildcards.dataset, kind)
+
+        return read
+
+    def _check_foreign(self, wildcards: Wildcards) -> None:
+        """Refuse an index of other settings of which Snakemake has no record, and which it would take as it is."""
+        name = f"resources/{wildcards.dataset}/index.h5"
+        if not self.engine.is_main or self.engine.stores or not Path(name).is_file() or self.engine.recorded(name):
+            return
+        check_foreign(Path(name), self.dataset(wildcards))
 
     def shards_of(self, dataset: str, kind: str) -> list[str]:
         """Paths of all shards of a kind."""

@@ -35,6 +35,8 @@ class Engine(NamedTuple):
         Marks an input that lies on this machine or a mounted folder, whatever a storage provider holds.
     stores : bool
         Whether a storage provider holds what the rules make: it is nowhere here, and a job has copies of its inputs.
+    recorded : callable
+        Whether the engine knows, in this working folder, how a file was made.
     """
 
     manifest: Callable[[str], str]
@@ -42,6 +44,7 @@ class Engine(NamedTuple):
     is_main: bool
     local: Callable[[str], Any] = str
     stores: bool = False
+    recorded: Callable[[str], bool] = bool
 
 
 def settings_text(values: Mapping[str, Any]) -> str:

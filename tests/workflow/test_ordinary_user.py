@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from workspace import BIN, RUN, Workspace
 
 pytestmark = pytest.mark.slow
@@ -132,3 +133,31 @@ def test_a_benchmark_and_the_verbs_run_in_a_folder_of_ones_own(ordinary, finishe
     # where he may not write, a verb says so
     done = ordinary.run("hcep", "predict", f"{MODEL}/model", clip, "--output", str(checkout.path("answers.tsv")))
     assert done.returncode == 1 and "may not write into its folder" in done.stdout and "Traceback" not in done.stdout
+
+
+def test_a_cache_of_others_is_used_with_its_settings_and_refused_with_others(finished, tmp_path):
+    # a folder of its own with the cache of another one, which it may not write
+    checkout = finished
+    one = Ordinary(checkout, tmp_path / "second")
+    for name in ("config", "tiny.yaml", "data"):
+        source = checkout.path(name)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, one.own / name)
+    (one.own / "resources").symlink_to(checkout.path("resources"))
+    one.give()
+    may_write(checkout.path("resources"), False)
+    try:
+        summary = ["results/tiny/summary.csv", "--configfile", "tiny.yaml"]
+        planned = one.snakemake("-n", *summary)
+        assert planned.returncode == 0, planned.stdout
+        assert "decode frames of tiny" not in planned.stdout and "runs of linear_msp" in planned.stdout
+        for setting, told in (({"frames": 4}, "frames 2 there, 4 here"), ({"shards": 3}, "shards 2 there, 3 here")):
+            changed = {"datasets": {"tiny": setting}}
+            (one.own / "change.yaml").write_text(yaml.safe_dump(changed))
+            refused = one.snakemake("-n", *summary, str(one.own / "change.yaml"))
+            assert refused.returncode and told in refused.stdout and "index.h5" in refused.stdout, refused.stdout
+        # in the folder that made it, the same change makes the stages again
+        may_write(checkout.path("resources"), True)
+        again = checkout.snakemake("-n", config={"datasets": {"tiny": {"frames": 4}}}).text
+        assert "decode frames of tiny" in again
+    finally:
+        may_write(checkout.path("resources"), True)

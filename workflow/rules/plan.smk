@@ -3,6 +3,8 @@
 import os
 import sys
 
+from snakemake.io import IOFile
+
 from hcep import registry
 from hcep.claims import refuse_living
 from hcep.config.whole import read_configs
@@ -59,7 +61,14 @@ def work_folder(wildcards, output):
 
 
 STORES = workflow.storage_settings.default_storage_provider is not None
-engine = Engine(manifest_of, ancient, workflow.is_main_process, local, STORES)
+engine = Engine(
+    manifest_of,
+    ancient,
+    workflow.is_main_process,
+    local,
+    STORES,
+    lambda path: workflow.persistence.metadata(IOFile(path)) is not None,
+)
 clips = ClipPlan(CONFIG, engine)
 runs = RunPlan(CONFIG, clips)
 tables = TablePlan(CONFIG, runs)
