@@ -188,10 +188,10 @@ class ClipPlan:
             files = self._media_paths(wildcards, column, kind)
             if made and self.engine.stores:
                 return files
-            output = f"resources/{wildcards.dataset}/{kind}/{wildcards.shard}.h5"
             if not made and len(files) > MOST_INPUTS:
-                to_be_read(files, output, self.engine)
+                # nor do their dates matter then, which it compares of inputs alone
                 return []
+            output = f"resources/{wildcards.dataset}/{kind}/{wildcards.shard}.h5"
             found = self._digests(wildcards, column, kind)
             paths = [path for path, content in found.items() if content and not set(path) & set("{}\n\r")]
             to_be_read(paths, output, self.engine)
