@@ -139,6 +139,7 @@ ORDER = (
     "figures",
     "inference",
     "page",
+    "slurm",
     "demo",
     "planning",
     "own_data",
