@@ -80,11 +80,14 @@ def _locked(path: Path, mode: str) -> IO[str]:
         file.seek(0)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = file.read()
+            file.close()
+            raise _refused(path, text, "") from None
         except OSError as error:
             if error.errno not in NO_LOCKS:
-                text = file.read()
                 file.close()
-                raise _refused(path, text, "") from None
+                raise
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
         file.close()

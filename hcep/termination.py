@@ -13,7 +13,6 @@ from contextlib import contextmanager
 # longer than the usual time between Slurm's SIGTERM and its SIGKILL (GraceTime of a partition, KillWait: 30 s)
 WAIT_SECONDS = 300.0
 
-
 # given what saves the work so far, ends it if SIGTERM has come
 MayEnd = Callable[[Callable[[], None]], None]
 

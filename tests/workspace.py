@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import yaml
 from sample_media import make_clip, run_ffmpeg, write_list
@@ -132,6 +132,19 @@ class Workspace:
             timeout=600,
         )
 
+    def start(self, command: list[str], log: IO[str]) -> subprocess.Popen[str]:
+        """Start a command here with the own package, in a session of its own; both its streams go to `log`."""
+        return subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+        )
+
     def snakemake(
         self, *arguments: str, config: dict[str, Any] | None = None, fails: bool = False, cores: int = 2
     ) -> Outcome:
@@ -149,15 +162,7 @@ class Workspace:
         """
         log = self.path("killed.log")
         with log.open("w") as handle:
-            process = subprocess.Popen(
-                self.command(*arguments, cores=cores),
-                cwd=self.root,
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=handle,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            process = self.start(self.command(*arguments, cores=cores), handle)
             try:
                 victim = wait_for(moment, lambda: process.poll() is None)
                 if victim:

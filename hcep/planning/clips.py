@@ -20,7 +20,7 @@ from hcep.files import sha256_file
 from hcep.media.shards import shard_names, shard_of
 from hcep.planning.contents import Contents
 from hcep.planning.engine import Engine, Wildcards, settings_text, to_be_read
-from hcep.planning.foreign import check_foreign
+from hcep.planning.foreign import check_shard_count, check_shard_settings
 from hcep.planning.rows import Rows
 from hcep.provenance import stage_digest
 
@@ -151,13 +151,7 @@ class ClipPlan:
         path, shards = self.engine.manifest(wildcards.dataset), self.dataset(wildcards).shards
         shard = getattr(wildcards, "shard", "all")
         status = Path(path).stat()
-        made_of: list[str | int] = [
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-            shards,
-            self._code,
-        ]
+        made_of: list[str | int] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, shards, self._code]
 
         def read() -> list[Clip]:
             groups = _clips_by_shard(path, status.st_mtime_ns, shards)
@@ -254,17 +248,23 @@ class ClipPlan:
         """Input function: the files of one modality of a dataset, in order."""
 
         def read(wildcards: Wildcards) -> list[str]:
-            self._check_foreign(wildcards)
-            return self.shards_of(wildcards.dataset, kind)
+            shards = self.shards_of(wildcards.dataset, kind)
+            self._check_foreign(wildcards, kind, shards)
+            return shards
 
         return read
 
-    def _check_foreign(self, wildcards: Wildcards) -> None:
-        """Refuse an index of other settings of which Snakemake has no record, and which it would take as it is."""
-        name = f"resources/{wildcards.dataset}/index.h5"
-        if not self.engine.is_main or self.engine.stores or not Path(name).is_file() or self.engine.recorded(name):
+    def _check_foreign(self, wildcards: Wildcards, kind: str, shards: Sequence[str]) -> None:
+        """Refuse files of other settings, made elsewhere, which Snakemake would take as they are."""
+        if not self.engine.is_main or self.engine.stores:
             return
-        check_foreign(Path(name), self.dataset(wildcards))
+        entry, index = self.dataset(wildcards), f"resources/{wildcards.dataset}/index.h5"
+        # a folder makes its shards alike, so one stands for all
+        shard = next((path for path in shards if Path(path).is_file()), None)
+        if shard is not None:
+            check_shard_settings(Path(shard), kind, entry, self.engine.recorded(shard))
+        if Path(index).is_file() and self.engine.recorded(index) is None:
+            check_shard_count(Path(index), entry)
 
     def shards_of(self, dataset: str, kind: str) -> list[str]:
         """Paths of all shards of a kind."""

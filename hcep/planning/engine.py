@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -36,7 +36,8 @@ class Engine(NamedTuple):
     stores : bool
         Whether a storage provider holds what the rules make: it is nowhere here, and a job has copies of its inputs.
     recorded : callable
-        Whether the engine knows, in this working folder, how a file was made.
+        From the path of a file to the parameters that it was made with in this working folder, as the engine keeps
+        them; None where it knows nothing of the file.
     """
 
     manifest: Callable[[str], str]
@@ -44,7 +45,7 @@ class Engine(NamedTuple):
     is_main: bool
     local: Callable[[str], Any] = str
     stores: bool = False
-    recorded: Callable[[str], bool] = bool
+    recorded: Callable[[str], Sequence[str] | None] = lambda path: None
 
 
 def settings_text(values: Mapping[str, Any]) -> str:

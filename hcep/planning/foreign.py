@@ -1,9 +1,11 @@
-"""A cache that another working folder made: Snakemake has no record of its settings here, its files have."""
+"""A cache that another working folder made: what Snakemake takes it to be made with, and what its files say."""
 
 from __future__ import annotations
 
+import ast
 import json
-from collections.abc import Iterator
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,57 @@ from hcep.config.entries import Dataset
 from hcep.errors import HcepError
 from hcep.seal import open_hdf5
 
-# kind of shard -> name of a setting in it, and of the same in a dataset entry
+# kind of shard -> name of a setting in a dataset entry, and of the same in a shard
 NAMES = {
     "frames": {"frames": "frames", "size": "size", "frame_sampling": "frame_sampling"},
-    "audio": {"samples": "samples", "window": "audio_window"},
-    "text": {"source": "text", "model": "asr_model"},
+    "audio": {"samples": "samples", "audio_window": "window"},
+    "text": {"text": "source", "asr_model": "model"},
 }
+OTHERS = "another working folder made this file with other settings than"
 
 
-def check_foreign(index: Path, entry: Dataset) -> None:
-    """Compare the settings of a dataset entry with those that an index was made with.
+def check_shard_settings(shard: Path, kind: str, entry: Dataset, params: Sequence[str] | None) -> None:
+    """Compare the settings in a shard with those that Snakemake takes it to be made with.
+
+    Parameters
+    ----------
+    shard, kind
+        The file, and what it holds.
+    entry : Dataset
+        Where Snakemake has no record of the file, it takes it for one of this configuration.
+    params : sequence of str or None
+        Parameters in its record, as Snakemake writes them; a difference between these and the configuration makes the
+        stage again.
+
+    Raises
+    ------
+    HcepError
+        They differ.
+    """
+    try:
+        with open_hdf5(shard) as file:
+            found = json.loads(file.attrs.get("settings", "{}"))
+    except HcepError:
+        return  # the job that reads it tells what is wrong with it, and how to make it anew
+    wanted = entry.model_dump() if params is None else _recorded(params)
+    differ = [
+        f"{name} {found[stored]!r} there, {wanted[name]!r} here"
+        for name, stored in NAMES[kind].items()
+        # a shard has the name of a model alone
+        if stored in found and name in wanted and found[stored] != _named(name, wanted[name])
+    ]
+    if not differ:
+        return
+    if params is None:
+        raise HcepError(f"{OTHERS} this configuration's: {'; '.join(differ)}", file=shard, remedy=_remedy())
+    cache = shlex.quote(str(shard.parents[1]))
+    forget = f"snakemake --cleanup-metadata {cache}/*.h5 {cache}/*/*.h5"
+    cause = f"{OTHERS} the record of this folder says: {'; '.join(differ)}"
+    raise HcepError(cause, file=shard, remedy=f"{_remedy()}; then `{forget}`, since the record is of a file of before")
+
+
+def check_shard_count(index: Path, entry: Dataset) -> None:
+    """Compare the number of shards in an index of which Snakemake has no record with that of a dataset entry.
 
     Raises
     ------
@@ -28,30 +71,29 @@ def check_foreign(index: Path, entry: Dataset) -> None:
         They differ, or the index cannot be read.
     """
     with open_hdf5(index) as file:
-        settings, shards = (json.loads(file.attrs.get(name, "{}")) for name in ("settings", "shards"))
-    differ = list(_differences(settings, {kind: len(names) for kind, names in shards.items()}, entry))
-    if differ:
-        there = "; ".join(f"{name} {found!r} there, {wanted!r} here" for name, found, wanted in differ)
-        cause = f"another working folder made this cache with other settings than this configuration's: {there}"
-        remedy = (
-            "set them as there in the dataset entry, or keep a cache of your own: a folder resources/ in place of the "
-            "shared one"
-        )
-        raise HcepError(cause, file=index, remedy=remedy)
+        shards = json.loads(file.attrs.get("shards", "{}"))
+    counts = {len(names) for names in shards.values()} - {entry.shards}
+    if counts:
+        told = f"shards {max(counts)} there, {entry.shards} here"
+        raise HcepError(f"{OTHERS} this configuration's: {told}", file=index, remedy=_remedy())
 
 
-def _differences(
-    settings: dict[str, dict[str, Any]], shards: dict[str, int], entry: Dataset
-) -> Iterator[tuple[str, Any, Any]]:
-    """Name, value in the index and value in the entry of each setting that differs and that both have."""
-    for kind, names in NAMES.items():
-        for stored, name in names.items():
-            if stored not in settings.get(kind, {}):
-                continue
-            found, wanted = settings[kind][stored], getattr(entry, name)
-            # of a model the index has the name alone
-            same = found == (Path(wanted).name if name == "asr_model" and wanted else wanted)
-            if not same:
-                yield name, found, wanted
-    if shards and set(shards.values()) != {entry.shards}:
-        yield "shards", max(shards.values()), entry.shards
+def _remedy() -> str:
+    own = "keep a cache of your own: a folder resources/ in place of the shared one"
+    return f"set them as there in the dataset entry, or {own}"
+
+
+def _named(name: str, value: Any) -> Any:
+    return Path(value).name if name == "asr_model" and value else value
+
+
+def _recorded(params: Sequence[str]) -> Mapping[str, Any]:
+    """The settings among parameters: each is the representation of a value in Python, settings that of a JSON text."""
+    settings: dict[str, Any] = {}
+    for text in params:
+        try:
+            value = json.loads(ast.literal_eval(text))
+        except (ValueError, SyntaxError, TypeError):
+            continue  # a digest, a path
+        settings |= value if isinstance(value, dict) else {}
+    return settings

@@ -101,6 +101,10 @@ def _read_profile(folder: Path) -> dict[str, Any]:
         raise HcepError(f"cannot read the profile ({error})", file=path, remedy=remedy) from error
     if not isinstance(profile, dict) or profile.get("executor") != "slurm":
         raise HcepError("it is no profile for Slurm", file=path, remedy="name one that says `executor: slurm`")
+    for key in ("default-resources", "set-resources", "set-threads"):
+        if not isinstance(profile.setdefault(key, {}), dict):
+            remedy = "write one `name: value` a line, as profiles/slurm/config.yaml does"
+            raise HcepError(f"{key} is no table of names and values", file=path, row=key, remedy=remedy)
     return profile
 
 
@@ -110,9 +114,7 @@ def _findings(profile: dict[str, Any], wait: int) -> Iterator[Finding]:
         yield Finding(f"no {', '.join(lacking)} on this machine", remedy)
         return
     if not find_spec("snakemake_executor_plugin_slurm"):
-        remedy = (
-            'install it beside Snakemake: `pip install "hcep[slurm]"` or `pip install snakemake-executor-plugin-slurm`'
-        )
+        remedy = "install it beside Snakemake: `pip install snakemake-executor-plugin-slurm`"
         yield Finding("the plugin that sends jobs of Snakemake to Slurm is missing", remedy)
         return
     code, said = _ask("sinfo", "--noheader", "--format=%P %l %c %m %G")
@@ -122,13 +124,11 @@ def _findings(profile: dict[str, Any], wait: int) -> Iterator[Finding]:
     partitions = [line.split() for line in said.splitlines()]
     yield Finding("partitions (time, processors, MB, accelerators): " + "; ".join(" ".join(row) for row in partitions))
     yield from _status_command(profile)
-    requests = []
-    for rule in ("", *profile.get("set-resources", {})):
-        try:
-            requests.append(_request(profile, rule))
-        except ValueError as error:
-            yield Finding(str(error), "write a name in two kinds of quotes, as \"'all'\"")
-    if not requests:
+    try:
+        requests = [_request(profile, rule) for rule in ("", *profile["set-resources"])]
+        of_gpu = _request(profile, "run", gpu=1)
+    except HcepError as error:
+        yield Finding(error.cause, str(error.remedy))
         return
     if not requests[0].partition and not any(row[0].endswith("*") for row in partitions):
         remedy = "add `slurm_partition: NAME` to default-resources in a copy of the profile"
@@ -136,7 +136,7 @@ def _findings(profile: dict[str, Any], wait: int) -> Iterator[Finding]:
     largest = max(requests, key=lambda request: (request.mem_mb, request.runtime))
     for request in dict.fromkeys((requests[0], largest)):
         yield _test_only(request)
-    yield _gpu(_request(profile, "run", gpu=1))
+    yield _gpu(of_gpu)
     yield from _on_a_node(requests[0], wait)
 
 
@@ -146,10 +146,8 @@ def _ask(*command: str) -> tuple[int, str]:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         return 1, f"no answer to `{shlex.join(command)}` in {SECONDS} s"
-    # where it succeeds, warnings on standard error are no part of the answer
-    return answer.returncode, (
-        answer.stdout or answer.stderr
-    ).strip() if not answer.returncode else answer.stderr.strip()
+    # a command that succeeds may warn on standard error, which is no part of its answer
+    return answer.returncode, (answer.stderr if answer.returncode else answer.stdout).strip()
 
 
 def _status_command(profile: dict[str, Any]) -> Iterator[Finding]:
@@ -173,7 +171,7 @@ def _request(profile: dict[str, Any], rule: str, gpu: int = 0) -> Request:
     from snakemake.exceptions import WorkflowError
     from snakemake.resources import Resources
 
-    given = profile.get("default-resources", {}) | profile.get("set-resources", {}).get(rule, {})
+    given = profile["default-resources"] | profile["set-resources"].get(rule, {})
     values: dict[str, Any] = {}
     for name, text in given.items():
         try:
@@ -184,9 +182,10 @@ def _request(profile: dict[str, Any], rule: str, gpu: int = 0) -> Request:
             found = resource.evaluate(None, **known)
             values[found.name] = found.value
         except (WorkflowError, ValueError, TypeError) as error:
-            raise ValueError(f"`{name}: {text}` of the profile is no value ({error})") from error
+            remedy = "correct it; a name that is also one of Python stands in two kinds of quotes, as \"'all'\""
+            raise HcepError(f"`{name}: {text}` of the profile is no value ({error})", remedy=remedy) from error
     jobs = f"rule {rule}" if rule else "most jobs"
-    threads = int(profile.get("set-threads", {}).get(rule, 1))
+    threads = int(profile["set-threads"].get(rule, 1))
     partition, account = str(values.get("slurm_partition", "")), str(values.get("slurm_account", ""))
     request = Request(jobs, values.get("runtime", 0), values.get("mem_mb", 1000), threads, gpu, partition, account)
     if not partition and (table := profile.get("slurm-partition-config")):
@@ -199,12 +198,17 @@ def _chosen_partition(table: Path, request: Request) -> str:
     import logging
     from types import SimpleNamespace
 
+    from snakemake.exceptions import WorkflowError
     from snakemake_executor_plugin_slurm.partitions import get_best_partition, read_partition_file
 
     asked = {"mem_mb": request.mem_mb, "runtime": request.runtime, "gpu": request.gpu}
     job = SimpleNamespace(name=request.jobs, threads=request.threads, resources=asked)
     quiet = logging.Logger("partitions", logging.CRITICAL + 1)
-    return get_best_partition(read_partition_file(table), job, quiet) or ""
+    try:
+        return get_best_partition(read_partition_file(table), job, quiet) or ""
+    except (WorkflowError, KeyError, TypeError) as error:
+        remedy = "write it as profiles/slurm/partitions.yaml"
+        raise HcepError(f"the partitions in {table} cannot be read ({error})", remedy=remedy) from error
 
 
 def _test_only(request: Request) -> Finding:

@@ -77,15 +77,7 @@ def started(long_run, tmp_path):
 @contextmanager
 def running(workspace: Workspace, *targets: str):
     with workspace.path("said.log").open("w") as said:
-        process = subprocess.Popen(
-            workspace.command(*targets, config=LONG),
-            cwd=workspace.root,
-            env=workspace.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = workspace.start(workspace.command(*targets, config=LONG), said)
         try:
             yield process
         finally:

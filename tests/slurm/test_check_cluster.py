@@ -91,6 +91,8 @@ def test_a_partition_file_names_the_partition(profile, answers, capsys, tmp_path
         ({}, {"sinfo": (0, SINFO.replace("*", ""))}, "names none -> add `slurm_partition: NAME`"),
         ({}, {"sbatch --test-only": (1, "Memory specification can not be satisfied")}, "specification can not be"),
         ({}, {"sinfo": (1, "Unable to contact slurm controller")}, "Unable to contact slurm controller -> `scontrol"),
+        ({"slurm-partition-config": "none.yaml"}, {}, "none.yaml cannot be read"),
+        ({"set-resources": {"run": {"runtime": "1/0"}}}, {}, "`runtime: 1/0` of the profile is no value"),
         ({}, {}, "a job of a moment is refused: sbatch: error: stop here"),
     ],
 )
@@ -111,5 +113,7 @@ def test_another_machine_and_another_profile_are_refused(profile, monkeypatch, t
     assert "login node" in stops(profile(), capsys)[0]
     with pytest.raises(HcepError, match="no profile for Slurm"):
         check_cluster(profile(executor="local"), 1)
+    with pytest.raises(HcepError, match="default-resources is no table"):
+        check_cluster(profile(**{"default-resources": ["mem_mb=8000"]}), 1)
     with pytest.raises(HcepError, match="cannot read the profile"):
         check_cluster(tmp_path / "none", 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
-from workspace import BIN, RUN, Workspace
+from workspace import BIN, RUN, Workspace, copy_workspace
 
 pytestmark = pytest.mark.slow
 
@@ -150,14 +151,43 @@ def test_a_cache_of_others_is_used_with_its_settings_and_refused_with_others(fin
         planned = one.snakemake("-n", *summary)
         assert planned.returncode == 0, planned.stdout
         assert "decode frames of tiny" not in planned.stdout and "runs of linear_msp" in planned.stdout
-        for setting, told in (({"frames": 4}, "frames 2 there, 4 here"), ({"shards": 3}, "shards 2 there, 3 here")):
+        for setting, told in (
+            (
+                {"frames": 4},
+                "frames/000-of-002.h5: another working folder made this file with other settings than this",
+            ),
+            ({"frames": 4}, "frames 2 there, 4 here"),
+            ({"shards": 3}, "resources/tiny/index.h5: another working folder made this file with other settings"),
+            ({"shards": 3}, "shards 2 there, 3 here"),
+        ):
             changed = {"datasets": {"tiny": setting}}
             (one.own / "change.yaml").write_text(yaml.safe_dump(changed))
             refused = one.snakemake("-n", *summary, str(one.own / "change.yaml"))
-            assert refused.returncode and told in refused.stdout and "index.h5" in refused.stdout, refused.stdout
+            assert refused.returncode and told in refused.stdout, refused.stdout
+        made = one.snakemake(f"{MODEL}/metrics.json", "--configfile", "tiny.yaml")
+        assert made.returncode == 0, made.stdout
+        of = Path(MODEL, "metrics.json")
+        assert (one.own / of).read_bytes() == checkout.path(str(of)).read_bytes()
         # in the folder that made it, the same change makes the stages again
         may_write(checkout.path("resources"), True)
         again = checkout.snakemake("-n", config={"datasets": {"tiny": {"frames": 4}}}).text
         assert "decode frames of tiny" in again
     finally:
         may_write(checkout.path("resources"), True)
+
+
+def test_a_record_of_an_own_cache_does_not_stand_for_that_of_others_in_its_place(finished, tmp_path):
+    own, four = copy_workspace(finished.root, tmp_path / "own"), {"datasets": {"tiny": {"frames": 4}}}
+    own.snakemake("resources/tiny/index.h5", config=four)
+    assert own.snakemake("-n", "resources/tiny/index.h5", config=four).begun == []
+    # what was made from the own cache stays as it is; what is new would be made from that of others
+    for folder in ("resources", "results"):
+        shutil.rmtree(own.path(folder))
+    own.path("resources").symlink_to(finished.path("resources"))
+    refused = own.snakemake("-n", config=four, fails=True).text
+    assert "frames 2 there, 4 here" in refused
+    # with the remedy, the cache is one of others, to be used with its own settings
+    remedy = re.search(r"snakemake --cleanup-metadata [^`]*", refused)
+    assert remedy and own.run(["bash", "-c", remedy[0]]).returncode == 0
+    assert "this configuration's" in own.snakemake("-n", config=four, fails=True).text
+    assert "decode frames" not in own.snakemake("-n").text

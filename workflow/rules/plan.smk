@@ -60,6 +60,12 @@ def work_folder(wildcards, output):
     return CONFIG.work
 
 
+def recorded_params(path):
+    """Parameters in Snakemake's record of a file; None without a record."""
+    record = workflow.persistence.metadata(IOFile(path))
+    return None if record is None else record.get("params") or []
+
+
 STORES = workflow.storage_settings.default_storage_provider is not None
 engine = Engine(
     manifest_of,
@@ -67,7 +73,7 @@ engine = Engine(
     workflow.is_main_process,
     local,
     STORES,
-    lambda path: workflow.persistence.metadata(IOFile(path)) is not None,
+    recorded_params,
 )
 clips = ClipPlan(CONFIG, engine)
 runs = RunPlan(CONFIG, clips)
