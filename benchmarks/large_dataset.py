@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 import yaml
+from whole_runs import copy_of
 
 from hcep.datasets.manifest_file import Clip, write_manifest
 
@@ -44,11 +45,7 @@ def clip(number: int) -> Clip:
 
 def lay_out(checkout: Path, folder: Path, release: Path, manifest: Path, clips: int) -> None:
     """A working folder with the workflow of a checkout."""
-    for name in ("Snakefile", "workflow", "config", "profiles", "envs", "hcep"):
-        source = checkout / name
-        if source.exists():
-            skip = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, folder / name, ignore=skip) if source.is_dir() else shutil.copy(source, folder)
+    copy_of(checkout, folder)
     shards = min(LIMIT, max(2, clips // CLIPS_A_SHARD))
     task = {
         "dataset": "large",
@@ -75,17 +72,7 @@ def lay_out(checkout: Path, folder: Path, release: Path, manifest: Path, clips: 
 def dry_run(folder: Path) -> dict[str, float]:
     """Wall and processor seconds and peak memory of a dry run, and how many jobs it plans."""
     snakemake = str(Path(sys.executable).with_name("snakemake"))
-    command = [
-        snakemake,
-        "-n",
-        "results/large/summary.csv",
-        "--cores",
-        "1",
-        "--quiet",
-        "rules",
-        "--configfile",
-        "large.yaml",
-    ]
+    command = f"{snakemake} -n results/large/summary.csv --cores 1 --quiet rules --configfile large.yaml".split()
     environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
     start, log = time.perf_counter(), folder / "log"
     with log.open("w") as handle:
@@ -106,9 +93,9 @@ def dry_run(folder: Path) -> dict[str, float]:
 def main() -> None:
     """Measure what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkout", type=Path)
+    parser.add_argument("checkout", type=Path, help="the other checkout")
     parser.add_argument("--clips", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--sides", nargs="+", default=["there", "here"])
+    parser.add_argument("--sides", nargs="+", choices=["there", "here"], default=["there", "here"])
     options = parser.parse_args()
     for count in options.clips:
         with tempfile.TemporaryDirectory() as name:
