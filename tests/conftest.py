@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def commands(finished_once) -> dict[str, list[str]]:
     said = Workspace(finished_once).snakemake("-n", "-p", "--forceall").text
     found = [shlex.split(line) for line in re.findall(r"^Shell command: hcep (.*?) 2> logs/", said, re.MULTILINE)]
     return {words[0]: words for words in sorted(found, key=lambda words: "hcep" in words)}
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread of torch, as in the workflow's jobs: with more a verb's results differ in their last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 from safetensors import safe_open
 from workspace import RUN, VERBS, differing
 
@@ -119,45 +118,41 @@ def test_verify_finds_every_flipped_bit_that_means_anything(finished, monkeypatc
     assert refused > FLIPS / 2
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "manifest"])
 def test_no_stage_takes_a_damaged_file(finished, finished_once, commands, verb, monkeypatch, capsys):
     """Each damage of each input ends the stage with file and remedy, or the results are those of before."""
     monkeypatch.chdir(finished.root)
     words = commands[verb]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     random, outcome = np.random.default_rng(len(verb)), Counter()
     inputs = read_by(words)
     # a stage that reads no damaged file runs to its end, which takes time: of many files one damage each
     times = len(DAMAGES) if len(inputs) < 4 else 2 if len(inputs) < 12 else 1
     turns = {hdf5: itertools.cycle(IN_HDF5 if hdf5 else DAMAGES) for hdf5 in (True, False)}
-    try:
-        for path in inputs:
-            whole, hdf5 = path.read_bytes(), path.suffix == ".h5"
-            for damage in itertools.islice(turns[hdf5], times):
-                broken = damage(whole, random)
-                if broken == whole:  # zeros where zeros were
-                    continue
-                path.write_bytes(broken)
-                if verb == "run":  # or it would train and score nothing
-                    shutil.rmtree(finished.path(f"results/tiny/hcep/{RUN}/{KEPT}"))
-                code, said = main(words), capsys.readouterr().err
-                path.write_bytes(whole)
-                place = f"{verb}, {damage.__name__} of {path}: {said}"
-                assert "error of hcep itself" not in said and "--debug" not in said, place
-                if code:
-                    assert code == 1 and f"hcep {verb}: " in said and "Remedy: " in said, place
-                    assert path.name in said or path.parent.name in said, place
-                outcome["refused" if code else "the same results"] += 1
-                # what is there has the bytes of before, or is known to be of another file, as metrics of their scores
-                if differing(finished.root, finished_once, partly=True):
-                    with pytest.raises(HcepError, match="damaged"):
-                        verify([Path("results")])
-                    assert "was made from another" in capsys.readouterr().out, place
-                if differing(finished.root, finished_once):
-                    assert main(words) == 0 and differing(finished.root, finished_once) == [], place
-    finally:
-        torch.set_num_threads(threads)
+    for path in inputs:
+        whole, hdf5 = path.read_bytes(), path.suffix == ".h5"
+        for damage in itertools.islice(turns[hdf5], times):
+            broken = damage(whole, random)
+            if broken == whole:  # zeros where zeros were
+                continue
+            path.write_bytes(broken)
+            if verb == "run":  # or it would train and score nothing
+                shutil.rmtree(finished.path(f"results/tiny/hcep/{RUN}/{KEPT}"))
+            code, said = main(words), capsys.readouterr().err
+            path.write_bytes(whole)
+            place = f"{verb}, {damage.__name__} of {path}: {said}"
+            assert "error of hcep itself" not in said and "--debug" not in said, place
+            if code:
+                assert code == 1 and f"hcep {verb}: " in said and "Remedy: " in said, place
+                assert path.name in said or path.parent.name in said, place
+            outcome["refused" if code else "the same results"] += 1
+            # what is there has the bytes of before, or is known to be of another file, as metrics of their scores
+            if differing(finished.root, finished_once, partly=True):
+                with pytest.raises(HcepError, match="damaged"):
+                    verify([Path("results")])
+                assert "was made from another" in capsys.readouterr().out, place
+            if differing(finished.root, finished_once):
+                assert main(words) == 0 and differing(finished.root, finished_once) == [], place
     print(f"{verb}: {len(inputs)} inputs, {dict(outcome)}")
     assert outcome["refused"] or not inputs
 

@@ -46,6 +46,7 @@ def alike(folder: Path, wanted: Path) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_each_command_of_the_benchmark_runs_where_only_its_declared_inputs_are(finished_once, tmp_path, monkeypatch):
     said = Workspace(finished_once).snakemake("--detailed-summary").text
     rows = list(csv.DictReader((line for line in said.splitlines() if "\t" in line), delimiter="\t"))

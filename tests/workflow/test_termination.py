@@ -8,7 +8,6 @@ import signal
 import sys
 
 import pytest
-import torch
 from workspace import RUN, VERBS, differing, left_half_written
 
 from hcep.cli import main
@@ -34,13 +33,12 @@ class AtRename:
 AT_RENAME = AtRename()
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_interrupted_at_any_write_leaves_nothing_and_then_makes_the_same(
     finished, finished_once, commands, verb, monkeypatch, capsys
 ):
     monkeypatch.chdir(finished.root)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the jobs that made the finished results
     before = signal.getsignal(signal.SIGTERM)
     number, code = 0, 143
     try:
@@ -56,7 +54,6 @@ def test_a_verb_interrupted_at_any_write_leaves_nothing_and_then_makes_the_same(
                 assert code == 143 and capsys.readouterr().err.splitlines()[-1] == f"hcep {verb}: interrupted"
     finally:
         AT_RENAME.left = 0
-        torch.set_num_threads(threads)
     assert number > 1, "the verb renames nothing"
     assert signal.getsignal(signal.SIGTERM) is before
     assert differing(finished.root, finished_once) == []
