@@ -5,6 +5,7 @@ The folder holds a copy of the package, first on the path of Snakemake and its j
 
 from __future__ import annotations
 
+import compileall
 import os
 import re
 import shutil
@@ -257,6 +258,8 @@ def lay_out(root: Path) -> Workspace:
     skip = shutil.ignore_patterns("__pycache__", "weights", ".*")
     for name in ("workflow", "config", "profiles", "hcep"):
         shutil.copytree(REPOSITORY / name, root / name, ignore=skip)
+    # or the first job of each copy does it
+    compileall.compile_dir(root / "hcep", quiet=1)
     shutil.copy2(REPOSITORY / "Snakefile", root)
     (root / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
     (root / "config/splits/tiny.yaml").write_text(yaml.safe_dump(SPLITS))
