@@ -72,12 +72,16 @@ def shard_names(count: int) -> list[str]:
     """Names of all shards: 000-of-064, 001-of-064, ..."""
     if not 1 <= count <= 999:
         raise HcepError(f"{count} shards", remedy="set `shards` of the dataset entry to 1 ... 999")
-    return [f"{number:03d}-of-{count:03d}" for number in range(count)]
+    return [_shard_name(number, count) for number in range(count)]
 
 
 def shard_of(clip: Clip, count: int) -> str:
     """Shard of a clip: CRC-32 of its source's path below the root, so that all segments of a video stay together."""
-    return shard_names(count)[zlib.crc32((clip.video or clip.audio).encode()) % count]
+    return _shard_name(zlib.crc32((clip.video or clip.audio).encode()) % count, count)
+
+
+def _shard_name(number: int, count: int) -> str:
+    return f"{number:03d}-of-{count:03d}"
 
 
 def clips_of_shard(manifest: Path, shard: str) -> list[Clip]:
