@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from hcep.files import write_json
+from hcep.planning.rows import write_memory
 
 # a file up to four pieces is read whole, of a longer one the beginning, the middle and the end
 PIECE = 2**16
@@ -59,7 +59,7 @@ class Contents:
         before = dict(self.known)
         found = {path: self._look(path) for path in paths}
         if self.keep and self.known != before:
-            write_json(self.memory, self.known)
+            write_memory(self.memory, self.known)
         return found
 
     def _look(self, path: str) -> str:

@@ -42,12 +42,13 @@ class Rows:
         if question not in self.known:
             self.known[question] = answer(self.clips())
             if self.keep:
-                self._write()
+                write_memory(self.memory, {"made_of": self.made_of, "known": self.known})
         return self.known[question]
 
-    def _write(self) -> None:
-        # not synced, as files that matter are: after a crash of the machine it is read as damaged, or not there
-        self.memory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.memory.with_name(f"{self.memory.name}.{os.getpid()}")
-        temporary.write_text(json.dumps({"made_of": self.made_of, "known": self.known}), encoding="utf-8")
-        temporary.replace(self.memory)
+
+def write_memory(memory: Path, value: Any) -> None:
+    """Write what a plan remembers as JSON: not synced, since a file that was damaged in a crash is as good as none."""
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = memory.with_name(f"{memory.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value), encoding="utf-8")
+    temporary.replace(memory)
