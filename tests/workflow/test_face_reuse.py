@@ -26,32 +26,31 @@ def decoded(outcome) -> set[str]:
     return {" ".join(message.split(" of ")[0].split()[:2]) for message in outcome.finished}
 
 
-def test_faces_decode_frames_and_nothing_else_anew(fresh):
-    fresh.snakemake(INDEX)
-    sound, frames = fresh.dates("resources/tiny/audio"), fresh.dates("resources/tiny/frames")
-    write_boxes(fresh, 0)
+def test_faces_decode_frames_and_nothing_else_anew(finished):
+    sound, frames = finished.dates("resources/tiny/audio"), finished.dates("resources/tiny/frames")
+    write_boxes(finished, 0)
     # a table that is not used is nobody's input
-    assert fresh.snakemake(INDEX).finished == []
-    outcome = fresh.snakemake(INDEX, config=FACES)
+    assert finished.snakemake(INDEX).finished == []
+    outcome = finished.snakemake(INDEX, config=FACES)
     assert decoded(outcome) == {"list the", "labels and", "decode frames", "index the"}
-    assert fresh.dates("resources/tiny/audio") == sound
-    assert all(date != frames[name] for name, date in fresh.dates("resources/tiny/frames").items())
-    assert fresh.snakemake(INDEX, config=FACES).finished == []
+    assert finished.dates("resources/tiny/audio") == sound
+    assert all(date != frames[name] for name, date in finished.dates("resources/tiny/frames").items())
+    assert finished.snakemake(INDEX, config=FACES).finished == []
     # another table is another input, and is checked against the clips again
-    write_boxes(fresh, 4)
-    assert "decode frames" in decoded(fresh.snakemake(INDEX, config=FACES))
-    assert fresh.dates("resources/tiny/audio") == sound
-    header, first, *_ = fresh.path("resources/tiny/qc.tsv").read_text().splitlines()
+    write_boxes(finished, 4)
+    assert "decode frames" in decoded(finished.snakemake(INDEX, config=FACES))
+    assert finished.dates("resources/tiny/audio") == sound
+    header, first, *_ = finished.path("resources/tiny/qc.tsv").read_text().splitlines()
     assert header.split("\t")[-1] == "faces" and "frames absent: boxes.csv has no box of this clip" in first
     # from the cache into what a run says of itself
     metrics = f"results/tiny/linear_msp/{RUN}/metrics.json"
-    fresh.snakemake(metrics, config=FACES)
-    assert json.loads(fresh.path(metrics).read_text())["faces"] == "boxes"
+    finished.snakemake(metrics, config=FACES)
+    assert json.loads(finished.path(metrics).read_text())["faces"] == "boxes"
     # and back
-    assert "decode frames" in decoded(fresh.snakemake(INDEX))
-    assert fresh.dates("resources/tiny/audio") == sound
-    fresh.append("data/tiny/boxes.csv", "angry_0,x,0,0,9,9\n")
-    text = fresh.snakemake(INDEX, config=FACES, fails=True).text
+    assert "decode frames" in decoded(finished.snakemake(INDEX))
+    assert finished.dates("resources/tiny/audio") == sound
+    finished.append("data/tiny/boxes.csv", "angry_0,x,0,0,9,9\n")
+    text = finished.snakemake(INDEX, config=FACES, fails=True).text
     assert "boxes.csv, row" in text
 
 
